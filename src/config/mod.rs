@@ -1,0 +1,158 @@
+//! The configuration: already valid, or a report of everything that is wrong with it.
+//!
+//! Reading it opens files and asks the environment, never the network. Defaults live in `file.rs` only.
+
+pub mod report;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use secrecy::SecretString;
+use url::Url;
+
+use self::report::{Located, Place};
+use crate::names::{CallerName, IntegrationName, IntegrationPattern};
+
+/// One whole configuration. A value of this type has no mistakes that its files can show.
+#[derive(Debug)]
+pub struct Config {
+    /// The callers' door.
+    pub server: Server,
+    /// The ops door.
+    pub ops: Ops,
+    /// The way out.
+    pub salesforce: Salesforce,
+    /// Sorted by name.
+    pub integrations: Vec<Integration>,
+    /// Sorted by name.
+    pub callers: Vec<Caller>,
+    /// Log output.
+    pub log: Log,
+    /// The audit trail.
+    pub audit: Audit,
+}
+
+/// `[server]`: the callers' door.
+#[derive(Debug, Clone)]
+pub struct Server {
+    /// Address of the door.
+    pub listen: SocketAddr,
+    /// What callers call us; issuer of the metadata, base of `resource` selectors. Without a trailing slash.
+    pub public_url: Option<Url>,
+    /// TLS, unless it ends before us.
+    pub tls: Option<Tls>,
+    /// How long requests in progress may take after SIGTERM.
+    pub shutdown_grace: Duration,
+    /// How long we go on accepting after SIGTERM while `/readyz` already says no.
+    pub shutdown_delay: Duration,
+}
+
+/// `tls = { … }` of a door.
+#[derive(Debug, Clone)]
+pub struct Tls {
+    /// PEM file with the certificate chain, leaf first.
+    pub certificate_path: Located<PathBuf>,
+    /// PEM file with its private key.
+    pub private_key_path: Located<PathBuf>,
+}
+
+/// `[ops]`: probes, metrics, status.
+#[derive(Debug, Clone)]
+pub struct Ops {
+    /// Address of the door.
+    pub listen: SocketAddr,
+    /// TLS of this door.
+    pub tls: Option<Tls>,
+    /// The token that `/metrics` and `/status.json` ask for, when one is configured. Probes never ask.
+    pub bearer_token: Option<SecretString>,
+}
+
+/// `[salesforce]`: the way out.
+#[derive(Debug, Clone)]
+pub struct Salesforce {
+    /// Host patterns beside the built-in ones, lower-case; `*.example.com` stands for every host below.
+    pub allowed_hosts: Vec<String>,
+    /// Bound on one call to Salesforce, connecting included.
+    pub request_timeout: Duration,
+    /// Egress proxy.
+    pub proxy_url: Option<Url>,
+    /// PEM bundle of extra certificate authorities.
+    pub ca_path: Option<Located<PathBuf>>,
+}
+
+/// `[integrations.NAME]`.
+#[derive(Debug, Clone)]
+pub struct Integration {
+    /// Its name.
+    pub name: IntegrationName,
+    /// Where its stanza stands.
+    pub place: Place,
+    /// `aud` of the assertion, byte for byte as it goes out.
+    pub audience_url: String,
+    /// The token endpoint.
+    pub token_url: Url,
+    /// `sub`: the Salesforce username.
+    pub username: String,
+    /// `iss`: the consumer key of the app.
+    pub client_id: String,
+    /// The org's own URL that we expect, without a trailing slash.
+    pub instance_url: Option<String>,
+    /// Refuse a token for another instance instead of warning.
+    pub pin_instance_url: bool,
+    /// What Salesforce Setup says.
+    pub session_timeout: Duration,
+    /// One confirm call after each mint and ahead of the end of a promise.
+    pub confirm_session: bool,
+    /// The private key.
+    pub client_key_path: Located<PathBuf>,
+}
+
+/// `[callers.NAME]`.
+#[derive(Debug, Clone)]
+pub struct Caller {
+    /// Its name.
+    pub name: CallerName,
+    /// What it may ask for.
+    pub integrations: Vec<IntegrationPattern>,
+    /// SHA-256 of each of its API keys.
+    pub api_key_sha256: Vec<[u8; 32]>,
+}
+
+/// `[log]`.
+#[derive(Debug, Clone)]
+pub struct Log {
+    /// Text or JSON.
+    pub format: LogFormat,
+    /// Filter in the syntax of `tracing_subscriber::EnvFilter`.
+    pub level: String,
+}
+
+/// How log records look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// Text on a terminal, JSON elsewhere.
+    Auto,
+    /// One JSON object a line.
+    Json,
+    /// For people.
+    Text,
+}
+
+/// `[audit]`.
+#[derive(Debug, Clone)]
+pub struct Audit {
+    /// Where records go.
+    pub sink: AuditSink,
+    /// No record, no token.
+    pub required: bool,
+}
+
+/// Where audit records go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AuditSink {
+    /// Standard output.
+    Stdout,
+    /// Appended to a file, made with mode 0600 if it is not there.
+    File(PathBuf),
+}
