@@ -2,8 +2,18 @@
 //!
 //! The modules stand in layers; a file imports only from lower ones (`tests/tidy.rs` holds that).
 
+pub mod clock;
 pub mod names;
+pub mod promise;
+pub mod token;
 
 pub mod config;
+pub mod telemetry;
+
+pub mod authn;
+pub mod cache;
+pub mod keys;
+pub mod policy;
+pub mod salesforce;
 
 pub mod simulator;

@@ -1,0 +1,163 @@
+//! Who calls: what a request offers as proof becomes one caller, or none.
+//!
+//! Proofs are a closed set. A failed proof never locks out a good one, and proofs that name different callers are
+//! refused. Not here: reading headers and forms (`http/credentials.rs`), and what the caller may have (`policy.rs`).
+
+mod api_key;
+
+use std::collections::HashMap;
+
+use aws_lc_rs::{constant_time, digest};
+
+pub use self::api_key::{ApiKey, KeyDigest};
+use crate::names::CallerName;
+
+/// What a request offers, not yet proved.
+#[derive(Debug, Default)]
+pub struct Credentials {
+    /// Every API key that came along, and the caller it was offered for, when one was named.
+    pub keys: Vec<OfferedKey>,
+}
+
+/// One API key as offered.
+#[derive(Debug)]
+pub struct OfferedKey {
+    /// The name in HTTP Basic or in the form, as it came; not trusted, not printed.
+    pub unverified_name: Option<String>,
+    /// The key; `None` when the text is not of a key's form, which is a failed proof without a hash.
+    pub key: Option<ApiKey>,
+}
+
+/// A proof that held.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Proof {
+    /// Position of the caller in the directory.
+    pub caller: usize,
+    /// Which of its keys: the first four bytes of the digest.
+    pub key: [u8; 4],
+}
+
+/// Why nobody was recognised. The wire names are label values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum AuthnError {
+    /// No credential at all.
+    #[error("no credentials came with the request")]
+    Missing,
+    /// Not the form of an API key, or a checksum that does not fit.
+    #[error("the credential is not an API key: its form or its checksum is wrong")]
+    NotAKey,
+    /// A key that nobody has, or that belongs to another caller than the one named.
+    #[error("the API key is not known, or belongs to another caller than the one named")]
+    Unknown,
+    /// Good proofs of different callers.
+    #[error("the credentials prove different callers")]
+    Contradiction,
+}
+
+impl AuthnError {
+    /// The wire name.
+    pub fn reason(self) -> &'static str {
+        match self {
+            Self::Missing => "missing",
+            Self::NotAKey => "malformed",
+            Self::Unknown => "unknown",
+            Self::Contradiction => "contradiction",
+        }
+    }
+}
+
+/// Which key belongs to whom.
+#[derive(Debug, Default)]
+pub struct Directory {
+    names: Vec<CallerName>,
+    by_digest: HashMap<KeyDigest, usize>,
+}
+
+impl Directory {
+    /// Adds a caller and its keys; returns its position.
+    pub fn add(&mut self, name: CallerName, keys: &[KeyDigest]) -> usize {
+        let position = self.names.len();
+        self.names.push(name);
+        self.by_digest.extend(keys.iter().map(|key| (*key, position)));
+        position
+    }
+
+    /// The caller behind the credentials.
+    pub fn authenticate(&self, credentials: &Credentials) -> Result<Proof, AuthnError> {
+        let mut proved: Option<Proof> = None;
+        let mut failure = AuthnError::Missing;
+        for offered in &credentials.keys {
+            match (self.prove(offered), &proved) {
+                (Ok(proof), Some(other)) if proof.caller != other.caller => return Err(AuthnError::Contradiction),
+                (Ok(proof), _) => proved = Some(proof),
+                (Err(error), _) => failure = error,
+            }
+        }
+        proved.ok_or(failure)
+    }
+
+    /// The same work for a key that is known, one that is not, and one offered under a false name: a hash, a look-up
+    /// by digest (which nobody can steer without inverting SHA-256), and two comparisons in constant time.
+    fn prove(&self, offered: &OfferedKey) -> Result<Proof, AuthnError> {
+        let Some(key) = &offered.key else { return Err(AuthnError::NotAKey) };
+        let digest = key.digest();
+        let (known, position) = match self.by_digest.get_key_value(&digest) {
+            Some((known, position)) => (*known, *position),
+            None => (KeyDigest::default(), usize::MAX),
+        };
+        let same_key = constant_time::verify_slices_are_equal(&known, &digest).is_ok();
+        let owner = self.names.get(position).map_or("", CallerName::as_str);
+        let same_name = offered.unverified_name.as_ref().is_none_or(|name| same_text(name, owner));
+        if same_key & same_name {
+            let [a, b, c, d, ..] = digest;
+            Ok(Proof { caller: position, key: [a, b, c, d] })
+        } else {
+            Err(AuthnError::Unknown)
+        }
+    }
+}
+
+/// Compares digests, so that neither length nor content shows in the time it takes.
+fn same_text(one: &str, other: &str) -> bool {
+    let digest = |text: &str| digest::digest(&digest::SHA256, text.as_bytes());
+    constant_time::verify_slices_are_equal(digest(one).as_ref(), digest(other).as_ref()).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn offered(name: Option<&str>, key: &ApiKey) -> Credentials {
+        let key = ApiKey::parse(key.expose());
+        Credentials { keys: vec![OfferedKey { unverified_name: name.map(str::to_owned), key }] }
+    }
+
+    #[test]
+    fn a_key_proves_its_caller_and_nobody_else() {
+        let (one, two, stranger) =
+            (ApiKey::generate().unwrap(), ApiKey::generate().unwrap(), ApiKey::generate().unwrap());
+        let mut directory = Directory::default();
+        directory.add("shipper".parse().unwrap(), &[one.digest()]);
+        directory.add("sync".parse().unwrap(), &[two.digest()]);
+        assert_eq!(directory.authenticate(&offered(None, &one)).unwrap().caller, 0);
+        assert_eq!(directory.authenticate(&offered(Some("sync"), &two)).unwrap().caller, 1);
+        assert_eq!(directory.authenticate(&offered(Some("shipper"), &two)), Err(AuthnError::Unknown));
+        assert_eq!(directory.authenticate(&offered(Some(""), &two)), Err(AuthnError::Unknown));
+        assert_eq!(directory.authenticate(&offered(None, &stranger)), Err(AuthnError::Unknown));
+        assert_eq!(directory.authenticate(&offered(Some(""), &stranger)), Err(AuthnError::Unknown));
+        assert_eq!(directory.authenticate(&Credentials::default()), Err(AuthnError::Missing));
+    }
+
+    #[test]
+    fn a_failed_proof_does_not_spoil_a_good_one_and_two_callers_are_a_contradiction() {
+        let (one, two) = (ApiKey::generate().unwrap(), ApiKey::generate().unwrap());
+        let mut directory = Directory::default();
+        directory.add("shipper".parse().unwrap(), &[one.digest()]);
+        directory.add("sync".parse().unwrap(), &[two.digest()]);
+        let mut credentials = offered(None, &one);
+        credentials.keys.push(OfferedKey { unverified_name: None, key: None });
+        assert_eq!(directory.authenticate(&credentials).unwrap().caller, 0);
+        credentials.keys.extend(offered(None, &two).keys);
+        assert_eq!(directory.authenticate(&credentials), Err(AuthnError::Contradiction));
+    }
+}

@@ -1,0 +1,91 @@
+//! RSA keys held in memory, signing with aws-lc.
+//!
+//! jsonwebtoken parses its key again on every signature, which costs more than the signature; here it is parsed once.
+
+use aws_lc_rs::digest;
+use aws_lc_rs::encoding::{AsDer, PublicKeyX509Der};
+use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::rsa::KeyPair;
+use aws_lc_rs::signature::{KeyPair as _, RSA_PKCS1_SHA256};
+
+use super::{KeyError, SignError, Signer, Thumbprint};
+
+/// How a private key is laid out in DER.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Encoding {
+    /// `RSAPrivateKey` of RFC 8017.
+    Pkcs1,
+    /// `PrivateKeyInfo` of RFC 5208.
+    Pkcs8,
+}
+
+impl Encoding {
+    /// Its PEM label.
+    pub(super) fn label(self) -> &'static str {
+        match self {
+            Self::Pkcs1 => "RSA PRIVATE KEY",
+            Self::Pkcs8 => "PRIVATE KEY",
+        }
+    }
+}
+
+/// An RSA private key of 2048 to 4096 bits. aws-lc wipes its memory when it is freed.
+pub struct SoftwareKey {
+    pair: KeyPair,
+    random: SystemRandom,
+    thumbprint: Thumbprint,
+}
+
+impl SoftwareKey {
+    pub(super) fn from_der(der: &[u8], encoding: Encoding) -> Result<Self, KeyError> {
+        let parsed = match encoding {
+            Encoding::Pkcs1 => KeyPair::from_der(der),
+            Encoding::Pkcs8 => KeyPair::from_pkcs8(der),
+        };
+        let pair = parsed.map_err(|rejected| why(der, encoding, &rejected.to_string()))?;
+        let bits = pair.public_modulus_len() * 8;
+        if bits > 4096 {
+            return Err(KeyError::TooLong(bits));
+        }
+        let public: PublicKeyX509Der<'_> =
+            pair.public_key().as_der().map_err(|_| KeyError::Malformed(encoding.label()))?;
+        let thumbprint = Thumbprint(hex(digest::digest(&digest::SHA256, public.as_ref()).as_ref()));
+        Ok(Self { pair, random: SystemRandom::new(), thumbprint })
+    }
+}
+
+fn why(der: &[u8], encoding: Encoding, rejected: &str) -> KeyError {
+    const EC: &[u8] = &[0x06, 0x07, 0x2A, 0x86, 0x48, 0xCE, 0x3D, 0x02, 0x01];
+    const ED25519: &[u8] = &[0x06, 0x03, 0x2B, 0x65, 0x70];
+    // The algorithm stands in the first bytes of PKCS#8, before the key itself.
+    let head = der.get(..der.len().min(40)).unwrap_or_default();
+    let names = |oid: &[u8]| head.windows(oid.len()).any(|window| window == oid);
+    match encoding {
+        Encoding::Pkcs8 if names(EC) => KeyError::NotRsa("an elliptic-curve key (EC)"),
+        Encoding::Pkcs8 if names(ED25519) => KeyError::NotRsa("an Ed25519 key"),
+        _ if rejected == "TooSmall" => KeyError::TooShort,
+        _ => KeyError::Malformed(encoding.label()),
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+impl Signer for SoftwareKey {
+    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, SignError> {
+        let mut signature = vec![0; self.pair.public_modulus_len()];
+        self.pair.sign(&RSA_PKCS1_SHA256, &self.random, message, &mut signature).map_err(|_| SignError)?;
+        Ok(signature)
+    }
+
+    fn thumbprint(&self) -> &Thumbprint {
+        &self.thumbprint
+    }
+}
+
+impl std::fmt::Debug for SoftwareKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "SoftwareKey({})", self.thumbprint.as_str())
+    }
+}

@@ -1,0 +1,176 @@
+//! How long the broker vouches for a token, as pure functions of a moment.
+//!
+//! Salesforce sends no `expires_in`, and any mint may hand back a running session of unknown age, so a mint proves
+//! nothing. A REST call does: Salesforce counts it as activity but moves the session's stamp only in the second half
+//! of a period, so after a successful call at least half of the session timeout is left in every case.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::clock::Moment;
+
+/// What a promise rests on. The wire names are part of the API.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LifetimeSource {
+    /// A successful REST call with the token.
+    Confirmed,
+    /// Half of the session timeout from the mint, unproved.
+    Estimate,
+    /// `expires_in` of the token response.
+    ExpiresIn,
+    /// `exp` of a JWT-format token.
+    JwtExp,
+}
+
+impl LifetimeSource {
+    /// The wire name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Confirmed => "confirmed",
+            Self::Estimate => "estimate",
+            Self::ExpiresIn => "expires_in",
+            Self::JwtExp => "jwt_exp",
+        }
+    }
+}
+
+/// From when, for how long, and on what ground the broker vouches for a token.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Promise {
+    from: Moment,
+    lasts: Duration,
+    source: LifetimeSource,
+    /// Between 0 and 1: how early inside the jitter band this one is refreshed.
+    jitter: f64,
+}
+
+/// OpenTelemetry's collector drops a token 300 s before its end and asks again on every request from then on; a
+/// token that is handed out should have more than that whenever its life allows.
+const COMFORT: Duration = Duration::from_secs(330);
+
+impl Promise {
+    /// A promise that rests on half of a session timeout.
+    ///
+    /// `from` is the moment *before* the call that proves it was sent: the proof may be that old. `jitter` spreads
+    /// refreshes and is clamped to 0..=1.
+    pub fn half_of(session_timeout: Duration, from: Moment, source: LifetimeSource, jitter: f64) -> Self {
+        Self { from, lasts: session_timeout / 2, source, jitter: jitter.clamp(0.0, 1.0) }
+    }
+
+    /// A promise for a life that the token itself or its response tells.
+    pub fn fixed(life: Duration, from: Moment, source: LifetimeSource, jitter: f64) -> Self {
+        Self { from, lasts: life, source, jitter: jitter.clamp(0.0, 1.0) }
+    }
+
+    /// Whether a REST call can make a new one for the same token. A life that is fixed does not grow by use.
+    pub fn grows_by_use(&self) -> bool {
+        matches!(self.source, LifetimeSource::Confirmed | LifetimeSource::Estimate)
+    }
+
+    /// What it rests on.
+    pub fn source(&self) -> LifetimeSource {
+        self.source
+    }
+
+    /// Since when it holds.
+    pub fn from(&self) -> Moment {
+        self.from
+    }
+
+    /// Kept back from what callers are told: 10 % of the promise, 30 s at most.
+    pub fn margin(&self) -> Duration {
+        (self.lasts / 10).min(Duration::from_secs(30))
+    }
+
+    /// What is left of it.
+    pub fn remaining(&self, now: Moment) -> Duration {
+        self.lasts.saturating_sub(now.since(self.from))
+    }
+
+    /// Whole seconds a caller may rely on; `None` when there is not one left. Never above what is left.
+    pub fn expires_in(&self, now: Moment) -> Option<u64> {
+        match self.remaining(now).saturating_sub(self.margin()).as_secs() {
+            0 => None,
+            seconds => Some(seconds),
+        }
+    }
+
+    /// What [`Promise::expires_in`] would say if it had been made this very moment: the most a caller can ask for.
+    pub fn full(&self) -> Duration {
+        self.lasts.saturating_sub(self.margin())
+    }
+
+    /// Whether it is time to look for a new one, beside the answers.
+    ///
+    /// The window is a quarter of the promise, or what keeps [`COMFORT`] in callers' hands, at most three quarters;
+    /// jitter makes it up to a tenth wider, so that integrations minted together part ways.
+    pub fn wants_refresh(&self, now: Moment) -> bool {
+        let comfortable = (COMFORT + self.margin()).min(self.lasts / 4 * 3);
+        let window = (self.lasts / 4).max(comfortable);
+        let jittered = window.mul_f64(1.0 + self.jitter / 10.0);
+        self.remaining(now) <= jittered
+    }
+
+    /// Whether a REST call is worth trying: the session grows by use, and its full timeout has not passed yet.
+    pub fn may_be_confirmed(&self, now: Moment) -> bool {
+        self.grows_by_use() && now.since(self.from) < self.lasts * 2
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const START: Moment = Moment::from_bits(1_000_000_000_000);
+
+    fn promise(timeout: u64) -> Promise {
+        Promise::half_of(Duration::from_secs(timeout), START, LifetimeSource::Confirmed, 0.0)
+    }
+
+    #[test]
+    fn a_two_hour_session_is_promised_for_an_hour_less_thirty_seconds() {
+        let promise = promise(7200);
+        assert_eq!(promise.expires_in(START), Some(3570));
+        assert_eq!(promise.expires_in(START.after(Duration::from_secs(1))), Some(3569));
+        assert_eq!(promise.expires_in(START.after(Duration::from_millis(3_569_500))), None);
+    }
+
+    #[test]
+    fn refresh_leaves_callers_more_than_three_hundred_seconds_when_life_allows() {
+        for timeout in [15 * 60, 30 * 60, 7200, 86_400] {
+            let promise = promise(timeout);
+            let mut at = 0;
+            while !promise.wants_refresh(START.after(Duration::from_secs(at))) {
+                let told = promise.expires_in(START.after(Duration::from_secs(at))).unwrap();
+                assert!(told > 300, "{timeout} s session, {at} s old: {told}");
+                at += 1;
+            }
+            assert!(at > timeout / 10, "{timeout} s session refreshes after {at} s already");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_callers_are_told_is_never_more_than_what_is_left(timeout in 2_u64..86_400, age in 0_u64..100_000_000) {
+            let promise = promise(timeout);
+            let now = START.after(Duration::from_millis(age));
+            if let Some(told) = promise.expires_in(now) {
+                prop_assert!(told > 0);
+                prop_assert!(Duration::from_secs(told) + promise.margin() <= promise.remaining(now));
+                prop_assert!(Duration::from_millis(age) < Duration::from_secs(timeout) / 2);
+            }
+        }
+
+        #[test]
+        fn a_token_without_a_second_left_wants_a_refresh(timeout in 2_u64..86_400, age in 0_u64..100_000_000, jitter in 0.0..1.0) {
+            let promise = Promise::half_of(Duration::from_secs(timeout), START, LifetimeSource::Estimate, jitter);
+            let now = START.after(Duration::from_millis(age));
+            if promise.remaining(now).is_zero() {
+                prop_assert!(promise.wants_refresh(now));
+            }
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! Instruments, as one value that is handed around; never global.
+//!
+//! Label values come from the configuration and from closed sets, never from a request. Series appear on first use.
+
+use std::time::Duration;
+
+use prometheus::{
+    Encoder, GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder,
+};
+
+use crate::names::{CallerName, IntegrationName};
+
+/// All instruments of one process.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    http_requests: IntCounterVec,
+    http_request_duration: HistogramVec,
+    token_requests: IntCounterVec,
+    caller_requests: IntCounterVec,
+    cache_lookups: IntCounterVec,
+    mints: IntCounterVec,
+    mint_duration: HistogramVec,
+    confirms: IntCounterVec,
+    token_remaining: GaugeVec,
+    auth_failures: IntCounterVec,
+    audit_records_lost: IntCounterVec,
+}
+
+impl Metrics {
+    /// Registers everything. Fails only when two instruments have the same name.
+    pub fn new() -> Result<Self, prometheus::Error> {
+        let registry = Registry::new();
+        let metrics = Self {
+            http_requests: counter(&registry, "http_requests_total", HTTP_REQUESTS, &["route", "method", "status"])?,
+            http_request_duration: histogram(
+                &registry,
+                "http_request_duration_seconds",
+                "Time from a request's head to its answer.",
+                "route",
+                &[0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.01, 0.05, 0.25, 1.0, 2.5, 5.0, 10.0],
+            )?,
+            token_requests: counter(&registry, "token_requests_total", TOKEN_REQUESTS, &["integration", "outcome"])?,
+            caller_requests: counter(&registry, "caller_requests_total", CALLER_REQUESTS, &["caller", "outcome"])?,
+            cache_lookups: counter(&registry, "cache_lookups_total", CACHE_LOOKUPS, &["integration", "result"])?,
+            mints: counter(&registry, "mints_total", "Logins at Salesforce.", &["integration", "outcome"])?,
+            mint_duration: histogram(
+                &registry,
+                "mint_duration_seconds",
+                "Time of one login at Salesforce, signing included.",
+                "outcome",
+                &[0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 8.0],
+            )?,
+            confirms: counter(&registry, "confirms_total", CONFIRMS, &["integration", "outcome"])?,
+            auth_failures: counter(&registry, "auth_failures_total", "Proofs that failed.", &["proof", "reason"])?,
+            audit_records_lost: counter(&registry, "audit_records_lost_total", AUDIT_LOST, &["reason"])?,
+            token_remaining: gauge(&registry, "token_remaining_seconds", TOKEN_REMAINING, "integration")?,
+            registry,
+        };
+        metrics.register_process()?;
+        Ok(metrics)
+    }
+
+    fn register_process(&self) -> Result<(), prometheus::Error> {
+        let build = IntGaugeVec::new(named("build_info", "The running version; always 1."), &["version"])?;
+        build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+        self.registry.register(Box::new(build))?;
+        #[cfg(target_os = "linux")]
+        self.registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
+        Ok(())
+    }
+
+    /// A request was answered. `route` and `method` come from closed sets.
+    pub fn answered(&self, route: &'static str, method: &'static str, status: u16, lasted: Duration) {
+        let mut digits = [0; 3];
+        self.http_requests.with_label_values(&[route, method, decimal(status, &mut digits)]).inc();
+        self.http_request_duration.with_label_values(&[route]).observe(lasted.as_secs_f64());
+    }
+
+    /// A request for a token was decided. Either name is missing when it was never established.
+    pub fn decided(&self, integration: Option<&str>, caller: Option<&CallerName>, outcome: &'static str) {
+        if let Some(integration) = integration {
+            self.token_requests.with_label_values(&[integration, outcome]).inc();
+        }
+        if let Some(caller) = caller {
+            self.caller_requests.with_label_values(&[caller.as_str(), outcome]).inc();
+        }
+    }
+
+    /// A token was looked up.
+    pub fn looked_up(&self, integration: &IntegrationName, result: &'static str) {
+        self.cache_lookups.with_label_values(&[integration.as_str(), result]).inc();
+    }
+
+    /// A login at Salesforce came to an end.
+    pub fn minted(&self, integration: &IntegrationName, outcome: &'static str, lasted: Duration) {
+        self.mints.with_label_values(&[integration.as_str(), outcome]).inc();
+        self.mint_duration.with_label_values(&[outcome]).observe(lasted.as_secs_f64());
+    }
+
+    /// A confirm call came to an end.
+    pub fn confirmed(&self, integration: &IntegrationName, outcome: &'static str) {
+        self.confirms.with_label_values(&[integration.as_str(), outcome]).inc();
+    }
+
+    /// A proof did not hold.
+    pub fn refused_proof(&self, proof: &'static str, reason: &'static str) {
+        self.auth_failures.with_label_values(&[proof, reason]).inc();
+    }
+
+    /// An audit record was lost.
+    pub fn lost_audit_record(&self, reason: &'static str) {
+        self.audit_records_lost.with_label_values(&[reason]).inc();
+    }
+
+    /// Sets what is left of an integration's token; called when somebody looks.
+    pub fn set_token_remaining(&self, integration: &IntegrationName, remaining: Duration) {
+        self.token_remaining.with_label_values(&[integration.as_str()]).set(remaining.as_secs_f64());
+    }
+
+    /// Everything in the Prometheus text format, version 0.0.4.
+    pub fn render(&self) -> Result<Vec<u8>, prometheus::Error> {
+        let mut text = Vec::with_capacity(16 * 1024);
+        TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
+        Ok(text)
+    }
+}
+
+const HTTP_REQUESTS: &str = "Requests answered, by route pattern, method and status.";
+const TOKEN_REQUESTS: &str = "Decisions about requests for a token of an integration.";
+const CALLER_REQUESTS: &str = "Decisions about requests of an authenticated caller.";
+const CACHE_LOOKUPS: &str =
+    "How tokens were found: hit, stale_hit (a refresh runs beside), miss, joined (waited for another's mint).";
+const CONFIRMS: &str = "REST calls that prove a session: alive, dead, unclear.";
+const AUDIT_LOST: &str = "Audit records that could not be written.";
+const TOKEN_REMAINING: &str = "What is left of the promise of the current token.";
+
+fn named(name: &str, help: &str) -> Opts {
+    Opts::new(name, help).namespace("aquila")
+}
+
+fn counter(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> Result<IntCounterVec, prometheus::Error> {
+    let counter = IntCounterVec::new(named(name, help), labels)?;
+    registry.register(Box::new(counter.clone()))?;
+    Ok(counter)
+}
+
+fn gauge(registry: &Registry, name: &str, help: &str, label: &str) -> Result<GaugeVec, prometheus::Error> {
+    let gauge = GaugeVec::new(named(name, help), &[label])?;
+    registry.register(Box::new(gauge.clone()))?;
+    Ok(gauge)
+}
+
+fn histogram(
+    registry: &Registry,
+    name: &str,
+    help: &str,
+    label: &str,
+    buckets: &[f64],
+) -> Result<HistogramVec, prometheus::Error> {
+    let options = HistogramOpts::from(named(name, help)).buckets(buckets.to_vec());
+    let histogram = HistogramVec::new(options, &[label])?;
+    registry.register(Box::new(histogram.clone()))?;
+    Ok(histogram)
+}
+
+/// Three digits without an allocation; statuses have three.
+fn decimal(status: u16, digits: &mut [u8; 3]) -> &str {
+    let status = status.min(999);
+    for (digit, power) in digits.iter_mut().zip([100, 10, 1]) {
+        *digit = b'0' + u8::try_from(status / power % 10).unwrap_or_default();
+    }
+    std::str::from_utf8(digits).unwrap_or("000")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn series_appear_on_first_use() {
+        let metrics = Metrics::new().unwrap();
+        let text = |metrics: &Metrics| String::from_utf8(metrics.render().unwrap()).unwrap();
+        assert!(!text(&metrics).contains("aquila_mints_total{"));
+        metrics.minted(&"elf-prod".parse().unwrap(), "success", Duration::from_millis(80));
+        metrics.answered("/token", "GET", 200, Duration::from_micros(90));
+        let text = text(&metrics);
+        assert!(text.contains(r#"aquila_mints_total{integration="elf-prod",outcome="success"} 1"#), "{text}");
+        assert!(text.contains(r#"aquila_http_requests_total{method="GET",route="/token",status="200"} 1"#), "{text}");
+    }
+}

@@ -1,0 +1,3 @@
+//! What operators see: logs, metrics, the audit trail.
+
+pub mod metrics;
