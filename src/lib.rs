@@ -15,5 +15,13 @@ pub mod cache;
 pub mod keys;
 pub mod policy;
 pub mod salesforce;
+pub mod tls;
+
+pub mod ask;
+pub mod broker;
+pub mod holding;
+pub mod snapshot;
+
+pub mod http;
 
 pub mod simulator;

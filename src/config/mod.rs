@@ -2,7 +2,6 @@
 //!
 //! Reading it opens files and asks the environment, never the network. Defaults live in `file.rs` only.
 
-pub mod hosts;
 pub mod report;
 
 use std::net::SocketAddr;

@@ -1,3 +1,27 @@
 //! What operators see: logs, metrics, the audit trail.
 
+pub mod audit;
 pub mod metrics;
+
+use std::io::{IsTerminal, stderr};
+
+use tracing_subscriber::EnvFilter;
+
+use crate::config::{self, LogFormat};
+
+/// Starts the log, on standard error: text for a terminal, JSON for everything else, unless the configuration says.
+///
+/// The first call in a process counts; later ones change nothing.
+pub fn start_log(settings: &config::Log) {
+    let filter = EnvFilter::try_new(&settings.level).unwrap_or_else(|_| EnvFilter::new("info"));
+    let json = match settings.format {
+        LogFormat::Json => true,
+        LogFormat::Text => false,
+        LogFormat::Auto => !stderr().is_terminal(),
+    };
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(stderr).with_target(false);
+    let _ = match json {
+        true => builder.json().flatten_event(true).with_span_list(false).with_current_span(false).try_init(),
+        false => builder.with_ansi(stderr().is_terminal()).try_init(),
+    };
+}

@@ -1,0 +1,136 @@
+//! Credentials out of a request: the `Authorization` header and the form (RFC 6749 section 2.3.1, RFC 6750 section 2.1).
+//!
+//! HTTP Basic arrives in three encodings for the same secret; names and keys are made of characters that are the same
+//! in all of them, and the form-encoded reading is tried where it differs.
+
+use axum::http::HeaderMap;
+use axum::http::header::AUTHORIZATION;
+use base64::prelude::{BASE64_STANDARD, BASE64_STANDARD_NO_PAD, Engine};
+use zeroize::Zeroizing;
+
+use super::error::Refusal;
+use super::params::Params;
+use crate::authn::{ApiKey, Credentials, OfferedKey};
+
+/// What the header and the form offer together.
+///
+/// Refused is a request that proves itself in two ways at once; a credential in the query is never looked at.
+pub(super) fn read(headers: &HeaderMap, form: Option<&Params>) -> Result<Credentials, Refusal> {
+    let header = from_header(headers)?;
+    let name = form.and_then(|form| form.get("client_id"));
+    let secret = form.and_then(|form| form.get("client_secret"));
+    let offered = match (header, secret) {
+        (Some(_), Some(_)) => {
+            return Err(Refusal::invalid_request("credentials came in the header and in the body; send one of them"));
+        }
+        (Some(mut offered), None) => {
+            match (&offered.unverified_name, name) {
+                (Some(one), Some(other)) if one != other => {
+                    return Err(Refusal::invalid_request("the header and client_id name different callers"));
+                }
+                (None, Some(name)) => offered.unverified_name = Some(name.to_owned()),
+                _ => {}
+            }
+            Some(offered)
+        }
+        (None, Some(secret)) => {
+            let key = ApiKey::parse(secret);
+            // Without a name the key still says whose it is.
+            Some(OfferedKey { unverified_name: name.map(str::to_owned), key })
+        }
+        (None, None) => None,
+    };
+    Ok(Credentials { keys: offered.into_iter().collect() })
+}
+
+fn from_header(headers: &HeaderMap) -> Result<Option<OfferedKey>, Refusal> {
+    let mut values = headers.get_all(AUTHORIZATION).iter();
+    let (value, second) = (values.next(), values.next());
+    if second.is_some() {
+        return Err(Refusal::invalid_request("more than one Authorization header"));
+    }
+    let Some(value) = value else { return Ok(None) };
+    let nothing = OfferedKey { unverified_name: None, key: None };
+    let Ok(text) = value.to_str() else { return Ok(Some(nothing)) };
+    let (scheme, credential) = text.split_once(' ').unwrap_or((text, ""));
+    let credential = credential.trim_matches(' ');
+    Ok(Some(match scheme {
+        _ if scheme.eq_ignore_ascii_case("bearer") => OfferedKey { key: ApiKey::parse(credential), ..nothing },
+        _ if scheme.eq_ignore_ascii_case("basic") => basic(credential).unwrap_or(nothing),
+        _ => nothing,
+    }))
+}
+
+fn basic(credential: &str) -> Option<OfferedKey> {
+    let decoded = BASE64_STANDARD.decode(credential).or_else(|_| BASE64_STANDARD_NO_PAD.decode(credential));
+    let decoded = Zeroizing::new(decoded.ok()?);
+    // Latin-1 and UTF-8 agree on all that a name or a key may hold; the rest cannot match anyway.
+    let text = std::str::from_utf8(&decoded).ok()?;
+    let (name, secret) = text.split_once(':')?;
+    let key = ApiKey::parse(secret).or_else(|| ApiKey::parse(&form_decoded(secret)));
+    Some(OfferedKey { unverified_name: Some(form_decoded(name).to_string()), key })
+}
+
+/// The reading of RFC 6749 section 2.3.1; the same text when nothing in it is encoded.
+fn form_decoded(text: &str) -> Zeroizing<String> {
+    let whole = format!("x={text}");
+    let decoded = url::form_urlencoded::parse(whole.as_bytes()).next().map(|(_, value)| value.into_owned());
+    // `&` cannot be in a name or a key; a text that holds one is kept as it is.
+    Zeroizing::new(match decoded {
+        Some(decoded) if !text.contains('&') => decoded,
+        _ => text.to_owned(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::http::HeaderValue;
+
+    fn headers(values: &[&str]) -> HeaderMap {
+        values.iter().map(|value| (AUTHORIZATION, HeaderValue::from_str(value).unwrap())).collect()
+    }
+
+    fn name_and_whether_a_key(value: &str) -> (Option<String>, bool) {
+        let mut credentials = read(&headers(&[value]), None).unwrap();
+        let offered = credentials.keys.pop().unwrap();
+        (offered.unverified_name, offered.key.is_some())
+    }
+
+    #[test]
+    fn every_encoding_of_basic_is_the_same_proof() {
+        let key = ApiKey::generate().unwrap();
+        let encoded = key.expose().replace('_', "%5F");
+        for (scheme, text) in [
+            ("Basic", format!("log-shipper:{}", key.expose())),
+            ("basic", format!("log-shipper:{encoded}")),
+            ("BASIC", format!("log%2Dshipper:{encoded}")),
+        ] {
+            let value = format!("{scheme} {}", BASE64_STANDARD.encode(&text));
+            assert_eq!(name_and_whether_a_key(&value), (Some("log-shipper".to_owned()), true), "{text}");
+            let unpadded = format!("{scheme} {}", BASE64_STANDARD_NO_PAD.encode(&text));
+            assert_eq!(name_and_whether_a_key(&unpadded).1, true, "{text}");
+        }
+        assert_eq!(name_and_whether_a_key(&format!("bearer  {}", key.expose())), (None, true));
+    }
+
+    #[test]
+    fn what_is_no_credential_is_a_failed_proof() {
+        for value in ["Bearer", "Bearer x y", "Basic", "Basic !!!", "Basic bm9jb2xvbg==", "Digest x", "x"] {
+            assert!(!name_and_whether_a_key(value).1, "{value}");
+        }
+    }
+
+    #[test]
+    fn two_ways_at_once_are_refused() {
+        let form = Params::parse(b"client_id=a&client_secret=b").unwrap();
+        assert!(read(&headers(&["Bearer x"]), Some(&form)).is_err());
+        assert!(read(&headers(&["Bearer x", "Bearer y"]), None).is_err());
+        let basic = format!("Basic {}", BASE64_STANDARD.encode("a:k"));
+        let same = Params::parse(b"client_id=a").unwrap();
+        let other = Params::parse(b"client_id=b").unwrap();
+        assert!(read(&headers(&[&basic]), Some(&same)).is_ok());
+        assert!(read(&headers(&[&basic]), Some(&other)).is_err());
+        assert!(read(&HeaderMap::new(), None).unwrap().keys.is_empty());
+    }
+}

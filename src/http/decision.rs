@@ -1,0 +1,105 @@
+//! What was decided about a request for a token: travels beside the answer to the metrics and the audit trail.
+
+use crate::authn::{AuthnError, Proof};
+use crate::broker::{IssueError, Issued, Trouble};
+use crate::names::{CallerName, IntegrationName};
+use crate::snapshot::{Authenticated, Denied};
+use crate::token::Fingerprint;
+
+/// One decision, as far as it came.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Decision {
+    /// What became of it; a value of a closed set.
+    pub(super) outcome: Outcome,
+    /// The caller, once proved.
+    pub(super) caller: Option<CallerName>,
+    /// Which of its keys proved it.
+    pub(super) proof: Option<Proof>,
+    /// The integration, once it is known to exist.
+    pub(super) integration: Option<IntegrationName>,
+    /// The rule that allowed it.
+    pub(super) rule: Option<String>,
+    /// How the token was found.
+    pub(super) cache: Option<&'static str>,
+    /// The token that was handed out.
+    pub(super) token: Option<Fingerprint>,
+}
+
+/// What became of a request for a token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum Outcome {
+    /// No right, or no such integration.
+    Denied,
+    /// A token was handed out.
+    Issued,
+    /// The request could not be understood.
+    InvalidRequest,
+    /// Our own fault; also what stands there until something else is known.
+    #[default]
+    InternalError,
+    /// Nobody was recognised.
+    Unauthenticated,
+    /// No token, and it may pass.
+    Unavailable,
+    /// Salesforce says no.
+    UpstreamRefused,
+}
+
+impl Outcome {
+    /// The wire name.
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Denied => "denied",
+            Self::Issued => "issued",
+            Self::InvalidRequest => "invalid_request",
+            Self::InternalError => "internal_error",
+            Self::Unauthenticated => "unauthenticated",
+            Self::Unavailable => "unavailable",
+            Self::UpstreamRefused => "upstream_refused",
+        }
+    }
+}
+
+impl Decision {
+    /// Notes who calls.
+    pub(super) fn authenticated(&mut self, authenticated: &Authenticated) {
+        self.caller = Some(authenticated.caller.name().clone());
+        self.proof = Some(authenticated.proof.clone());
+    }
+
+    /// Notes that nobody was recognised.
+    pub(super) fn unauthenticated(&mut self, _error: AuthnError) {
+        self.outcome = Outcome::Unauthenticated;
+    }
+
+    /// Notes a token that is handed out.
+    pub(super) fn issued(&mut self, issued: &Issued) {
+        self.outcome = Outcome::Issued;
+        self.integration = Some(issued.holding.name().clone());
+        self.rule = Some(issued.rule.as_str().to_owned());
+        self.cache = Some(issued.lookup.as_str());
+        self.token = Some(issued.kept.value.grant.token.fingerprint());
+    }
+
+    /// Notes why there is no token.
+    pub(super) fn failed(&mut self, error: &IssueError) {
+        match error {
+            IssueError::Denied(Denied::NotGranted { integration, .. }) => {
+                self.outcome = Outcome::Denied;
+                self.integration.clone_from(integration);
+            }
+            IssueError::Denied(Denied::Contradiction | Denied::Unnamed { .. }) => {
+                self.outcome = Outcome::InvalidRequest
+            }
+            IssueError::Unavailable { holding, rule, why } => {
+                self.outcome = match why {
+                    Trouble::Refused => Outcome::UpstreamRefused,
+                    Trouble::Passing(_) => Outcome::Unavailable,
+                    Trouble::Broken => Outcome::InternalError,
+                };
+                self.integration = Some(holding.name().clone());
+                self.rule = Some(rule.as_str().to_owned());
+            }
+        }
+    }
+}

@@ -1,0 +1,238 @@
+//! The accept loop of a door: bounded in every way that `axum::serve` leaves open.
+//!
+//! Handshakes and requests run in tasks of their own, so a client that says nothing holds up nobody. Not here: what is
+//! answered.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwapOption;
+use axum::body::Body;
+use axum::http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use rustls::ServerConfig;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// TLS of a door: none, or a whole `ServerConfig` that can be replaced between connections. It is replaced whole,
+/// because a verifier swapped inside a live one would let resumed sessions past it.
+pub type SwappableTls = Arc<ArcSwapOption<ServerConfig>>;
+
+/// How a door is told to stop: first to finish what it has, then to drop it.
+#[derive(Debug, Clone, Default)]
+pub struct Stop {
+    /// No new connections, no new requests on those that are open.
+    pub drain: CancellationToken,
+    /// Nothing any more.
+    pub kill: CancellationToken,
+}
+
+/// A client has this long for its TLS handshake.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+/// A client has this long for the head of a request, and to begin the first one.
+const HEAD: Duration = Duration::from_secs(30);
+/// A connection is asked to end after this time, so that clients spread again over replicas.
+const MAX_AGE: Duration = Duration::from_secs(3600);
+/// Open connections of one door; further ones wait in the kernel's backlog.
+const MAX_CONNECTIONS: usize = 20_000;
+/// Head of a request, all headers together.
+const MAX_HEAD: usize = 32 * 1024;
+const MAX_HEADERS: usize = 64;
+/// Requests at once on one HTTP/2 connection.
+const MAX_STREAMS: u32 = 256;
+const H2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// A door that is open.
+#[derive(Debug)]
+pub struct Listener {
+    socket: TcpListener,
+    tls: SwappableTls,
+    connections: TaskTracker,
+    stop: Stop,
+}
+
+impl Listener {
+    /// Opens a door on a bound socket.
+    pub fn new(socket: TcpListener, tls: SwappableTls, stop: Stop) -> Self {
+        Self { socket, tls, connections: TaskTracker::new(), stop }
+    }
+
+    /// Accepts until told to drain, then waits for what is being answered until told to kill.
+    pub async fn serve<A, F>(self, answer: A)
+    where
+        A: Fn(SocketAddr, Request<Body>) -> F + Clone + Send + Sync + 'static,
+        F: Future<Output = Response<Body>> + Send + 'static,
+    {
+        let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+        loop {
+            let accepted = tokio::select! {
+                biased;
+                () = self.stop.drain.cancelled() => break,
+                accepted = self.accept(&places) => accepted,
+            };
+            let Some((stream, remote, place)) = accepted else { continue };
+            let connection = Connection { remote, tls: self.tls.load_full(), stop: self.stop.clone() };
+            let answer = answer.clone();
+            self.connections.spawn(async move {
+                connection.run(stream, answer).await;
+                drop(place);
+            });
+        }
+        drop(self.socket);
+        self.connections.close();
+        tokio::select! {
+            () = self.connections.wait() => {}
+            () = self.stop.kill.cancelled() => {}
+        }
+    }
+
+    async fn accept(
+        &self,
+        places: &Arc<Semaphore>,
+    ) -> Option<(TcpStream, SocketAddr, tokio::sync::OwnedSemaphorePermit)> {
+        let place = Arc::clone(places).acquire_owned().await.ok()?;
+        match self.socket.accept().await {
+            Ok((stream, remote)) => {
+                // Answers are small and whole; waiting to fill a packet only delays them.
+                let _ = stream.set_nodelay(true);
+                Some((stream, remote, place))
+            }
+            Err(error) => {
+                // Out of descriptors, as a rule: trying again at once would burn a core until one is free.
+                if !is_of_the_client(&error) {
+                    tracing::warn!(%error, "no connection could be accepted");
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+                None
+            }
+        }
+    }
+}
+
+fn is_of_the_client(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
+}
+
+struct Connection {
+    remote: SocketAddr,
+    tls: Option<Arc<ServerConfig>>,
+    stop: Stop,
+}
+
+impl Connection {
+    async fn run<A, F>(self, stream: TcpStream, answer: A)
+    where
+        A: Fn(SocketAddr, Request<Body>) -> F + Clone + Send + Sync + 'static,
+        F: Future<Output = Response<Body>> + Send + 'static,
+    {
+        match self.tls.clone() {
+            None => {
+                let speaks = tokio::select! {
+                    speaks = tokio::time::timeout(HEAD, first_words(&stream)) => speaks,
+                    () = self.stop.drain.cancelled() => return,
+                };
+                if let Ok(Ok(http2)) = speaks {
+                    self.speak(TokioIo::new(stream), http2, answer).await;
+                }
+            }
+            Some(config) => {
+                let handshake = TlsAcceptor::from(config).accept(stream);
+                let shaken = tokio::select! {
+                    shaken = tokio::time::timeout(HANDSHAKE, handshake) => shaken,
+                    () = self.stop.kill.cancelled() => return,
+                };
+                match shaken {
+                    Ok(Ok(stream)) => {
+                        let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+                        self.speak(TokioIo::new(stream), http2, answer).await;
+                    }
+                    Ok(Err(error)) => tracing::debug!(remote = %self.remote, %error, "TLS handshake failed"),
+                    Err(_) => tracing::debug!(remote = %self.remote, "TLS handshake took too long"),
+                }
+            }
+        }
+    }
+
+    async fn speak<S, A, F>(self, stream: TokioIo<S>, http2: bool, answer: A)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        A: Fn(SocketAddr, Request<Body>) -> F + Clone + Send + Sync + 'static,
+        F: Future<Output = Response<Body>> + Send + 'static,
+    {
+        let remote = self.remote;
+        let service = service_fn(move |request: Request<Incoming>| {
+            let answered = answer(remote, request.map(Body::new));
+            async move { Ok::<_, Infallible>(answered.await) }
+        });
+        let builder = builder(http2);
+        let mut connection = pin!(builder.serve_connection(stream, service));
+        let mut draining = false;
+        loop {
+            let ended = tokio::select! {
+                ended = connection.as_mut() => ended,
+                () = self.stop.drain.cancelled(), if !draining => {
+                    draining = true;
+                    connection.as_mut().graceful_shutdown();
+                    continue;
+                }
+                () = tokio::time::sleep(MAX_AGE), if !draining => {
+                    draining = true;
+                    connection.as_mut().graceful_shutdown();
+                    continue;
+                }
+                () = self.stop.kill.cancelled() => return,
+            };
+            if let Err(error) = ended {
+                tracing::trace!(%remote, %error, "the connection ended");
+            }
+            return;
+        }
+    }
+}
+
+/// Whether the client begins with the preface of HTTP/2. Peeks, takes nothing.
+///
+/// hyper-util can tell by itself, but waits for ever for a client that does not begin.
+async fn first_words(stream: &TcpStream) -> io::Result<bool> {
+    let mut head = [0; H2_PREFACE.len()];
+    loop {
+        let seen = stream.peek(&mut head).await?;
+        let seen = head.get(..seen).unwrap_or_default();
+        if seen.len() == H2_PREFACE.len() || seen.is_empty() || !H2_PREFACE.starts_with(seen) {
+            return Ok(seen == H2_PREFACE);
+        }
+        // A few bytes that could become either: peeking again at once would only spin.
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+fn builder(http2: bool) -> auto::Builder<TokioExecutor> {
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    // Without a timer hyper ignores the time limits in silence.
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD)
+        .max_headers(MAX_HEADERS)
+        .max_buf_size(MAX_HEAD)
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(MAX_STREAMS)
+        .max_header_list_size(u32::try_from(MAX_HEAD).unwrap_or(u32::MAX))
+        .keep_alive_interval(HEAD)
+        .keep_alive_timeout(HANDSHAKE);
+    if http2 { builder.http2_only() } else { builder.http1_only() }
+}

@@ -1,0 +1,16 @@
+//! The edge: two doors, their routes, and everything that turns a request into an [`Ask`](crate::ask::Ask) and a token
+//! into an answer. Nothing here knows Salesforce.
+
+pub mod callers;
+mod credentials;
+mod decision;
+mod error;
+mod health;
+pub mod listener;
+mod metadata;
+pub mod ops;
+mod params;
+mod request_id;
+mod route;
+mod status;
+mod token;

@@ -1,0 +1,150 @@
+//! The ops door: probes, metrics and status. GET and HEAD only; nothing here changes anything.
+
+use std::net::SocketAddr;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use aws_lc_rs::{constant_time, digest};
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, WWW_AUTHENTICATE};
+use axum::http::{HeaderMap, Response, StatusCode};
+use axum::response::IntoResponse;
+use axum::routing::get;
+use futures_util::FutureExt;
+use secrecy::{ExposeSecret, SecretString};
+use tower::ServiceExt;
+
+use super::error::{Refusal, Shape};
+use super::health;
+use super::request_id::RequestId;
+use super::route::{Route, method_label};
+use super::status;
+use crate::clock::{Clock, Moment};
+use crate::snapshot::Snapshots;
+use crate::telemetry::metrics::Metrics;
+
+/// What the handlers of this door need.
+#[derive(Debug, Clone)]
+pub struct OpsDoor {
+    /// The generation in force.
+    pub snapshots: Arc<Snapshots>,
+    /// Instruments.
+    pub metrics: Arc<Metrics>,
+    /// Time.
+    pub clock: Clock,
+    /// When the process began to serve.
+    pub started: Moment,
+    /// Whether it serves.
+    pub readiness: Readiness,
+    /// What `/metrics` and `/status.json` ask for, if anything.
+    pub bearer_token: Option<SecretString>,
+}
+
+/// True from the moment both doors are open until the stop begins. Salesforce has no part in it: an outage there must
+/// not take a service away that still answers from memory.
+#[derive(Debug, Clone, Default)]
+pub struct Readiness(Arc<AtomicBool>);
+
+impl Readiness {
+    /// Ready to serve.
+    pub fn set(&self, ready: bool) {
+        self.0.store(ready, Ordering::SeqCst);
+    }
+
+    /// Whether it is.
+    pub fn get(&self) -> bool {
+        self.0.load(Ordering::SeqCst)
+    }
+}
+
+impl OpsDoor {
+    /// The routes.
+    pub fn router(&self) -> Router {
+        Router::new()
+            .route(Route::Livez.pattern(), get(health::alive))
+            .route(Route::Healthz.pattern(), get(health::alive))
+            .route(Route::Readyz.pattern(), get(ready))
+            .route(Route::Metrics.pattern(), get(metrics))
+            .route(Route::StatusJson.pattern(), get(status_json))
+            .method_not_allowed_fallback(method_not_allowed)
+            .fallback(not_found)
+            .with_state(self.clone())
+    }
+
+    /// Answers one request.
+    pub async fn answer(self, router: Router, _remote: SocketAddr, request: Request) -> Response<Body> {
+        let arrived = self.clock.now();
+        let route = Route::of_ops(request.uri().path());
+        let method = method_label(request.method());
+        let response = match AssertUnwindSafe(router.oneshot(request)).catch_unwind().await {
+            Ok(Ok(response)) => response,
+            Ok(Err(never)) => match never {},
+            Err(_) => Refusal::internal().into_response(Shape::Problem, &RequestId::new()),
+        };
+        let lasted = self.clock.now().since(arrived);
+        self.metrics.answered(route.pattern(), method, response.status().as_u16(), lasted);
+        response
+    }
+
+    fn admits(&self, headers: &HeaderMap) -> bool {
+        let Some(expected) = &self.bearer_token else { return true };
+        let offered = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let offered = match offered.split_once(' ') {
+            Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => token.trim(),
+            _ => "",
+        };
+        // Digests, so that the length does not show either.
+        let digest = |text: &str| digest::digest(&digest::SHA256, text.as_bytes());
+        let (expected, offered) = (digest(expected.expose_secret()), digest(offered));
+        constant_time::verify_slices_are_equal(expected.as_ref(), offered.as_ref()).is_ok()
+    }
+}
+
+async fn ready(State(door): State<OpsDoor>) -> Response<Body> {
+    match door.readiness.get() {
+        true => health::reply(StatusCode::OK, "ready\n").into_response(),
+        false => health::reply(StatusCode::SERVICE_UNAVAILABLE, "not ready\n").into_response(),
+    }
+}
+
+async fn metrics(State(door): State<OpsDoor>, headers: HeaderMap) -> Response<Body> {
+    if !door.admits(&headers) {
+        return unauthorized();
+    }
+    let now = door.clock.now();
+    for holding in door.snapshots.current().holdings() {
+        if let Some(kept) = holding.peek() {
+            door.metrics.set_token_remaining(holding.name(), kept.promise.remaining(now));
+        }
+    }
+    match door.metrics.render() {
+        Ok(text) => ([(CONTENT_TYPE, "text/plain; version=0.0.4"), (CACHE_CONTROL, "no-store")], text).into_response(),
+        Err(error) => {
+            tracing::error!(%error, "metrics could not be rendered");
+            Refusal::internal().into_response(Shape::Problem, &RequestId::new())
+        }
+    }
+}
+
+async fn status_json(State(door): State<OpsDoor>, headers: HeaderMap) -> Response<Body> {
+    if !door.admits(&headers) {
+        return unauthorized();
+    }
+    let status = status::of(&door);
+    ([(CACHE_CONTROL, "no-store")], axum::Json(status)).into_response()
+}
+
+fn unauthorized() -> Response<Body> {
+    (StatusCode::UNAUTHORIZED, [(WWW_AUTHENTICATE, r#"Bearer realm="aquila ops""#)], "unauthorized\n").into_response()
+}
+
+async fn not_found() -> Response<Body> {
+    Refusal::not_found().into_response(Shape::Problem, &RequestId::new())
+}
+
+async fn method_not_allowed() -> Response<Body> {
+    Refusal::method_not_allowed().into_response(Shape::Problem, &RequestId::new())
+}

@@ -1,0 +1,122 @@
+//! The routes of both doors as a closed set: what is not in it is `unmatched`, in metrics and in records.
+
+/// A route of the callers' door or the ops door.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Route {
+    /// `/healthz`, on both doors.
+    Healthz,
+    /// `/livez`, ops door.
+    Livez,
+    /// RFC 8414 metadata.
+    Metadata,
+    /// `/metrics`, ops door.
+    Metrics,
+    /// The path that Salesforce's own clients know, below an integration.
+    NamedOauthToken,
+    /// `/token/NAME`.
+    NamedToken,
+    /// The path that Salesforce's own clients know.
+    OauthToken,
+    /// `/readyz`, ops door.
+    Readyz,
+    /// `/status.json`, ops door.
+    StatusJson,
+    /// `/token`.
+    Token,
+    /// Any other path.
+    Unmatched,
+}
+
+impl Route {
+    /// The pattern, as the router takes it and as metrics show it.
+    pub(super) const fn pattern(self) -> &'static str {
+        match self {
+            Self::Healthz => "/healthz",
+            Self::Livez => "/livez",
+            Self::Metadata => "/.well-known/oauth-authorization-server",
+            Self::Metrics => "/metrics",
+            Self::NamedOauthToken => "/integrations/{integration}/services/oauth2/token",
+            Self::NamedToken => "/token/{integration}",
+            Self::OauthToken => "/services/oauth2/token",
+            Self::Readyz => "/readyz",
+            Self::StatusJson => "/status.json",
+            Self::Token => "/token",
+            Self::Unmatched => "unmatched",
+        }
+    }
+
+    /// The route of a path of the callers' door.
+    pub(super) fn of_callers(path: &str) -> Self {
+        match path {
+            "/token" => Self::Token,
+            "/services/oauth2/token" => Self::OauthToken,
+            "/healthz" => Self::Healthz,
+            _ if path.starts_with(Self::Metadata.pattern()) => Self::Metadata,
+            _ => match path.strip_prefix("/token/") {
+                Some(name) if is_segment(name) => Self::NamedToken,
+                _ => path
+                    .strip_prefix("/integrations/")
+                    .and_then(|rest| rest.strip_suffix("/services/oauth2/token"))
+                    .filter(|name| is_segment(name))
+                    .map_or(Self::Unmatched, |_| Self::NamedOauthToken),
+            },
+        }
+    }
+
+    /// The route of a path of the ops door.
+    pub(super) fn of_ops(path: &str) -> Self {
+        let routes = [Self::Metrics, Self::Livez, Self::Readyz, Self::Healthz, Self::StatusJson];
+        routes.into_iter().find(|route| route.pattern() == path).unwrap_or(Self::Unmatched)
+    }
+
+    /// Whether a request here is a decision about a token, which leaves an audit record.
+    pub(super) fn decides(self) -> bool {
+        matches!(self, Self::Token | Self::NamedToken | Self::OauthToken | Self::NamedOauthToken)
+    }
+}
+
+fn is_segment(text: &str) -> bool {
+    !text.is_empty() && !text.contains('/')
+}
+
+/// The method as a label: those of RFC 9110, and `other` for whatever else somebody may send.
+pub(super) fn method_label(method: &axum::http::Method) -> &'static str {
+    match method.as_str() {
+        "GET" => "GET",
+        "HEAD" => "HEAD",
+        "POST" => "POST",
+        "PUT" => "PUT",
+        "DELETE" => "DELETE",
+        "OPTIONS" => "OPTIONS",
+        "PATCH" => "PATCH",
+        "TRACE" => "TRACE",
+        "CONNECT" => "CONNECT",
+        _ => "other",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_path_has_one_route() {
+        let cases = [
+            ("/token", Route::Token),
+            ("/token/", Route::Unmatched),
+            ("/token/elf-prod", Route::NamedToken),
+            ("/token/elf/prod", Route::Unmatched),
+            ("/services/oauth2/token", Route::OauthToken),
+            ("/integrations/elf/services/oauth2/token", Route::NamedOauthToken),
+            ("/integrations//services/oauth2/token", Route::Unmatched),
+            ("/.well-known/oauth-authorization-server", Route::Metadata),
+            ("/", Route::Unmatched),
+            ("/metrics", Route::Unmatched),
+        ];
+        for (path, route) in cases {
+            assert_eq!(Route::of_callers(path), route, "{path}");
+        }
+        assert_eq!(Route::of_ops("/metrics"), Route::Metrics);
+        assert_eq!(Route::of_ops("/token"), Route::Unmatched);
+    }
+}

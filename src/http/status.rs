@@ -1,0 +1,106 @@
+//! `/status.json`: what an operator wants to know about each integration, without a secret.
+
+use serde::Serialize;
+
+use super::ops::OpsDoor;
+use crate::clock::Moment;
+use crate::holding::Holding;
+
+/// The whole document.
+#[derive(Debug, Serialize)]
+pub(super) struct Status {
+    version: &'static str,
+    ready: bool,
+    uptime_seconds: u64,
+    callers: usize,
+    integrations: Vec<IntegrationStatus>,
+}
+
+#[derive(Debug, Serialize)]
+struct IntegrationStatus {
+    name: String,
+    state: State,
+    token: Option<TokenStatus>,
+    last_used_seconds_ago: Option<u64>,
+    last_failure: Option<FailureStatus>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum State {
+    /// A good token, and the last try to renew it failed.
+    Ageing,
+    /// No good token, and the last try failed.
+    Failing,
+    /// A good token.
+    Good,
+    /// Nobody asked yet, or not for a while.
+    Idle,
+}
+
+#[derive(Debug, Serialize)]
+struct TokenStatus {
+    fingerprint: String,
+    remaining_seconds: u64,
+    lifetime_source: &'static str,
+    minted_at: String,
+    instance_url: String,
+}
+
+#[derive(Debug, Serialize)]
+struct FailureStatus {
+    cause: &'static str,
+    sentence: &'static str,
+    remedy: &'static str,
+    detail: String,
+    in_a_row: u32,
+    seconds_ago: u64,
+    next_try_in_seconds: u64,
+}
+
+/// The status now; integrations by name.
+pub(super) fn of(door: &OpsDoor) -> Status {
+    let now = door.clock.now();
+    let snapshot = door.snapshots.current();
+    let mut integrations: Vec<IntegrationStatus> = snapshot.holdings().map(|holding| one(holding, now)).collect();
+    integrations.sort_by(|a, b| a.name.cmp(&b.name));
+    Status {
+        version: env!("CARGO_PKG_VERSION"),
+        ready: door.readiness.get(),
+        uptime_seconds: now.since(door.started).as_secs(),
+        callers: snapshot.caller_count(),
+        integrations,
+    }
+}
+
+fn one(holding: &Holding, now: Moment) -> IntegrationStatus {
+    let good = holding.peek().filter(|kept| kept.promise.expires_in(now).is_some());
+    let failure = holding.failure();
+    let token = good.as_ref().map(|kept| TokenStatus {
+        fingerprint: kept.value.grant.token.fingerprint().to_string(),
+        remaining_seconds: kept.promise.remaining(now).as_secs(),
+        lifetime_source: kept.promise.source().as_str(),
+        minted_at: jiff::Timestamp::from_millisecond(kept.value.minted_at).unwrap_or_default().to_string(),
+        instance_url: kept.value.grant.instance_url.to_string(),
+    });
+    IntegrationStatus {
+        name: holding.name().to_string(),
+        state: match (&token, &failure) {
+            (Some(_), None) => State::Good,
+            (Some(_), Some(_)) => State::Ageing,
+            (None, Some(_)) => State::Failing,
+            (None, None) => State::Idle,
+        },
+        token,
+        last_used_seconds_ago: holding.last_read().map(|at| now.since(at).as_secs()),
+        last_failure: failure.map(|failure| FailureStatus {
+            cause: failure.error.cause.code(),
+            sentence: failure.error.cause.sentence(),
+            remedy: failure.error.cause.remedy(),
+            detail: failure.error.detail.clone(),
+            in_a_row: failure.streak,
+            seconds_ago: now.since(failure.at).as_secs(),
+            next_try_in_seconds: failure.retry_at.since(now).as_secs(),
+        }),
+    }
+}

@@ -1,0 +1,254 @@
+//! `GET /token` and the client-credentials routes: from a request to what is asked, and from a token to its answer.
+
+use axum::body::Body;
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, Request, State};
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, PRAGMA};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderValue, Response};
+use serde::Serialize;
+use tokio::time::Instant;
+
+use super::callers::{CallersDoor, Context};
+use super::credentials;
+use super::decision::{Decision, Outcome};
+use super::error::{Refusal, Shape};
+use super::params::Params;
+use crate::ask::{Ask, SelectorKind};
+use crate::authn::AuthnError;
+use crate::broker::{IssueError, Issued, Trouble};
+use crate::snapshot::Denied;
+
+/// No client sends more than a few hundred bytes.
+const MAX_BODY: usize = 16 * 1024;
+
+/// The integration in the path, if the route has a place for one.
+type InPath = Result<Path<String>, PathRejection>;
+
+/// `GET /token`, `GET /token/NAME`.
+pub(super) async fn get(State(door): State<CallersDoor>, path: InPath, request: Request) -> Response<Body> {
+    let (head, _) = request.into_parts();
+    let context = Context::of(&head.extensions);
+    let mut decision = Decision::default();
+    let outcome = from_get(&door, path, &head, (&context, &mut decision)).await;
+    answer(outcome, Shape::Problem, decision, &context)
+}
+
+/// `POST` on every token route (RFC 6749 section 4.4).
+pub(super) async fn post(State(door): State<CallersDoor>, path: InPath, request: Request) -> Response<Body> {
+    let (head, body) = request.into_parts();
+    let context = Context::of(&head.extensions);
+    let mut decision = Decision::default();
+    let outcome = match read_form(&head.headers, body, context.body_deadline()).await {
+        Ok(form) => from_post(&door, path, (&head, &form), (&context, &mut decision)).await,
+        Err(refusal) => {
+            decision.outcome = Outcome::InvalidRequest;
+            Err(refusal)
+        }
+    };
+    answer(outcome, Shape::OAuth, decision, &context)
+}
+
+struct Answer {
+    issued: Issued,
+    /// The caller's own words, repeated; never Salesforce's scopes, which some clients take for a change of terms.
+    scope: Option<String>,
+}
+
+async fn from_get(
+    door: &CallersDoor,
+    path: InPath,
+    head: &Parts,
+    course: (&Context, &mut Decision),
+) -> Result<Answer, Refusal> {
+    let credentials = credentials::read(&head.headers, None);
+    let mut ask = Ask::default();
+    let asked = select_by_url(&mut ask, path, head.uri.query());
+    let issued = issue(door, credentials, asked.map(|()| ask), Shape::Problem, course).await?;
+    Ok(Answer { issued, scope: None })
+}
+
+async fn from_post(
+    door: &CallersDoor,
+    path: InPath,
+    (head, form): (&Parts, &Params),
+    course: (&Context, &mut Decision),
+) -> Result<Answer, Refusal> {
+    let credentials = credentials::read(&head.headers, Some(form));
+    let mut ask = Ask::default();
+    let asked = ask_by_form(&mut ask, path, head.uri.query(), form);
+    let issued = issue(door, credentials, asked.map(|()| ask), Shape::OAuth, course).await?;
+    Ok(Answer { issued, scope: form.get("scope").map(str::to_owned) })
+}
+
+/// Who, then what, then whether: a request without proof learns nothing about its other mistakes.
+async fn issue(
+    door: &CallersDoor,
+    credentials: Result<crate::authn::Credentials, Refusal>,
+    asked: Result<Ask, Refusal>,
+    shape: Shape,
+    (context, decision): (&Context, &mut Decision),
+) -> Result<Issued, Refusal> {
+    let snapshot = door.snapshots.current();
+    decision.outcome = Outcome::InvalidRequest;
+    let authenticated = snapshot.authenticate(&credentials?).map_err(|error| {
+        decision.unauthenticated(error);
+        door.metrics.refused_proof("api_key", error.reason());
+        match error {
+            AuthnError::Missing => Refusal::no_credentials(shape),
+            AuthnError::NotAKey | AuthnError::Unknown | AuthnError::Contradiction => Refusal::wrong_credentials(shape),
+        }
+    })?;
+    decision.authenticated(&authenticated);
+    let ask = asked?;
+    decision.outcome = Outcome::InternalError;
+    let issued = door.broker.issue(&snapshot, &authenticated.caller, &ask, context.deadline()).await;
+    match issued {
+        Ok(issued) => {
+            decision.issued(&issued);
+            Ok(issued)
+        }
+        Err(error) => {
+            decision.failed(&error);
+            Err(refusal(&error, shape))
+        }
+    }
+}
+
+fn refusal(error: &IssueError, shape: Shape) -> Refusal {
+    match error {
+        IssueError::Denied(Denied::NotGranted { by, .. }) => match (shape, by) {
+            (Shape::Problem, _) => Refusal::access_denied(),
+            (Shape::OAuth, SelectorKind::Scope) => Refusal::invalid_scope(),
+            (Shape::OAuth, _) => Refusal::invalid_target(),
+        },
+        IssueError::Denied(Denied::Contradiction) => {
+            Refusal::invalid_request("the request names two different integrations")
+        }
+        IssueError::Denied(Denied::Unnamed { several: true }) => Refusal::invalid_request(
+            "this caller may use several integrations; name one: /token/NAME, or integration=NAME in the query",
+        ),
+        IssueError::Denied(Denied::Unnamed { several: false }) => {
+            Refusal::invalid_request("this caller may not use any integration")
+        }
+        IssueError::Unavailable { why: Trouble::Refused, .. } => Refusal::upstream_refused(shape),
+        IssueError::Unavailable { why: Trouble::Passing(wait), .. } => Refusal::temporarily_unavailable(*wait),
+        IssueError::Unavailable { why: Trouble::Broken, .. } => Refusal::internal(),
+    }
+}
+
+/// Path and query. A selector that is there and empty is refused, not passed over: `?integration=$NAME` with an unset
+/// variable must not hand out whatever else the caller may have.
+fn select_by_url(ask: &mut Ask, path: InPath, query: Option<&str>) -> Result<(), Refusal> {
+    match path {
+        Ok(Path(name)) => ask.select(SelectorKind::Path, name),
+        Err(PathRejection::MissingPathParams(_)) => {}
+        // Not UTF-8: that names no integration.
+        Err(_) => ask.select(SelectorKind::Path, ""),
+    }
+    let Some(query) = query else { return Ok(()) };
+    let query = Params::parse(query.as_bytes())?;
+    query.once(&["integration", "min_ttl"])?;
+    match query.get("integration") {
+        Some(name) => ask.select(SelectorKind::Query, name),
+        None if query.has("integration") => return Err(Refusal::invalid_request("integration is empty in the query")),
+        None => {}
+    }
+    ask.min_life = query.seconds("min_ttl")?;
+    Ok(())
+}
+
+fn ask_by_form(ask: &mut Ask, path: InPath, query: Option<&str>, form: &Params) -> Result<(), Refusal> {
+    form.once(&["grant_type", "client_id", "client_secret", "scope", "audience"])?;
+    match form.get("grant_type") {
+        None => return Err(Refusal::invalid_request("grant_type is missing; send grant_type=client_credentials")),
+        Some("client_credentials") => {}
+        Some(_) => return Err(Refusal::unsupported_grant_type()),
+    }
+    select_by_url(ask, path, query)?;
+    let named_by_url = !ask.selectors.is_empty();
+    for resource in form.all("resource") {
+        ask.select(SelectorKind::Resource, resource);
+    }
+    if let Some(audience) = form.get("audience") {
+        ask.select(SelectorKind::Audience, audience);
+    }
+    if let Some(scope) = form.get("scope").filter(|_| !named_by_url) {
+        ask.select(SelectorKind::Scope, scope);
+    }
+    Ok(())
+}
+
+async fn read_form(headers: &HeaderMap, body: Body, deadline: Instant) -> Result<Params, Refusal> {
+    let kind = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let media_type = kind.split(';').next().unwrap_or_default().trim();
+    // 400 and not 415: RFC 6749 knows only 400 here, and some clients read the error of no other status.
+    if !media_type.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
+        return Err(Refusal::invalid_request("Content-Type must be application/x-www-form-urlencoded"));
+    }
+    match tokio::time::timeout_at(deadline, axum::body::to_bytes(body, MAX_BODY)).await {
+        Err(_) => Err(Refusal::body_timeout()),
+        Ok(Err(_)) => Err(Refusal::too_large()),
+        Ok(Ok(bytes)) => Params::parse(&bytes),
+    }
+}
+
+/// The answer of RFC 6749 section 5.1, flat, at most 15 members, in the order in which people read them.
+#[derive(Serialize)]
+struct TokenResponse<'a> {
+    access_token: &'a str,
+    token_type: &'static str,
+    expires_in: u64,
+    instance_url: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<&'a str>,
+    integration: &'a str,
+    issued_at: &'a str,
+    lifetime_source: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sfdc_site_url: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sfdc_site_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scope: Option<&'a str>,
+}
+
+fn answer(outcome: Result<Answer, Refusal>, shape: Shape, decision: Decision, context: &Context) -> Response<Body> {
+    let mut response = match outcome {
+        Ok(answer) => token_response(&answer),
+        Err(refusal) => refusal.into_response(shape, context.id()),
+    };
+    let headers = response.headers_mut();
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(PRAGMA, HeaderValue::from_static("no-cache"));
+    response.extensions_mut().insert(decision);
+    response
+}
+
+fn token_response(Answer { issued, scope }: &Answer) -> Response<Body> {
+    let granted = &issued.kept.value;
+    let grant = &granted.grant;
+    let minted_at = granted.minted_at.to_string();
+    let instance_url = grant.instance_url.as_str();
+    let body = TokenResponse {
+        access_token: grant.token.expose(),
+        token_type: "Bearer",
+        expires_in: issued.expires_in,
+        instance_url: instance_url.strip_suffix('/').unwrap_or(instance_url),
+        id: grant.id.as_deref(),
+        integration: issued.holding.name().as_str(),
+        issued_at: grant.issued_at.as_deref().unwrap_or(&minted_at),
+        lifetime_source: issued.kept.promise.source().as_str(),
+        sfdc_site_url: grant.site_url.as_deref(),
+        sfdc_site_id: grant.site_id.as_deref(),
+        scope: scope.as_deref(),
+    };
+    let mut text = Vec::with_capacity(1024);
+    if serde_json::to_writer(&mut text, &body).is_err() {
+        // Strings and a number into memory: there is nothing that could fail, and no 200 without a token if it did.
+        return Refusal::internal().into_response(Shape::OAuth, &super::request_id::RequestId::new());
+    }
+    let mut response = Response::new(Body::from(text));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}

@@ -1,0 +1,263 @@
+//! All of one configuration generation, and the only way to reach an integration: [`Snapshot::authorize`].
+//!
+//! A request takes one snapshot and carries it to its end, so no answer mixes two generations. Building one opens key
+//! files and asks nobody over the network.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::{Arc, OnceLock};
+
+use arc_swap::ArcSwap;
+use tokio_util::task::TaskTracker;
+use url::Url;
+
+use crate::ask::{Ask, Selector, SelectorKind};
+use crate::authn::{AuthnError, Credentials, Directory, Proof};
+use crate::config::report::Report;
+use crate::config::{self, Config};
+use crate::holding::Holding;
+use crate::keys::{self, KeyError, Signer};
+use crate::names::{CallerName, IntegrationName};
+use crate::policy::{Rights, Rule};
+use crate::salesforce::{Integration, Surroundings};
+
+/// One generation.
+#[derive(Debug)]
+pub struct Snapshot {
+    holdings: HashMap<IntegrationName, Arc<Holding>>,
+    by_instance: HashMap<String, Vec<Arc<Holding>>>,
+    callers: Vec<Arc<Caller>>,
+    directory: Directory,
+    public_url: Option<Url>,
+}
+
+/// One caller of a generation.
+#[derive(Debug)]
+pub struct Caller {
+    name: CallerName,
+    rights: Rights,
+    /// What it gets when it names nothing; found out on its first such request.
+    only: OnceLock<Only>,
+}
+
+#[derive(Debug)]
+enum Only {
+    None,
+    One(Arc<Holding>),
+    Several,
+}
+
+/// A caller that has proved itself.
+#[derive(Debug, Clone)]
+pub struct Authenticated {
+    /// The caller.
+    pub caller: Arc<Caller>,
+    /// How.
+    pub proof: Proof,
+}
+
+/// The proof that a caller may have an integration's token; nothing else opens a [`Holding`].
+#[derive(Debug)]
+pub struct Permit {
+    /// The integration.
+    pub holding: Arc<Holding>,
+    /// The rule that allowed it.
+    pub rule: Rule,
+}
+
+/// Why there is no permit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Denied {
+    /// Unknown or not granted, told apart only for the operator: a name is given when the integration exists.
+    NotGranted {
+        /// The selector that did not resolve.
+        by: SelectorKind,
+        /// The integration, if there is one of that name.
+        integration: Option<IntegrationName>,
+    },
+    /// Two selectors name different integrations.
+    Contradiction,
+    /// Nothing was named, and the caller has none or several.
+    Unnamed {
+        /// Whether it has any.
+        several: bool,
+    },
+}
+
+impl Caller {
+    /// Its name.
+    pub fn name(&self) -> &CallerName {
+        &self.name
+    }
+}
+
+impl Snapshot {
+    /// Builds a generation; `previous` lends the warm tokens of integrations that did not change.
+    ///
+    /// The report holds every key that does not open, and warnings.
+    pub fn build(
+        config: &Config,
+        surroundings: &Surroundings,
+        flights: &TaskTracker,
+        previous: Option<&Self>,
+    ) -> Result<(Self, Report), Report> {
+        let mut report = Report::default();
+        let signers = open_keys(&config.integrations, &mut report);
+        if report.has_errors() {
+            return Err(report);
+        }
+        let mut holdings = HashMap::with_capacity(config.integrations.len());
+        let mut by_instance: HashMap<String, Vec<Arc<Holding>>> = HashMap::new();
+        for settings in &config.integrations {
+            let Some(signer) = signers.get(settings.client_key_path.value.as_path()) else { continue };
+            let integration = Integration::new(settings.clone(), Arc::clone(signer), surroundings.clone());
+            let before = previous.and_then(|previous| previous.holdings.get(&settings.name)).map(Arc::as_ref);
+            let holding = Arc::new(Holding::succeed(integration, before, surroundings.clock.clone(), flights.clone()));
+            if let Some(instance_url) = &settings.instance_url {
+                by_instance.entry(without_slash(instance_url).to_owned()).or_default().push(Arc::clone(&holding));
+            }
+            holdings.insert(settings.name.clone(), holding);
+        }
+        let mut directory = Directory::default();
+        let mut callers = Vec::with_capacity(config.callers.len());
+        for caller in &config.callers {
+            directory.add(caller.name.clone(), &caller.api_key_sha256);
+            let rights = Rights::new(caller.integrations.clone());
+            callers.push(Arc::new(Caller { name: caller.name.clone(), rights, only: OnceLock::new() }));
+        }
+        let public_url = config.server.public_url.clone();
+        Ok((Self { holdings, by_instance, callers, directory, public_url }, report))
+    }
+
+    /// Who calls.
+    pub fn authenticate(&self, credentials: &Credentials) -> Result<Authenticated, AuthnError> {
+        let proof = self.directory.authenticate(credentials)?;
+        let caller = self.callers.get(proof.caller).map(Arc::clone).ok_or(AuthnError::Unknown)?;
+        Ok(Authenticated { caller, proof })
+    }
+
+    /// Whether the caller may have what it asks for, and what that is. Asked on every request, before the cache.
+    pub fn authorize(&self, caller: &Caller, ask: &Ask) -> Result<Permit, Denied> {
+        let mut chosen: Option<Permit> = None;
+        for selector in &ask.selectors {
+            let permit = self.resolve(caller, selector)?;
+            match &chosen {
+                Some(other) if !Arc::ptr_eq(&other.holding, &permit.holding) => return Err(Denied::Contradiction),
+                _ => chosen = Some(permit),
+            }
+        }
+        match chosen {
+            Some(permit) => Ok(permit),
+            None => self.unnamed(caller),
+        }
+    }
+
+    /// The name callers know this service by.
+    pub fn public_url(&self) -> Option<&Url> {
+        self.public_url.as_ref()
+    }
+
+    /// All integrations, in no order.
+    pub fn holdings(&self) -> impl ExactSizeIterator<Item = &Arc<Holding>> {
+        self.holdings.values()
+    }
+
+    /// How many callers there are.
+    pub fn caller_count(&self) -> usize {
+        self.callers.len()
+    }
+
+    fn resolve(&self, caller: &Caller, selector: &Selector) -> Result<Permit, Denied> {
+        let by_url = matches!(selector.kind, SelectorKind::Resource | SelectorKind::Audience);
+        let found = match selector.text.contains(':') {
+            true if by_url => self.resolve_url(caller, &selector.text),
+            // A resource is an absolute URI (RFC 8707 section 2), never a bare name.
+            false if selector.kind == SelectorKind::Resource => None,
+            _ => self.holdings.get(selector.text.as_str()),
+        };
+        let permit = found.and_then(|holding| permit(caller, holding));
+        permit.ok_or_else(|| Denied::NotGranted { by: selector.kind, integration: found.map(|it| it.name().clone()) })
+    }
+
+    /// `public_url/integrations/NAME`, or the instance of exactly one granted integration.
+    fn resolve_url(&self, caller: &Caller, text: &str) -> Option<&Arc<Holding>> {
+        let text = without_slash(text);
+        let public = self.public_url.as_ref().map(|url| without_slash(url.as_str()));
+        let named = public.and_then(|public| text.strip_prefix(public)?.strip_prefix("/integrations/"));
+        if let Some(name) = named {
+            return self.holdings.get(name);
+        }
+        let at_instance = self.by_instance.get(text)?;
+        let mut granted = at_instance.iter().filter(|holding| permit(caller, holding).is_some());
+        match (granted.next(), granted.next()) {
+            (Some(holding), None) => Some(holding),
+            _ => None,
+        }
+    }
+
+    fn unnamed(&self, caller: &Caller) -> Result<Permit, Denied> {
+        let only = caller.only.get_or_init(|| {
+            let mut granted = self.holdings.values().filter(|holding| permit(caller, holding).is_some());
+            match (granted.next(), granted.next()) {
+                (None, _) => Only::None,
+                (Some(holding), None) => Only::One(Arc::clone(holding)),
+                (Some(_), Some(_)) => Only::Several,
+            }
+        });
+        match only {
+            Only::One(holding) => permit(caller, holding).ok_or(Denied::Unnamed { several: false }),
+            Only::None => Err(Denied::Unnamed { several: false }),
+            Only::Several => Err(Denied::Unnamed { several: true }),
+        }
+    }
+}
+
+fn permit(caller: &Caller, holding: &Arc<Holding>) -> Option<Permit> {
+    let rule = caller.rights.allow(holding.name().as_str())?;
+    Some(Permit { holding: Arc::clone(holding), rule })
+}
+
+fn without_slash(url: &str) -> &str {
+    url.strip_suffix('/').unwrap_or(url)
+}
+
+type Opened<'a> = HashMap<&'a Path, Arc<dyn Signer>>;
+
+/// Opens every key file once, several at a time: ten thousand keys take seconds on one core.
+fn open_keys<'a>(integrations: &'a [config::Integration], report: &mut Report) -> Opened<'a> {
+    let mut paths: Vec<&Path> = integrations.iter().map(|settings| settings.client_key_path.value.as_path()).collect();
+    paths.sort_unstable();
+    paths.dedup();
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let share = paths.len().div_ceil(cores).max(1);
+    let opened: HashMap<&Path, Result<Arc<dyn Signer>, KeyError>> = std::thread::scope(|scope| {
+        let open_all = |paths: &[&'a Path]| paths.iter().map(|path| (*path, keys::open(path))).collect::<Vec<_>>();
+        let parts = paths.chunks(share);
+        #[expect(clippy::needless_collect, reason = "all workers start before the first is waited for")]
+        let workers: Vec<_> = parts.map(|part| scope.spawn(move || open_all(part))).collect();
+        workers.into_iter().filter_map(|worker| worker.join().ok()).flatten().collect()
+    });
+    for settings in integrations {
+        let located = &settings.client_key_path;
+        if let Some(Err(error)) = opened.get(located.value.as_path()) {
+            report.error(located, format!("{}: {error}", located.value.display()), error.remedy());
+        }
+    }
+    opened.into_iter().filter_map(|(path, signer)| signer.ok().map(|signer| (path, signer))).collect()
+}
+
+/// The generation in force.
+#[derive(Debug)]
+pub struct Snapshots(ArcSwap<Snapshot>);
+
+impl Snapshots {
+    /// Starts with one.
+    pub fn new(first: Snapshot) -> Self {
+        Self(ArcSwap::from_pointee(first))
+    }
+
+    /// The one in force now; a request calls this once.
+    pub fn current(&self) -> Arc<Snapshot> {
+        self.0.load_full()
+    }
+}

@@ -1,0 +1,238 @@
+//! The audit trail: one record per decision, written whatever the log level is.
+//!
+//! A record holds who, what, by which rule and with which result; never a token, a key, or text from a request.
+//! Records are written by a thread of their own, so that a slow disk or pipe holds up no answer, unless
+//! `audit.required` says that without a record there is no token.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+use serde::Serialize;
+use tokio::sync::{mpsc, oneshot};
+
+use super::metrics::Metrics;
+use crate::config::{self, AuditSink};
+
+/// One decision.
+#[derive(Debug, Serialize)]
+pub struct Record<'a> {
+    /// When, RFC 3339 in UTC.
+    pub time: String,
+    /// The id that the answer, the log and this record share.
+    pub request_id: &'a str,
+    /// What became of it.
+    pub outcome: &'static str,
+    /// The status of the answer.
+    pub status: u16,
+    /// The caller, once proved.
+    pub caller: Option<&'a str>,
+    /// The kind of proof.
+    pub proof: Option<&'static str>,
+    /// Which of the caller's keys, by the start of its digest.
+    pub proof_key: Option<&'a str>,
+    /// The integration, once it is known to exist.
+    pub integration: Option<&'a str>,
+    /// The rule that allowed it.
+    pub rule: Option<&'a str>,
+    /// How the token was found.
+    pub cache: Option<&'static str>,
+    /// First 16 hex digits of the token's SHA-256.
+    pub token_fingerprint: Option<&'a str>,
+    /// The pattern of the route.
+    pub route: &'static str,
+    /// The method.
+    pub method: &'static str,
+    /// Where the connection comes from.
+    pub remote_address: &'a str,
+    /// From the request's head to the answer.
+    pub duration_us: u64,
+}
+
+/// A record that was not written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the audit record could not be written")]
+pub struct NotRecorded;
+
+/// Where records go.
+#[derive(Debug)]
+pub struct Trail {
+    queue: mpsc::Sender<Message>,
+    required: bool,
+    metrics: Arc<Metrics>,
+    writer: Mutex<Option<JoinHandle<()>>>,
+}
+
+enum Message {
+    Line { text: Vec<u8>, written: Option<oneshot::Sender<bool>> },
+    Close,
+}
+
+/// Records that may wait for the writer: a few seconds of a busy service.
+const QUEUE: usize = 16_384;
+/// How many are written in one go.
+const BATCH: usize = 512;
+
+impl Trail {
+    /// Opens the trail and starts its writer.
+    pub fn open(settings: &config::Audit, metrics: Arc<Metrics>) -> io::Result<Self> {
+        let output: Box<dyn Write + Send> = match &settings.sink {
+            AuditSink::Stdout => Box::new(io::stdout()),
+            AuditSink::File(path) => Box::new(append_to(path)?),
+        };
+        let (queue, messages) = mpsc::channel(QUEUE);
+        let counter = Arc::clone(&metrics);
+        let write = move || Writer { output, metrics: counter, failing: false }.run(messages);
+        let writer = std::thread::Builder::new().name("audit".to_owned()).spawn(write)?;
+        Ok(Self { queue, required: settings.required, metrics, writer: Mutex::new(Some(writer)) })
+    }
+
+    /// Records a decision. With `audit.required` it comes back when the record is written, or with an error: then the
+    /// decision must not be carried out. Without, it comes back at once and a full queue loses the record, counted.
+    pub async fn record(&self, record: &Record<'_>) -> Result<(), NotRecorded> {
+        let mut text = Vec::with_capacity(512);
+        serde_json::to_writer(&mut text, record).map_err(|_| NotRecorded)?;
+        text.push(b'\n');
+        if self.required {
+            let (written, confirmation) = oneshot::channel();
+            let line = Message::Line { text, written: Some(written) };
+            self.queue.send(line).await.map_err(|_| NotRecorded)?;
+            return if confirmation.await == Ok(true) { Ok(()) } else { Err(NotRecorded) };
+        }
+        if self.queue.try_send(Message::Line { text, written: None }).is_err() {
+            self.metrics.lost_audit_record("queue_full");
+        }
+        Ok(())
+    }
+
+    /// Writes what waits and ends the writer. Blocks; what is recorded afterwards is lost.
+    pub fn close(&self) {
+        let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(writer) = writer
+            && self.queue.blocking_send(Message::Close).is_ok()
+        {
+            let _ = writer.join();
+        }
+    }
+}
+
+fn append_to(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.append(true).create(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)
+}
+
+struct Writer {
+    output: Box<dyn Write + Send>,
+    metrics: Arc<Metrics>,
+    failing: bool,
+}
+
+impl Writer {
+    fn run(mut self, mut messages: mpsc::Receiver<Message>) {
+        let mut batch = Vec::with_capacity(BATCH);
+        let mut waiting = Vec::new();
+        let mut text = Vec::with_capacity(BATCH * 512);
+        while messages.blocking_recv_many(&mut batch, BATCH) > 0 {
+            let mut closing = false;
+            let mut lines = 0_u64;
+            for message in batch.drain(..) {
+                match message {
+                    Message::Line { text: line, written } => {
+                        text.extend_from_slice(&line);
+                        waiting.extend(written);
+                        lines += 1;
+                    }
+                    Message::Close => closing = true,
+                }
+            }
+            let outcome = self.output.write_all(&text).and_then(|()| self.output.flush());
+            text.clear();
+            self.tell(&outcome, lines);
+            waiting.drain(..).for_each(|written| {
+                let _ = written.send(outcome.is_ok());
+            });
+            if closing {
+                return;
+            }
+        }
+    }
+
+    /// One log line when the trail breaks and one when it is whole again.
+    fn tell(&mut self, outcome: &io::Result<()>, lines: u64) {
+        match outcome {
+            Ok(()) if self.failing => tracing::info!("audit records are written again"),
+            Err(error) if !self.failing => {
+                let remedy = "free space, or mend the pipe that standard output goes to";
+                tracing::error!(%error, remedy, "audit records cannot be written");
+            }
+            _ => {}
+        }
+        self.failing = outcome.is_err();
+        if self.failing {
+            (0..lines).for_each(|_| self.metrics.lost_audit_record("write_failed"));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(outcome: &'static str) -> Record<'static> {
+        Record {
+            time: "2026-11-21T00:00:00Z".to_owned(),
+            request_id: "0199",
+            outcome,
+            status: 200,
+            caller: Some("log-shipper"),
+            proof: Some("api_key"),
+            proof_key: Some("6b1f0a2c"),
+            integration: Some("elf-prod"),
+            rule: Some("elf-*"),
+            cache: Some("hit"),
+            token_fingerprint: Some("ba7816bf8f01cfea"),
+            route: "/token",
+            method: "GET",
+            remote_address: "127.0.0.1:4711",
+            duration_us: 90,
+        }
+    }
+
+    fn trail(path: &Path, required: bool) -> io::Result<Trail> {
+        let settings = config::Audit { sink: AuditSink::File(path.to_owned()), required };
+        Trail::open(&settings, Arc::new(Metrics::new().unwrap()))
+    }
+
+    #[test]
+    fn every_record_is_one_line_of_json_and_closing_loses_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("audit.jsonl");
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let trail = trail(&path, false).unwrap();
+        for _ in 0..1000 {
+            runtime.block_on(trail.record(&record("issued"))).unwrap();
+        }
+        trail.close();
+        let text = std::fs::read_to_string(&path).unwrap();
+        let lines: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!(lines.len(), 1000);
+        assert_eq!(lines[0]["token_fingerprint"], "ba7816bf8f01cfea");
+        #[cfg(unix)]
+        assert_eq!(std::os::unix::fs::PermissionsExt::mode(&path.metadata().unwrap().permissions()) & 0o777, 0o600);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_required_record_that_cannot_be_written_is_an_error() {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let full = trail(Path::new("/dev/full"), true).unwrap();
+        assert_eq!(runtime.block_on(full.record(&record("issued"))), Err(NotRecorded));
+        let lossy = trail(Path::new("/dev/full"), false).unwrap();
+        assert_eq!(runtime.block_on(lossy.record(&record("issued"))), Ok(()));
+    }
+}
