@@ -7,10 +7,10 @@ use super::document::Node;
 use super::report::{Located, Report};
 use super::setting::Preset::{Flag, List, Table as Empty, Text};
 use super::setting::{Field, Keys, Presence, Setting, Table, section, section_schema};
+use super::times::{RequestTimeout, SessionTimeout, Shutdown};
 use super::urls::{AudienceUrl, InstanceUrl, ProxyUrl, PublicUrl, TokenUrl};
 use super::values::{
-    ClientId, Digest, EnvironmentName, FilePath, Filter, Format, HostPattern, Listen, Named, RequestTimeout,
-    SessionTimeout, Shutdown, Username,
+    ClientId, Digest, EnvironmentName, FilePath, Filter, Format, HostPattern, Listen, Named, Username,
 };
 use crate::names::{CallerName, IntegrationName, IntegrationPattern};
 

@@ -31,8 +31,8 @@ pub struct Allowlist {
 
 impl Allowlist {
     /// The built-in hosts and those of `[salesforce] allowed_hosts`.
-    pub fn new(added: &[String]) -> Self {
-        Self { added: added.to_vec() }
+    pub fn new(added: impl IntoIterator<Item = String>) -> Self {
+        Self { added: added.into_iter().collect() }
     }
 
     /// Whether tokens may travel to this URL: https, a listed host, nothing in the URL that hides another one.
@@ -93,7 +93,7 @@ mod tests {
 
     #[test]
     fn only_salesforce_and_what_was_added_is_permitted() {
-        let list = Allowlist::new(&["login.example.com".to_owned(), "*.corp.example".to_owned()]);
+        let list = Allowlist::new(["login.example.com", "*.corp.example"].map(str::to_owned));
         let good = [
             "https://login.salesforce.com/services/oauth2/token",
             "https://LOGIN.Salesforce.COM/",
@@ -142,7 +142,7 @@ mod tests {
 
     #[test]
     fn loopback_is_permitted_only_where_it_was_asked_for() {
-        let list = Allowlist::new(&[]);
+        let list = Allowlist::new([]);
         for url in
             ["http://127.0.0.1:9", "http://127.8.8.8", "https://[::1]:9", "http://localhost:9", "http://LocalHost"]
         {

@@ -14,6 +14,7 @@ mod secret;
 mod setting;
 mod show;
 pub mod source;
+mod times;
 mod urls;
 mod values;
 

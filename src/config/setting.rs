@@ -29,7 +29,8 @@ pub(super) struct Field<T> {
     pub(super) at: Located<()>,
     /// Whether the file has it.
     pub(super) written: bool,
-    /// The value or its default; nothing if it is absent without a default, or wrong, which the report says by now.
+    /// The value or its default; of a list what is good in it. Nothing if it is absent without a default, or wrong,
+    /// which the report says by now.
     pub(super) value: Option<T>,
 }
 
@@ -153,8 +154,8 @@ pub(super) fn entries<'a>(at: &Located<&'a Node>, report: &mut Report) -> Option
 
 /// The whole document.
 pub(super) fn root<'a>(file: &Path, node: &'a Node) -> Located<&'a Node> {
-    let place = Place { file: Arc::from(file), line: node.spot.line, column: node.spot.column };
-    Located { value: node, setting: String::new(), place }
+    let Spot { line, column } = Spot::START;
+    Located { value: node, setting: String::new(), place: Place { file: Arc::from(file), line, column } }
 }
 
 /// The value of an entry. A table is located by its name: that is where a setting that it misses would be looked for.

@@ -3,6 +3,10 @@
 
 use std::borrow::Cow;
 
+use url::Url;
+
+use super::hosts;
+
 const LONGEST_KEY: usize = 63;
 const LONGEST_VALUE: usize = 40;
 
@@ -28,6 +32,11 @@ pub(super) fn value(text: &str) -> Cow<'_, str> {
     } else {
         Cow::Owned(format!("`{text}`"))
     }
+}
+
+/// The host of a URL, if it is a name that could stand in `allowed_hosts`: what was pasted there by mistake is not.
+pub(super) fn host(url: &Url) -> Option<&str> {
+    url.domain().filter(|host| host.contains('.') && hosts::is_pattern(host))
 }
 
 fn looks_secret(text: &str) -> bool {

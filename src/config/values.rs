@@ -1,12 +1,10 @@
-//! The types of single settings, URLs excepted: each says what it takes and, when that is not what it found, how to
+//! The types of single settings, URLs and times excepted: each says what it takes and, when that is not what it found, how to
 //! write it. None of them repeats a text that could be a secret.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
-use std::time::Duration;
 
-use jiff::SignedDuration;
 use serde_json::{Value, json};
 use tracing_subscriber::EnvFilter;
 
@@ -57,9 +55,10 @@ impl<T: Setting> Setting for Vec<T> {
             report.error(at, format!("expected a list, found {}", at.value.content.kind()), "put it in [ ]");
             return None;
         };
-        let items = nodes.iter().enumerate().map(|(index, node)| T::read(&item_at(at, index, node), report));
-        // All items are read before one that is wrong empties the whole list.
-        items.collect::<Vec<_>>().into_iter().collect()
+        let items = nodes.iter().enumerate().filter_map(|(index, node)| T::read(&item_at(at, index, node), report));
+        let good: Self = items.collect();
+        // The good items stay, so that rules look at them too; a list of mistakes alone is no empty list.
+        (nodes.is_empty() || !good.is_empty()).then_some(good)
     }
 
     fn schema() -> Value {
@@ -126,73 +125,17 @@ impl Setting for Listen {
     }
 
     fn schema() -> Value {
-        json!({"type": "string", "description": "An IP address with a port.", "examples": ["0.0.0.0:8080", "[::]:8080"]})
+        let examples = ["0.0.0.0:8080", "[::]:8080"];
+        json!({"type": "string", "description": "An IP address with a port.", "examples": examples})
     }
-}
-
-/// A time such as `90s` or `1h 30m`, within bounds.
-fn duration(at: &Located<&Node>, bounds: (Duration, Duration), report: &mut Report) -> Option<Duration> {
-    let written = match &at.value.content {
-        Content::Integer(number) => {
-            report.error(at, "a time without a unit", format!("give the unit, in quotes: \"{number}s\""));
-            return None;
-        }
-        _ => text(at, "90s", report)?,
-    };
-    let Some(time) = written.parse::<SignedDuration>().ok().and_then(|time| Duration::try_from(time).ok()) else {
-        let message = format!("{} is not a time", show::value(written));
-        report.error(at, message, "write it with units: \"90s\", \"2h\", \"1h 30m\"");
-        return None;
-    };
-    let (least, most) = bounds;
-    if time < least || time > most {
-        let message = format!("{} is not within {least:?} and {}", show::value(written), told(most));
-        report.error(at, message, format!("take a time from {least:?} to {}", told(most)));
-        return None;
-    }
-    Some(time)
-}
-
-fn told(time: Duration) -> String {
-    let seconds = time.as_secs();
-    if seconds >= 3600 && seconds.is_multiple_of(3600) { format!("{}h", seconds / 3600) } else { format!("{time:?}") }
-}
-
-macro_rules! time {
-    ($(#[doc = $doc:literal])+ $Name:ident, $least:expr, $most:expr) => {
-        $(#[doc = $doc])+
-        #[derive(Debug)]
-        pub(super) struct $Name(pub(super) Duration);
-
-        impl Setting for $Name {
-            fn read(at: &Located<&Node>, report: &mut Report) -> Option<Self> {
-                duration(at, ($least, $most), report).map(Self)
-            }
-
-            fn schema() -> Value {
-                let bounds = format!("A time with units, from {:?} to {}.", $least, told($most));
-                json!({"type": "string", "pattern": "[0-9]", "description": bounds, "examples": ["90s", "2h", "1h 30m"]})
-            }
-        }
-    };
-}
-
-time! {
-    /// A wait while the process ends.
-    Shutdown, Duration::ZERO, Duration::from_secs(3600)
-}
-time! {
-    /// Bound on one call: every answer is due within 10 s, the queue before the call included.
-    RequestTimeout, Duration::from_millis(100), Duration::from_secs(8)
-}
-time! {
-    /// The session timeout of an org.
-    SessionTimeout, Duration::from_secs(2), Duration::from_secs(24 * 3600)
 }
 
 /// Declares a type around text: what it takes, and the schema's pattern for it. The text itself is never repeated.
 macro_rules! word {
-    ($(#[doc = $doc:literal])+ $Name:ident like $example:literal, $accepts:expr, $expected:literal, $remedy:literal, $schema:tt) => {
+    (
+        $(#[doc = $doc:literal])+
+        $Name:ident like $example:literal, $accepts:expr, $expected:literal, $remedy:literal, $schema:tt
+    ) => {
         $(#[doc = $doc])+
         #[derive(Debug)]
         pub(super) struct $Name(pub(super) String);
@@ -232,8 +175,9 @@ word! {
 word! {
     /// Name of an environment variable.
     EnvironmentName like "OPS_TOKEN",
-    |text| text.bytes().enumerate().all(|(at, byte)| byte == b'_' || byte.is_ascii_alphabetic() || at > 0 && byte.is_ascii_digit())
-        && !text.is_empty(),
+    |text| !text.is_empty()
+        && !text.starts_with(|first: char| first.is_ascii_digit())
+        && text.bytes().all(|byte| byte == b'_' || byte.is_ascii_alphanumeric()),
     "the name of an environment variable", "write the name of the variable, not what it holds",
     {"type": "string", "pattern": "^[A-Za-z_][A-Za-z0-9_]*$"}
 }

@@ -7,7 +7,8 @@ use secrecy::ExposeSecret;
 use super::Workshop;
 use crate::config::report::Located;
 use crate::config::setting::Field;
-use crate::config::values::{Listen, Shutdown};
+use crate::config::times::Shutdown;
+use crate::config::values::Listen;
 use crate::config::{Ops, Server, Tls, file, secret};
 
 pub(super) fn doors(

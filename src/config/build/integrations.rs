@@ -8,9 +8,10 @@ use super::Workshop;
 use crate::config::hosts::Allowlist;
 use crate::config::report::{Located, Report};
 use crate::config::setting::Field;
+use crate::config::times::SessionTimeout;
 use crate::config::urls::{InstanceUrl, TokenUrl};
-use crate::config::values::{Named, SessionTimeout};
-use crate::config::{Integration, file};
+use crate::config::values::Named;
+use crate::config::{Integration, file, show};
 use crate::names::IntegrationName;
 
 const PRODUCTION: &str = "https://login.salesforce.com";
@@ -78,11 +79,20 @@ fn instance_url(url: &Located<InstanceUrl>, hosts: Option<&Allowlist>, report: &
 }
 
 fn permitted<T>(at: &Located<T>, url: &Url, hosts: Option<&Allowlist>, report: &mut Report) {
-    let (Some(hosts), Some(host)) = (hosts, url.host_str()) else { return };
-    if !hosts.permits_or_loopback(url) {
-        let remedy = format!("correct the host; if it is right, add \"{host}\" to `salesforce.allowed_hosts`");
-        report.error(at, format!("`{host}` is not a host of Salesforce that is known here"), remedy);
+    if hosts.is_none_or(|hosts| hosts.permits_or_loopback(url)) {
+        return;
     }
+    let (message, remedy) = match show::host(url) {
+        Some(host) => (
+            format!("`{host}` is not a host of Salesforce that is known here"),
+            format!("correct the host; if it is right, add \"{host}\" to `salesforce.allowed_hosts`"),
+        ),
+        None => (
+            "this is not a host of Salesforce, and none that could be allowed".to_owned(),
+            "write the host's name".to_owned(),
+        ),
+    };
+    report.error(at, message, remedy);
 }
 
 fn pinning(instance: &Field<InstanceUrl>, pin: &Field<bool>, report: &mut Report) {

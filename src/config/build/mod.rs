@@ -58,9 +58,10 @@ impl Workshop<'_> {
 /// Builds the configuration; the workshop's report says what is missing from it.
 pub(super) fn config(file: File, shop: &mut Workshop<'_>) -> Option<Config> {
     let doors = doors::doors(file.server, file.ops, shop);
+    // Unless its `allowed_hosts` can be read no host is called wrong.
+    let added = file.salesforce.value.as_ref().and_then(|salesforce| salesforce.allowed_hosts.value.as_ref());
+    let hosts = added.map(|added| Allowlist::new(added.iter().map(|pattern| pattern.0.clone())));
     let salesforce = file.salesforce.value.and_then(|salesforce| self::salesforce(salesforce, shop));
-    // Without its `allowed_hosts` no host can be called wrong.
-    let hosts = salesforce.as_ref().map(|salesforce| Allowlist::new(&salesforce.allowed_hosts));
     let names = file.integrations.value.as_ref().map(|named| callers::Names::of(&named.names));
     let callers = callers::callers(file.callers, names.as_ref(), shop);
     let integrations = integrations::integrations(file.integrations, hosts.as_ref(), shop);

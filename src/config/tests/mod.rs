@@ -1,5 +1,8 @@
 //! The loader through its door: whole files in both syntaxes, and what their authors are told.
 
+mod leaks;
+mod mistakes;
+
 use std::fmt::Write as _;
 use std::path::Path;
 
@@ -26,7 +29,8 @@ fn told(result: Result<Loaded, Report>) -> String {
     let mut told = String::new();
     for Mistake { severity, place, setting, message, remedy } in findings(result) {
         let at = place.map_or_else(|| "-".to_owned(), |place| format!("{}:{}", place.line, place.column));
-        writeln!(told, "{severity:?} {at} {setting}: {message} | {remedy}").unwrap();
+        let severity = if severity == Severity::Error { "error" } else { "warning" };
+        writeln!(told, "{severity} {at} {setting}: {message} | {remedy}").unwrap();
     }
     told
 }
@@ -189,4 +193,47 @@ fn the_committed_schema_is_the_one_of_the_code() {
         std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/aquila.schema.json")).unwrap_or_default();
     let current = serde_json::to_string_pretty(&schema()).unwrap() + "\n";
     assert!(committed == current, "out of date; regenerate: cargo run -- check --schema > aquila.schema.json");
+}
+
+#[test]
+fn every_setting_is_described_and_every_section_closed() {
+    fn visit(path: &str, schema: &serde_json::Value) {
+        let Some(properties) = schema.get("properties").and_then(|properties| properties.as_object()) else { return };
+        assert_eq!(schema["additionalProperties"], false, "{path}");
+        for (key, setting) in properties {
+            let path = format!("{path}.{key}");
+            assert!(setting["description"].as_str().is_some_and(|text| text.len() > 10), "{path}");
+            visit(&path, setting);
+            visit(&format!("{path}.NAME"), &setting["additionalProperties"]);
+        }
+    }
+    let schema = schema();
+    visit("", &schema);
+    let integration = &schema["properties"]["integrations"]["additionalProperties"];
+    assert_eq!(integration["required"], serde_json::json!(["client_key_path", "username", "client_id", "token_url"]));
+    assert_eq!(integration["properties"]["session_timeout"]["default"], "15m");
+}
+
+#[test]
+fn ten_thousand_integrations_and_callers_load() {
+    let count = 10_000;
+    let mut text = String::new();
+    for i in 0..count {
+        write!(
+            text,
+            "[integrations.org-{i}]\nclient_key_path = \"k.pem\"\nusername = \"u{i}\"\nclient_id = \"c\"\n\
+             token_url = \"https://login.salesforce.com\"\n\
+             [callers.svc-{i}]\nintegrations = [{}]\napi_key_sha256 = [\"{i:064x}\"]\n",
+            match i % 3 {
+                0 => format!("\"org-{i}\""),
+                1 => format!("\"*-{i}\""),
+                _ => "\"*\"".to_owned(),
+            }
+        )
+        .unwrap();
+    }
+    let Loaded { config, warnings } = load_text("toml", text).unwrap();
+    assert_eq!(warnings, Report::default());
+    assert_eq!((config.integrations.len(), config.callers.len()), (count, count));
+    assert!(config.integrations.is_sorted_by_key(|integration| integration.name.clone()));
 }
