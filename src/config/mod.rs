@@ -124,7 +124,7 @@ pub struct Config {
 pub struct Server {
     /// Address of the door.
     pub listen: SocketAddr,
-    /// What callers call us; issuer of the metadata, base of `resource` selectors. Without a trailing slash.
+    /// What callers call us. [`Server::issuer`] is its text.
     pub public_url: Option<Url>,
     /// TLS, unless it ends before us.
     pub tls: Option<Tls>,
@@ -132,6 +132,14 @@ pub struct Server {
     pub shutdown_grace: Duration,
     /// How long we go on accepting after SIGTERM while `/readyz` already says no.
     pub shutdown_delay: Duration,
+}
+
+impl Server {
+    /// The public URL without a trailing slash, which [`Url`] itself puts behind a bare origin: issuer of the metadata
+    /// and base of `resource` selectors.
+    pub fn issuer(&self) -> Option<&str> {
+        self.public_url.as_ref().map(|url| url.as_str().trim_end_matches('/'))
+    }
 }
 
 /// `tls = { … }` of a door.

@@ -7,6 +7,8 @@ use url::Url;
 
 use super::hosts;
 
+/// What is shorter has too little in it to be worth hiding.
+const SHORTEST_SECRET: usize = 16;
 const LONGEST_KEY: usize = 63;
 const LONGEST_VALUE: usize = 40;
 
@@ -41,7 +43,7 @@ pub(super) fn host(url: &Url) -> Option<&str> {
 
 fn looks_secret(text: &str) -> bool {
     // API keys by their mark, session tokens of Salesforce by their `!`, PEM by its dashes.
-    text.contains("aquila_") || text.contains('!') || text.contains("-----")
+    text.len() >= SHORTEST_SECRET && (text.contains("aquila_") || text.contains('!') || text.contains("-----"))
 }
 
 /// The candidate that a misspelt name most likely meant.
@@ -65,12 +67,12 @@ mod tests {
     #[test]
     fn only_short_harmless_text_is_repeated() {
         assert_eq!(value("90 s"), "`90 s`");
-        for hidden in ["aquila_x", "00D!token", &"x".repeat(41), "two\nlines", "-----BEGIN"] {
+        for hidden in ["aquila_4Fx9Kq2Lm8", "00D5g000004!AQ0Ax", &"x".repeat(41), "two\nlines", "-----BEGIN PRIVATE"] {
             assert_eq!(value(hidden), "this text", "{hidden}");
         }
         assert_eq!(key("token_url"), "token_url");
         assert_eq!(key("a b\u{1b}"), "\"a b\\u{1b}\"");
-        assert_eq!(key("aquila_4F"), "(not shown)");
+        assert_eq!(key("aquila_4Fx9Kq2Lm8"), "(not shown)");
         assert_eq!(key(&"k".repeat(64)), "(not shown)");
     }
 

@@ -133,9 +133,9 @@ fn both_syntaxes_mean_the_same() {
         let Loaded { config, warnings } = load_with(&path, &|_| None).unwrap();
         assert_eq!(warnings, Report::default(), "{ending}");
 
-        let Server { listen, public_url, tls, shutdown_grace, shutdown_delay } = config.server;
+        assert_eq!(config.server.issuer(), Some("https://aquila.example/broker"));
+        let Server { listen, tls, shutdown_grace, shutdown_delay, .. } = config.server;
         assert_eq!(listen.to_string(), "0.0.0.0:8443");
-        assert_eq!(public_url.unwrap().as_str(), "https://aquila.example/broker");
         let tls = tls.unwrap();
         assert_eq!(tls.certificate_path.value, folder.path().join("tls.crt"));
         assert_eq!(tls.private_key_path.value, Path::new("/nowhere/tls.key"));
@@ -179,11 +179,19 @@ fn an_empty_file_loads_with_the_defaults() {
             ["callers", "integrations"]
         );
         assert_eq!(config.server.listen.to_string(), "127.0.0.1:8080");
-        assert_eq!(config.server.shutdown_grace.as_secs(), 20);
+        assert_eq!((config.server.shutdown_grace.as_secs(), config.server.issuer()), (20, None));
         assert_eq!(config.ops.listen.to_string(), "127.0.0.1:9090");
         assert_eq!(config.salesforce.request_timeout.as_secs(), 5);
         assert_eq!((config.log.format, config.log.level.as_str()), (LogFormat::Auto, "info"));
         assert_eq!(config.audit.sink, AuditSink::Stdout);
+    }
+}
+
+#[test]
+fn the_issuer_of_a_bare_origin_has_no_slash() {
+    for url in ["https://aquila.example", "https://aquila.example/"] {
+        let Loaded { config, .. } = load_text("toml", format!("[server]\npublic_url = '{url}'")).unwrap();
+        assert_eq!(config.server.issuer(), Some("https://aquila.example"));
     }
 }
 
