@@ -1,18 +1,104 @@
 //! The configuration: already valid, or a report of everything that is wrong with it.
 //!
 //! Reading it opens files and asks the environment, never the network. Defaults live in `file.rs` only.
+//!
+//! The way of a file: `source.rs` reads it, `document/` makes TOML or YAML a tree with places, `setting.rs` reads the
+//! shape that `file.rs` declares out of that tree, `build/` makes it a [`Config`].
 
+mod build;
+mod document;
+mod file;
+pub mod hosts;
 pub mod report;
+mod secret;
+mod setting;
+mod show;
+pub mod source;
+mod times;
+mod urls;
+mod values;
 
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashSet;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use secrecy::SecretString;
 use url::Url;
 
-use self::report::{Located, Place};
+use self::build::Workshop;
+use self::document::DocumentError;
+use self::file::File;
+use self::report::{Located, Mistake, Place, Report, Severity};
+use self::setting::Setting;
 use crate::names::{CallerName, IntegrationName, IntegrationPattern};
+
+/// A configuration that may be used, and what its author should know all the same.
+#[derive(Debug)]
+pub struct Loaded {
+    /// The configuration.
+    pub config: Config,
+    /// Warnings only.
+    pub warnings: Report,
+}
+
+/// Loads a configuration, with secrets from the environment of the process.
+///
+/// # Errors
+/// Everything that is wrong with it, warnings included.
+pub fn load(path: &Path) -> Result<Loaded, Report> {
+    load_with(path, &secret::environment)
+}
+
+/// Loads a configuration, with secrets from the given environment.
+///
+/// # Errors
+/// Everything that is wrong with it, warnings included.
+pub fn load_with(path: &Path, environment: &dyn Fn(&str) -> Option<String>) -> Result<Loaded, Report> {
+    let document = document::read(path).map_err(|error| unread(path, error))?;
+    let mut report = Report::default();
+    let file = File::read(&setting::root(path, &document), &mut report);
+    let folder = path.parent().unwrap_or_else(|| Path::new(""));
+    let mut shop = Workshop { folder, environment, report, looked_at: HashSet::new() };
+    let config = file.and_then(|file| build::config(file, &mut shop));
+    match config {
+        Some(config) if !shop.report.has_errors() => Ok(Loaded { config, warnings: shop.report }),
+        _ => Err(shop.report),
+    }
+}
+
+/// The JSON Schema of a configuration file.
+pub fn schema() -> serde_json::Value {
+    let mut schema = File::schema();
+    if let Some(members) = schema.as_object_mut() {
+        members.insert("$schema".to_owned(), "https://json-schema.org/draft/2020-12/schema".into());
+        members.insert("title".to_owned(), "Aquila configuration".into());
+    }
+    schema
+}
+
+fn unread(path: &Path, error: DocumentError) -> Report {
+    let mut report = Report::default();
+    let mut push = |place, message, remedy: &str| {
+        let (severity, setting, remedy) = (Severity::Error, String::new(), remedy.to_owned());
+        report.push(Mistake { severity, place, setting, message, remedy });
+    };
+    match error {
+        DocumentError::File { message, remedy } => push(None, message, remedy),
+        DocumentError::Syntax(errors) => {
+            let file = Arc::<Path>::from(path);
+            for error in errors {
+                let place = Place { file: Arc::clone(&file), line: error.spot.line, column: error.spot.column };
+                push(Some(place), error.message, error.remedy);
+            }
+        }
+    }
+    report
+}
 
 /// One whole configuration. A value of this type has no mistakes that its files can show.
 #[derive(Debug)]
@@ -38,7 +124,7 @@ pub struct Config {
 pub struct Server {
     /// Address of the door.
     pub listen: SocketAddr,
-    /// What callers call us; issuer of the metadata, base of `resource` selectors. Without a trailing slash.
+    /// What callers call us. [`Server::issuer`] is its text.
     pub public_url: Option<Url>,
     /// TLS, unless it ends before us.
     pub tls: Option<Tls>,
@@ -46,6 +132,14 @@ pub struct Server {
     pub shutdown_grace: Duration,
     /// How long we go on accepting after SIGTERM while `/readyz` already says no.
     pub shutdown_delay: Duration,
+}
+
+impl Server {
+    /// The public URL without a trailing slash, which [`Url`] itself puts behind a bare origin: issuer of the metadata
+    /// and base of `resource` selectors.
+    pub fn issuer(&self) -> Option<&str> {
+        self.public_url.as_ref().map(|url| url.as_str().trim_end_matches('/'))
+    }
 }
 
 /// `tls = { … }` of a door.

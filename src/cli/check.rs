@@ -1,0 +1,205 @@
+//! `aquila check`: what it is asked on the command line, and how findings look to people and to programs.
+//!
+//! Rendering is pure. Loading the configuration, opening its key files and choosing the exit status are not here.
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+use serde_json::{Value, json};
+
+use crate::config::report::{Mistake, Severity};
+
+/// Checks a configuration and tells every mistake at once.
+#[derive(Debug, Args)]
+pub struct CheckArgs {
+    /// The configuration: TOML or YAML, by the ending of its name.
+    #[arg(long, value_name = "PATH", required_unless_present = "schema")]
+    pub config: Option<PathBuf>,
+    /// Tell only what concerns this integration, and what concerns all.
+    #[arg(long, value_name = "NAME")]
+    pub integration: Option<String>,
+    /// How the findings are written.
+    #[arg(long, value_enum, default_value_t = Output::Text)]
+    pub output: Output,
+    /// Print the JSON Schema of the configuration and exit.
+    #[arg(long, conflicts_with_all = ["config", "integration", "output"])]
+    pub schema: bool,
+}
+
+/// How the findings are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// For people.
+    Text,
+    /// One JSON document.
+    Json,
+}
+
+/// The findings that concern one integration: all but those about others.
+pub fn about(findings: Vec<Mistake>, integration: &str) -> Vec<Mistake> {
+    let concerns = |finding: &Mistake| match finding.setting.strip_prefix("integrations.") {
+        Some(rest) => rest.split('.').next() == Some(integration),
+        None => true,
+    };
+    findings.into_iter().filter(concerns).collect()
+}
+
+/// The findings as blocks for people, and a line that sums them up.
+pub fn render_text(findings: &[Mistake], color: bool) -> String {
+    let paint = Paint { color };
+    let mut text = String::new();
+    for finding in findings {
+        block(&mut text, finding, paint);
+    }
+    text.push_str(&summary(findings, paint));
+    text
+}
+
+/// The findings as one JSON document; `ok` says whether the configuration may be used.
+pub fn render_json(findings: &[Mistake]) -> Value {
+    let (errors, warnings) = counts(findings);
+    let findings = findings.iter().map(|finding| {
+        let place = finding.place.as_ref();
+        json!({
+            "severity": finding.severity,
+            "file": place.map(|place| place.file.display().to_string()),
+            "line": place.map(|place| place.line),
+            "column": place.map(|place| place.column),
+            "setting": finding.setting,
+            "message": finding.message,
+            "remedy": finding.remedy,
+        })
+    });
+    json!({"ok": errors == 0, "errors": errors, "warnings": warnings, "findings": findings.collect::<Vec<_>>()})
+}
+
+/// How many findings forbid the configuration, and how many only warn.
+pub fn counts(findings: &[Mistake]) -> (usize, usize) {
+    let errors = findings.iter().filter(|finding| finding.severity == Severity::Error).count();
+    (errors, findings.len() - errors)
+}
+
+fn block(text: &mut String, finding: &Mistake, paint: Paint) {
+    let word = match finding.severity {
+        Severity::Error => paint.red("error"),
+        Severity::Warning => paint.yellow("warning"),
+    };
+    let setting = if finding.setting.is_empty() { String::new() } else { paint.bold(&finding.setting) + ": " };
+    // Writing to a `String` cannot fail.
+    let _ = writeln!(text, "{word}: {setting}{}", finding.message);
+    if let Some(place) = &finding.place {
+        let _ = writeln!(text, "  {} {place}", paint.blue("-->"));
+    }
+    let _ = writeln!(text, "  {} help: {}\n", paint.blue("="), finding.remedy);
+}
+
+fn summary(findings: &[Mistake], paint: Paint) -> String {
+    let (errors, warnings) = counts(findings);
+    let verdict = if errors == 0 { paint.green("good") } else { paint.red("refused") };
+    format!("{verdict}: {}, {}\n", number(errors, "error"), number(warnings, "warning"))
+}
+
+fn number(count: usize, noun: &str) -> String {
+    if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
+}
+
+/// ANSI colours, or none.
+#[derive(Clone, Copy)]
+struct Paint {
+    color: bool,
+}
+
+impl Paint {
+    fn blue(self, text: &str) -> String {
+        self.wrap("1;34", text)
+    }
+
+    fn bold(self, text: &str) -> String {
+        self.wrap("1", text)
+    }
+
+    fn green(self, text: &str) -> String {
+        self.wrap("1;32", text)
+    }
+
+    fn red(self, text: &str) -> String {
+        self.wrap("1;31", text)
+    }
+
+    fn yellow(self, text: &str) -> String {
+        self.wrap("1;33", text)
+    }
+
+    fn wrap(self, code: &str, text: &str) -> String {
+        if self.color { format!("\u{1b}[{code}m{text}\u{1b}[0m") } else { text.to_owned() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::sync::Arc;
+
+    use clap::Parser;
+
+    use super::*;
+    use crate::config::report::Place;
+
+    fn finding(severity: Severity, setting: &str, place: Option<(u32, u32)>) -> Mistake {
+        let file = Arc::<Path>::from(Path::new("aquila.toml"));
+        Mistake {
+            severity,
+            place: place.map(|(line, column)| Place { file, line, column }),
+            setting: setting.to_owned(),
+            message: "it is wrong".to_owned(),
+            remedy: "put it right".to_owned(),
+        }
+    }
+
+    #[test]
+    fn people_see_blocks_and_a_sum() {
+        let findings = [
+            finding(Severity::Error, "", None),
+            finding(Severity::Warning, "integrations.elf-prod.token_url", Some((12, 14))),
+        ];
+        let expected = "error: it is wrong\n  = help: put it right\n\n\
+                        warning: integrations.elf-prod.token_url: it is wrong\n  --> aquila.toml:12:14\n  = help: put it right\n\n\
+                        refused: 1 error, 1 warning\n";
+        assert_eq!(render_text(&findings, false), expected);
+        assert_eq!(render_text(&[], false), "good: 0 errors, 0 warnings\n");
+        assert!(render_text(&findings, true).contains("\u{1b}[1;31merror\u{1b}[0m: it is wrong"));
+    }
+
+    #[test]
+    fn programs_see_one_document() {
+        let json = render_json(&[finding(Severity::Warning, "log.level", Some((3, 1)))]);
+        assert_eq!(json["ok"], true);
+        assert_eq!(json["warnings"], 1);
+        assert_eq!(json["findings"][0]["severity"], "warning");
+        assert_eq!(json["findings"][0]["line"], 3);
+        assert_eq!(json["findings"][0]["setting"], "log.level");
+    }
+
+    #[test]
+    fn findings_about_other_integrations_can_be_left_out() {
+        let settings = ["", "integrations.a.token_url", "integrations.ab", "callers.x", "integrations.a"];
+        let findings = settings.map(|setting| finding(Severity::Error, setting, None)).to_vec();
+        let left: Vec<String> = about(findings, "a").into_iter().map(|finding| finding.setting).collect();
+        assert_eq!(left, ["", "integrations.a.token_url", "callers.x", "integrations.a"]);
+    }
+
+    #[test]
+    fn the_command_line_asks_for_a_file_or_the_schema() {
+        #[derive(Debug, Parser)]
+        struct Cli {
+            #[command(flatten)]
+            check: CheckArgs,
+        }
+        let parse = |line: &str| Cli::try_parse_from(line.split(' ')).map(|cli| cli.check);
+        assert!(parse("check --schema").unwrap().schema);
+        assert_eq!(parse("check --config a.toml --output json").unwrap().output, Output::Json);
+        assert!(parse("check").is_err());
+        assert!(parse("check --schema --config a.toml").is_err());
+    }
+}

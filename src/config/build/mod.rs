@@ -1,0 +1,99 @@
+//! From the shape of the file to a [`Config`]: rules that look at more than one setting, at files and at the
+//! environment.
+//!
+//! Every function notes what is wrong and goes on; it returns nothing only if something it needs is missing or wrong,
+//! which the report then says.
+
+mod callers;
+mod doors;
+mod integrations;
+
+use std::collections::HashSet;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use super::file::{self, File};
+use super::hosts::Allowlist;
+use super::report::{Located, Report};
+use super::setting::{Field, relocated};
+use super::source::{TIGHTEN, loose_permissions};
+use super::values::FilePath;
+use super::{Audit, AuditSink, Config, Log, Salesforce};
+
+/// What the builders share.
+pub(super) struct Workshop<'a> {
+    /// Relative paths start here.
+    pub(super) folder: &'a Path,
+    pub(super) environment: &'a dyn Fn(&str) -> Option<String>,
+    pub(super) report: Report,
+    /// Key files whose permissions were looked at: many integrations may share one.
+    pub(super) looked_at: HashSet<PathBuf>,
+}
+
+impl Workshop<'_> {
+    pub(super) fn resolve(&self, path: &FilePath) -> PathBuf {
+        self.folder.join(&path.0)
+    }
+
+    /// The path of a file that a later layer opens.
+    fn path(&self, field: Field<FilePath>) -> Option<Located<PathBuf>> {
+        let path = field.located()?;
+        let resolved = self.resolve(&path.value);
+        Some(relocated(&path, resolved))
+    }
+
+    /// [`Workshop::path`] of a private key: warns if others may read it. Whether it opens is told by who opens it.
+    fn key_path(&mut self, field: Field<FilePath>) -> Option<Located<PathBuf>> {
+        let path = self.path(field)?;
+        if self.looked_at.insert(path.value.clone()) {
+            let facts = std::fs::metadata(&path.value).ok().filter(std::fs::Metadata::is_file);
+            if let Some(told) = facts.and_then(|facts| loose_permissions(facts.permissions().mode())) {
+                self.report.warning(&path, told, TIGHTEN);
+            }
+        }
+        Some(path)
+    }
+}
+
+/// Builds the configuration; the workshop's report says what is missing from it.
+pub(super) fn config(file: File, shop: &mut Workshop<'_>) -> Option<Config> {
+    let doors = doors::doors(file.server, file.ops, shop);
+    // Unless its `allowed_hosts` can be read no host is called wrong.
+    let added = file.salesforce.value.as_ref().and_then(|salesforce| salesforce.allowed_hosts.value.as_ref());
+    let hosts = added.map(|added| Allowlist::new(added.iter().map(|pattern| pattern.0.clone())));
+    let salesforce = file.salesforce.value.and_then(|salesforce| self::salesforce(salesforce, shop));
+    let names = file.integrations.value.as_ref().map(|named| callers::Names::of(&named.names));
+    let callers = callers::callers(file.callers, names.as_ref(), shop);
+    let integrations = integrations::integrations(file.integrations, hosts.as_ref(), shop);
+    let log = file.log.value.and_then(log);
+    let audit = file.audit.value.and_then(|audit| self::audit(audit, shop));
+    let (server, ops) = doors?;
+    Some(Config {
+        server,
+        ops,
+        salesforce: salesforce?,
+        integrations: integrations?,
+        callers: callers?,
+        log: log?,
+        audit: audit?,
+    })
+}
+
+fn salesforce(file: file::Salesforce, shop: &Workshop<'_>) -> Option<Salesforce> {
+    Some(Salesforce {
+        allowed_hosts: file.allowed_hosts.value?.into_iter().map(|pattern| pattern.0).collect(),
+        request_timeout: file.request_timeout.value?.0,
+        proxy_url: file.proxy_url.value.map(|url| url.0),
+        ca_path: shop.path(file.ca_path),
+    })
+}
+
+fn log(file: file::Log) -> Option<Log> {
+    Some(Log { format: file.format.value?.0, level: file.level.value?.0 })
+}
+
+fn audit(file: file::Audit, shop: &Workshop<'_>) -> Option<Audit> {
+    let path = file.path.value?;
+    let sink = if path.0 == Path::new("-") { AuditSink::Stdout } else { AuditSink::File(shop.resolve(&path)) };
+    Some(Audit { sink, required: file.required.value? })
+}

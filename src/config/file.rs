@@ -1,0 +1,150 @@
+//! The shape of the file: every setting with its type, its default and the sentence that documents it. The only place
+//! that knows defaults; both syntaxes and the JSON Schema come from here.
+//!
+//! What a single setting may hold is in `values.rs` and `urls.rs`; rules between settings are in `build/`.
+
+use super::document::Node;
+use super::report::{Located, Report};
+use super::setting::Preset::{Flag, List, Table as Empty, Text};
+use super::setting::{Field, Keys, Presence, Setting, Table, section, section_schema};
+use super::times::{RequestTimeout, SessionTimeout, Shutdown};
+use super::urls::{AudienceUrl, InstanceUrl, ProxyUrl, PublicUrl, TokenUrl};
+use super::values::{
+    ClientId, Digest, EnvironmentName, FilePath, Filter, Format, HostPattern, Listen, Named, Username,
+};
+use crate::names::{CallerName, IntegrationName, IntegrationPattern};
+
+section! {
+    /// Configuration of Aquila, the Salesforce token broker.
+    File later ["issuers", "store"] {
+        /// The callers' door.
+        server: Server, or Empty;
+        /// The ops door: probes, metrics, status.
+        ops: Ops, or Empty;
+        /// The way out.
+        salesforce: Salesforce, or Empty;
+        /// Salesforce integration users, by name.
+        integrations: Named<IntegrationName, Located<Integration>>, or Empty;
+        /// Internal services that may ask for tokens, by name.
+        callers: Named<CallerName, Located<Caller>>, or Empty;
+        /// Log output.
+        log: Log, or Empty;
+        /// The audit trail.
+        audit: Audit, or Empty;
+    }
+}
+
+section! {
+    /// The callers' door.
+    Server later ["trusted_proxies"] {
+        /// Address of the door. Any but a loopback address needs `tls`, or `plain_http = true`.
+        listen: Listen, or Text("127.0.0.1:8080");
+        /// What callers call this service: issuer of the metadata.
+        public_url: PublicUrl, optional;
+        /// TLS ends before this service: plain HTTP is fine on any address.
+        plain_http: bool, or Flag(false);
+        /// TLS of this door.
+        tls: Tls, optional;
+        /// How long requests in progress may take after SIGTERM.
+        shutdown_grace: Shutdown, or Text("20s");
+        /// How long new requests are still taken after SIGTERM, while `/readyz` already says no.
+        shutdown_delay: Shutdown, or Text("0s");
+    }
+}
+
+section! {
+    /// TLS of a door.
+    Tls later ["client_ca_path", "client_certificate"] {
+        /// PEM file with the certificate chain, leaf first.
+        certificate_path: FilePath, required;
+        /// PEM file with the private key of the certificate.
+        private_key_path: FilePath, required;
+    }
+}
+
+section! {
+    /// The ops door: probes, metrics, status.
+    Ops later [] {
+        /// Address of the door.
+        listen: Listen, or Text("127.0.0.1:9090");
+        /// TLS of this door.
+        tls: Tls, optional;
+        /// File with the token that `/metrics` and `/status.json` ask for.
+        bearer_token_path: FilePath, optional;
+        /// Environment variable with the token that `/metrics` and `/status.json` ask for.
+        bearer_token_env: EnvironmentName, optional;
+    }
+}
+
+section! {
+    /// The way out.
+    Salesforce later [] {
+        /// Hosts that assertions may go to beside Salesforce's own.
+        allowed_hosts: Vec<HostPattern>, or List;
+        /// Bound on one call to Salesforce, connecting included.
+        request_timeout: RequestTimeout, or Text("5s");
+        /// Egress proxy.
+        proxy_url: ProxyUrl, optional;
+        /// PEM bundle of extra certificate authorities.
+        ca_path: FilePath, optional;
+    }
+}
+
+section! {
+    /// One Salesforce integration user, reached through one app in one org.
+    Integration later [
+        "client_key_password_path", "client_key_password_env", "client_key_alias", "client_key_pkcs11",
+        "certificate_path", "next_key_path", "client_secret_path", "client_secret_env", "keep_warm", "prefetch",
+        "login_budget_per_hour"
+    ] {
+        /// `aud` of the assertion, sent byte for byte as written. Default: login or test at salesforce.com by the host
+        /// of `token_url`.
+        audience_url: AudienceUrl, optional;
+        /// File with the private key whose certificate was uploaded to the app.
+        client_key_path: FilePath, required;
+        /// The Salesforce username: `sub` of the assertion.
+        username: Username, required;
+        /// The consumer key of the app: `iss` of the assertion.
+        client_id: ClientId, required;
+        /// The org's own URL as expected; another one is passed on with a warning.
+        instance_url: InstanceUrl, optional;
+        /// Refuse a token for another instance instead of warning.
+        pin_instance_url: bool, or Flag(false);
+        /// The token endpoint; a bare origin means its `/services/oauth2/token`.
+        token_url: TokenUrl, required;
+        /// What Salesforce Setup says under Session Settings.
+        session_timeout: SessionTimeout, or Text("15m");
+        /// Make one REST call with each new token: proof that the session lives.
+        confirm_session: bool, or Flag(true);
+    }
+}
+
+section! {
+    /// One internal service that may ask for tokens.
+    Caller later ["next_integrations"] {
+        /// What it may ask for.
+        integrations: Vec<Located<IntegrationPattern>>, required;
+        /// SHA-256 of each of its API keys; several, so that a key can be changed without a gap.
+        api_key_sha256: Vec<Located<Digest>>, or List;
+    }
+}
+
+section! {
+    /// Log output.
+    Log later [] {
+        /// Text on a terminal and JSON elsewhere, or always one of them.
+        format: Format, or Text("auto");
+        /// A level, or a filter in the syntax of `RUST_LOG`.
+        level: Filter, or Text("info");
+    }
+}
+
+section! {
+    /// The audit trail.
+    Audit later [] {
+        /// File that records are appended to; `-` is standard output.
+        path: FilePath, or Text("-");
+        /// No record, no token.
+        required: bool, or Flag(false);
+    }
+}
