@@ -24,4 +24,8 @@ pub mod snapshot;
 
 pub mod http;
 
+pub mod app;
+
+pub mod cli;
+
 pub mod simulator;

@@ -1,3 +1,12 @@
-//! The command line.
+//! The process: parses the command line, runs it, and turns the outcome into an exit status.
 
-fn main() {}
+use std::process::ExitCode;
+
+use aquila::cli::{self, Cli};
+use clap::Parser;
+
+fn main() -> ExitCode {
+    // One provider for the whole process. It is installed once, here; a second one cannot be.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    cli::run(Cli::parse())
+}

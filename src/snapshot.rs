@@ -9,7 +9,6 @@ use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
 use tokio_util::task::TaskTracker;
-use url::Url;
 
 use crate::ask::{Ask, Selector, SelectorKind};
 use crate::authn::{AuthnError, Credentials, Directory, Proof};
@@ -28,7 +27,7 @@ pub struct Snapshot {
     by_instance: HashMap<String, Vec<Arc<Holding>>>,
     callers: Vec<Arc<Caller>>,
     directory: Directory,
-    public_url: Option<Url>,
+    issuer: Option<String>,
 }
 
 /// One caller of a generation.
@@ -125,8 +124,8 @@ impl Snapshot {
             let rights = Rights::new(caller.integrations.clone());
             callers.push(Arc::new(Caller { name: caller.name.clone(), rights, only: OnceLock::new() }));
         }
-        let public_url = config.server.public_url.clone();
-        Ok((Self { holdings, by_instance, callers, directory, public_url }, report))
+        let issuer = config.server.issuer().map(str::to_owned);
+        Ok((Self { holdings, by_instance, callers, directory, issuer }, report))
     }
 
     /// Who calls.
@@ -152,9 +151,9 @@ impl Snapshot {
         }
     }
 
-    /// The name callers know this service by.
-    pub fn public_url(&self) -> Option<&Url> {
-        self.public_url.as_ref()
+    /// The name callers know this service by: `public_url` without a trailing slash.
+    pub fn issuer(&self) -> Option<&str> {
+        self.issuer.as_deref()
     }
 
     /// All integrations, in no order.
@@ -182,8 +181,7 @@ impl Snapshot {
     /// `public_url/integrations/NAME`, or the instance of exactly one granted integration.
     fn resolve_url(&self, caller: &Caller, text: &str) -> Option<&Arc<Holding>> {
         let text = without_slash(text);
-        let public = self.public_url.as_ref().map(|url| without_slash(url.as_str()));
-        let named = public.and_then(|public| text.strip_prefix(public)?.strip_prefix("/integrations/"));
+        let named = self.issuer().and_then(|issuer| text.strip_prefix(issuer)?.strip_prefix("/integrations/"));
         if let Some(name) = named {
             return self.holdings.get(name);
         }

@@ -1,14 +1,20 @@
 //! `aquila check`: what it is asked on the command line, and how findings look to people and to programs.
 //!
-//! Rendering is pure. Loading the configuration, opening its key files and choosing the exit status are not here.
+//! Rendering is pure. What is found, and by whom, is not here: `config` reads the file, `app` opens what it names.
 
 use std::fmt::Write as _;
+use std::io::IsTerminal;
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
+use super::{BAD_CONFIGURATION, say};
+use crate::app::Prepared;
+use crate::clock::Clock;
 use crate::config::report::{Mistake, Severity};
+use crate::config::{self, Loaded};
 
 /// Checks a configuration and tells every mistake at once.
 #[derive(Debug, Args)]
@@ -34,6 +40,38 @@ pub enum Output {
     Text,
     /// One JSON document.
     Json,
+}
+
+/// Loads the configuration, opens everything it names, and tells what was found.
+pub(super) fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
+    let Some(path) = args.config.as_deref().filter(|_| !args.schema) else {
+        say(&serde_json::to_string_pretty(&config::schema())?);
+        return Ok(ExitCode::SUCCESS);
+    };
+    let report = match config::load(path) {
+        Err(report) => report,
+        Ok(Loaded { config, warnings: mut report }) => {
+            let named = args.integration.as_ref();
+            if let Some(name) = named.filter(|name| config.integrations.iter().all(|it| it.name.as_str() != *name)) {
+                anyhow::bail!("there is no integration {name} in {}", path.display());
+            }
+            report.extend(match Prepared::new(config, Clock::system()) {
+                Ok((_, warnings)) => warnings,
+                Err(mistakes) => mistakes,
+            });
+            report
+        }
+    };
+    let bad = report.has_errors();
+    let findings = match &args.integration {
+        Some(name) => about(report.sorted(), name),
+        None => report.sorted(),
+    };
+    match args.output {
+        Output::Text => say(render_text(&findings, std::io::stdout().is_terminal()).trim_end()),
+        Output::Json => say(&serde_json::to_string_pretty(&render_json(&findings))?),
+    }
+    Ok(if bad { ExitCode::from(BAD_CONFIGURATION) } else { ExitCode::SUCCESS })
 }
 
 /// The findings that concern one integration: all but those about others.

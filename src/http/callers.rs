@@ -42,7 +42,7 @@ pub struct CallersDoor {
 
 /// What is known of a request before it is read.
 #[derive(Debug, Clone)]
-pub struct Context {
+pub(super) struct Context {
     id: RequestId,
     started: Instant,
 }
@@ -61,22 +61,22 @@ impl Context {
     }
 
     /// The context of a request of this door.
-    pub fn of(extensions: &Extensions) -> Self {
+    pub(super) fn of(extensions: &Extensions) -> Self {
         extensions.get().cloned().unwrap_or_else(Self::new)
     }
 
     /// The request's id.
-    pub fn id(&self) -> &RequestId {
+    pub(super) fn id(&self) -> &RequestId {
         &self.id
     }
 
     /// Until when a token may be waited for.
-    pub fn deadline(&self) -> Instant {
+    pub(super) fn deadline(&self) -> Instant {
         self.started + ANSWER
     }
 
     /// Until when the body may arrive.
-    pub fn body_deadline(&self) -> Instant {
+    pub(super) fn body_deadline(&self) -> Instant {
         self.started + BODY
     }
 }

@@ -109,7 +109,7 @@ mod tests {
             let value = format!("{scheme} {}", BASE64_STANDARD.encode(&text));
             assert_eq!(name_and_whether_a_key(&value), (Some("log-shipper".to_owned()), true), "{text}");
             let unpadded = format!("{scheme} {}", BASE64_STANDARD_NO_PAD.encode(&text));
-            assert_eq!(name_and_whether_a_key(&unpadded).1, true, "{text}");
+            assert!(name_and_whether_a_key(&unpadded).1, "{text}");
         }
         assert_eq!(name_and_whether_a_key(&format!("bearer  {}", key.expose())), (None, true));
     }

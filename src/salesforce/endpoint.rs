@@ -35,28 +35,22 @@ const MAX_BODY: usize = 1024 * 1024;
 impl WayOut {
     /// Builds the client.
     ///
-    /// Errors name the setting at fault: `proxy_url`, `ca_path`, or the missing certificate store of the machine.
+    /// Errors name the setting at fault: `proxy_url` or `ca_path`. A machine without certificate authorities of its own
+    /// (an image without ca-certificates) can still reach what `ca_path` vouches for, and plain loopback; that is told
+    /// in the log.
     pub fn new(settings: &config::Salesforce) -> Result<Self, WayOutError> {
         let extra = match &settings.ca_path {
             Some(located) => read_bundle(&located.value)?,
             None => Vec::new(),
         };
-        #[expect(clippy::disallowed_methods, reason = "this is the one place")]
-        let mut builder = Client::builder()
-            .user_agent(concat!("aquila/", env!("CARGO_PKG_VERSION")))
-            .redirect(reqwest::redirect::Policy::none())
-            .referer(false)
-            .no_proxy()
-            .connect_timeout(settings.request_timeout)
-            .timeout(settings.request_timeout)
-            .pool_idle_timeout(Duration::from_secs(60))
-            .tls_certs_merge(extra);
-        if let Some(url) = &settings.proxy_url {
-            let proxy =
-                Proxy::all(url.as_str()).map_err(|error| WayOutError::Proxy(error.without_url().to_string()))?;
-            builder = builder.proxy(proxy);
-        }
-        let client = builder.build().map_err(|error| WayOutError::Roots(chain(&error)))?;
+        let client = match client(settings, extra.clone(), Roots::Machine) {
+            Err(WayOutError::Client(reason)) => {
+                let remedy = "install ca-certificates, or set salesforce.ca_path";
+                tracing::warn!(reason, remedy, "this machine has no certificate authorities: no https host can be reached");
+                client(settings, extra, Roots::Configured)?
+            }
+            built => built?,
+        };
         Ok(Self { client, request_timeout: settings.request_timeout })
     }
 
@@ -100,6 +94,35 @@ impl WayOut {
             Err(_) => Err(MintError::new(Cause::Timeout, "no whole answer in time")),
         }
     }
+}
+
+#[derive(Clone, Copy)]
+enum Roots {
+    /// The machine's certificate authorities, and those of `ca_path`.
+    Machine,
+    /// Those of `ca_path` alone.
+    Configured,
+}
+
+fn client(settings: &config::Salesforce, extra: Vec<Certificate>, roots: Roots) -> Result<Client, WayOutError> {
+    #[expect(clippy::disallowed_methods, reason = "this is the one place")]
+    let mut builder = Client::builder()
+        .user_agent(concat!("aquila/", env!("CARGO_PKG_VERSION")))
+        .redirect(reqwest::redirect::Policy::none())
+        .referer(false)
+        .no_proxy()
+        .connect_timeout(settings.request_timeout)
+        .timeout(settings.request_timeout)
+        .pool_idle_timeout(Duration::from_secs(60));
+    builder = match roots {
+        Roots::Machine => builder.tls_certs_merge(extra),
+        Roots::Configured => builder.tls_certs_only(extra),
+    };
+    if let Some(url) = &settings.proxy_url {
+        let proxy = Proxy::all(url.as_str()).map_err(|error| WayOutError::Proxy(error.without_url().to_string()))?;
+        builder = builder.proxy(proxy);
+    }
+    builder.build().map_err(|error| WayOutError::Client(chain(&error)))
 }
 
 async fn exchange(request: RequestBuilder) -> Result<Reply, MintError> {
@@ -169,7 +192,7 @@ pub enum WayOutError {
     /// `salesforce.proxy_url`.
     #[error("the egress proxy cannot be used: {0}")]
     Proxy(String),
-    /// The machine has no certificate authorities.
-    #[error("the machine's certificate authorities cannot be loaded: {0}")]
-    Roots(String),
+    /// The client as a whole.
+    #[error("no HTTPS client can be built: {0}")]
+    Client(String),
 }

@@ -7,6 +7,7 @@ use std::io::{IsTerminal, stderr};
 
 use tracing_subscriber::EnvFilter;
 
+use crate::config::report::Report;
 use crate::config::{self, LogFormat};
 
 /// Starts the log, on standard error: text for a terminal, JSON for everything else, unless the configuration says.
@@ -24,4 +25,12 @@ pub fn start_log(settings: &config::Log) {
         true => builder.json().flatten_event(true).with_span_list(false).with_current_span(false).try_init(),
         false => builder.with_ansi(stderr().is_terminal()).try_init(),
     };
+}
+
+/// Writes findings about a configuration into the log.
+pub fn tell(findings: Report) {
+    for finding in findings.sorted() {
+        let place = finding.place.map(|place| place.to_string()).unwrap_or_default();
+        tracing::warn!(place, setting = finding.setting, remedy = finding.remedy, "{}", finding.message);
+    }
 }

@@ -1,0 +1,97 @@
+//! The command line: what can be said, and which command takes it.
+
+pub mod check;
+mod demo;
+mod healthcheck;
+mod new_key;
+mod serve;
+mod simulate;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Salesforce token broker: one service holds the keys, mints and caches the tokens, and hands them over to callers
+/// that prove who they are.
+#[derive(Debug, Parser)]
+#[command(
+    name = "aquila",
+    version,
+    max_term_width = 100,
+    after_help = "Start here:  aquila demo\n\nExit status: 0 good; 1 what was asked for failed; 2 wrong usage; 78 bad configuration."
+)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Show the whole round on this machine: key, mint, token, Event Log File. Needs no config, network or Salesforce.
+    Demo(demo::DemoArgs),
+    /// Run the service.
+    Serve(serve::ServeArgs),
+    /// Check a configuration: every mistake at once, with file, line and remedy.
+    Check(check::CheckArgs),
+    /// Make an API key for a caller: prints the key once, and the config line with its digest.
+    NewKey(new_key::NewKeyArgs),
+    /// Run the Salesforce simulator alone, to test a client against it.
+    Simulate(simulate::SimulateArgs),
+    /// Ask a running service whether it is ready. For container images without a shell.
+    Healthcheck(healthcheck::HealthcheckArgs),
+}
+
+/// The configuration is bad (`EX_CONFIG` of sysexits).
+const BAD_CONFIGURATION: u8 = 78;
+
+/// Does what the command line says.
+pub fn run(cli: Cli) -> ExitCode {
+    let outcome = match cli.command {
+        Command::Demo(args) => demo::run(args),
+        Command::Serve(args) => serve::run(&args),
+        Command::Check(args) => check::run(&args),
+        Command::NewKey(args) => new_key::run(&args),
+        Command::Simulate(args) => simulate(args),
+        Command::Healthcheck(args) => healthcheck::run(&args),
+    };
+    outcome.unwrap_or_else(|error| {
+        complain(&format!("error: {error:#}"));
+        ExitCode::FAILURE
+    })
+}
+
+fn simulate(args: simulate::SimulateArgs) -> anyhow::Result<ExitCode> {
+    runtime()?.block_on(async {
+        simulate::run(args, serve::ending()?.graceful).await?;
+        Ok(ExitCode::SUCCESS)
+    })
+}
+
+/// The runtime of every command that serves.
+fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()
+}
+
+/// Talk for people, on standard error.
+#[expect(clippy::print_stderr, reason = "this is the command line talking")]
+fn complain(text: &str) {
+    eprintln!("{text}");
+}
+
+/// Data, on standard output. A reader who left (`| head`) is no error.
+fn say(text: &str) {
+    use std::io::Write;
+    let mut out = std::io::stdout().lock();
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.write_all(b"\n")).and_then(|()| out.flush());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_definition_is_sound() {
+        Cli::command().debug_assert();
+    }
+}
