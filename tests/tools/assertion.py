@@ -38,8 +38,7 @@ def main():
     arguments = argparse.ArgumentParser()
     arguments.add_argument("--binary", required=True)
     binary = arguments.parse_args().binary
-    checks = Checks("assertion")
-    with tempfile.TemporaryDirectory() as folder, CaptureServer() as endpoint:
+    with Checks("assertion") as checks, tempfile.TemporaryDirectory() as folder, CaptureServer() as endpoint:
         folder = pathlib.Path(folder)
         for name, shape in INTEGRATIONS.items():
             key = private_key(folder / f"{name}.key", **shape)
@@ -61,7 +60,6 @@ def main():
 
         ids = [claims_of(assertion_of(post))["jti"] for post in endpoint.posts]
         checks.check("each attempt has its own jti", len(set(ids)) == len(ids) == 2 * len(INTEGRATIONS), ids)
-    checks.end()
 
 
 def start_broker(stack, binary, folder, endpoint_port, digest):

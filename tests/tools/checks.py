@@ -1,14 +1,26 @@
 """One line per check, and stop at the first that fails."""
 
 import sys
+import traceback
 
 
 class Checks:
-    """Counts what holds. The last line it prints is `NAME: N passed, M failed`."""
+    """Counts what holds, for the length of a `with` block. Its last line is always `NAME: N passed, M failed`."""
 
     def __init__(self, name):
         self.name = name
         self.passed = 0
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, error, trace):
+        if error is None:
+            self.end()
+        if not isinstance(error, SystemExit):
+            traceback.print_exception(kind, error, trace, file=sys.stdout)
+            print("FAIL  the script ended by an error", flush=True)
+            self.end(failed=1)
 
     def check(self, what, holds, seen=""):
         """Says whether `what` holds; if not, shows what was `seen` and ends the script."""

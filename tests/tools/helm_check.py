@@ -114,8 +114,7 @@ def main():
     arguments = argparse.ArgumentParser()
     arguments.add_argument("--binary", help="aquila, to check the rendered configuration")
     binary = arguments.parse_args().binary
-    checks = Checks("helm")
-    with tempfile.TemporaryDirectory() as folder, helm_python.Chart.load(str(CHART)) as chart:
+    with Checks("helm") as checks, tempfile.TemporaryDirectory() as folder, helm_python.Chart.load(str(CHART)) as chart:
         for version in KUBERNETES:
             said = helm_python.lint(str(CHART), strict=True, kube_version=f"v{version}")
             faults = said["errors"] or [m for m in said["messages"] if m["severity"] >= 2]
@@ -157,7 +156,6 @@ def main():
         path.write_text(yaml.safe_dump(with_unknown_field(deployment_of(rendered["TLS"]))))
         refused = validator(KUBERNETES[0], path).returncode != 0
         checks.check("the validator refuses a field that Kubernetes does not know", refused)
-    checks.end()
 
 
 def judge(checks, rendered):

@@ -37,8 +37,7 @@ def main():
     arguments = argparse.ArgumentParser()
     arguments.add_argument("--binary", required=True)
     binary = arguments.parse_args().binary
-    checks = Checks("interop")
-    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
+    with Checks("interop") as checks, tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
         folder = pathlib.Path(folder)
         tls = loopback_tls(folder)
         # requests, and so both clients, trust this one authority and no other.
@@ -58,7 +57,6 @@ def main():
         read_event_log(checks, token, front.port)
         no_secret_is_written(checks, serve, folder, key, token["access_token"])
         checks.check("SIGTERM ends the service with status 0", serve.stop() == 0, serve.tail())
-    checks.end()
 
 
 def start_simulator(stack, binary, folder):
