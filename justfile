@@ -1,0 +1,59 @@
+# Recipes are the gates of CI, by the same names. `just check` is what must pass before a commit.
+
+default:
+    @just --list
+
+# Formatting, lints, tests and documentation.
+check: fmt lint test doc
+
+# Every gate, as CI runs them.
+ci:
+    .ci/run
+
+# Is the source formatted?
+fmt:
+    .ci/run fmt
+
+# Clippy over everything, warnings are errors.
+lint:
+    .ci/run lint
+
+# Everything that needs only Rust.
+test:
+    cargo test --locked
+
+# All tests, the ones with other people's clients too; installs what they need.
+test-all:
+    ./test
+
+# Layers, file lengths, reasons.
+tidy:
+    cargo test --locked --test tidy
+
+# The documentation builds, private items too.
+doc:
+    .ci/run doc
+
+# Licences, bans, sources, advisories of the dependencies.
+deny:
+    .ci/run deny
+
+# The chart: lint, render, validate.
+helm:
+    .ci/run helm
+
+# The Dockerfile: hadolint.
+image:
+    .ci/run image
+
+# The shell scripts.
+shell:
+    .ci/run shell
+
+# The commands that README names.
+readme:
+    .ci/run readme
+
+# One round against the built-in simulator.
+demo:
+    .ci/run demo

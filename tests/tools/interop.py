@@ -1,0 +1,221 @@
+"""Clients that other people wrote, unchanged: authlib fetches the token, simple-salesforce reads an Event Log File.
+
+    authlib ──https──> aquila serve ──http──> aquila simulate
+    simple-salesforce ──https──> TLS front of this script ──http──> aquila simulate
+
+simple-salesforce speaks https to whatever host it is given, so a small TLS front stands before the simulator.
+"""
+
+import argparse
+import contextlib
+import csv
+import http.client
+import http.server
+import io
+import os
+import pathlib
+import ssl
+import tempfile
+import threading
+
+import requests
+from authlib.integrations.base_client import OAuthError
+from authlib.integrations.requests_client import OAuth2Session
+from simple_salesforce import Salesforce
+from simple_salesforce.exceptions import SalesforceExpiredSession
+
+from checks import Checks
+from service import free_port, loopback_tls, new_key, private_key, running, self_signed, sha256
+
+CALLER = "log-shipper"
+CLIENT_ID = "3MVG9.interop"
+USERNAME = "elastic-log@acme.example"
+QUERY = "SELECT Id, EventType, LogDate, LogFileLength, LogFile FROM EventLogFile WHERE EventType = 'Login'"
+
+
+def main():
+    arguments = argparse.ArgumentParser()
+    arguments.add_argument("--binary", required=True)
+    binary = arguments.parse_args().binary
+    with Checks("interop") as checks, tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
+        folder = pathlib.Path(folder)
+        tls = loopback_tls(folder)
+        # requests, and so both clients, trust this one authority and no other.
+        os.environ["REQUESTS_CA_BUNDLE"] = str(tls["ca"])
+        for proxy in ("http_proxy", "https_proxy", "all_proxy"):
+            os.environ.pop(proxy, None)
+            os.environ.pop(proxy.upper(), None)
+
+        key, digest = new_key(binary, CALLER)
+        checks.check("new-key prints the digest of the whole key", digest == sha256(key))
+
+        simulator_port = start_simulator(stack, binary, folder)
+        front = stack.enter_context(TlsFront(tls, simulator_port))
+        serve, door = start_broker(stack, binary, folder, tls, simulator_port, digest)
+
+        token = fetch(checks, door, key)
+        read_event_log(checks, token, front.port)
+        no_secret_is_written(checks, serve, folder, key, token["access_token"])
+        checks.check("SIGTERM ends the service with status 0", serve.stop() == 0, serve.tail())
+
+
+def start_simulator(stack, binary, folder):
+    certificate = self_signed(folder / "app.pem", private_key(folder / "app.key"))
+    secret = folder / "control.secret"
+    secret.write_text("throw-away-control-secret")
+    secret.chmod(0o600)
+    port = free_port()
+    simulator = stack.enter_context(
+        running(
+            binary, folder, "simulate", "simulate", "--listen", f"127.0.0.1:{port}", "--certificate", certificate,
+            "--client-id", CLIENT_ID, "--username", USERNAME, "--control-secret-path", secret,
+        )
+    )  # fmt: skip
+    simulator.wait_for_port(port)
+    return port
+
+
+def start_broker(stack, binary, folder, tls, simulator_port, digest):
+    door, ops = free_port(), free_port()
+    config = folder / "aquila.toml"
+    config.write_text(
+        f"""
+[server]
+listen = "127.0.0.1:{door}"
+public_url = "https://localhost:{door}"
+tls = {{ certificate_path = "{tls["certificate"]}", private_key_path = "{tls["key"]}" }}
+
+[ops]
+listen = "127.0.0.1:{ops}"
+
+[integrations.elf-prod]
+audience_url = "https://login.salesforce.com"
+client_key_path = "{folder}/app.key"
+client_id = "{CLIENT_ID}"
+username = "{USERNAME}"
+token_url = "http://127.0.0.1:{simulator_port}/services/oauth2/token"
+session_timeout = "2h"
+
+[callers.{CALLER}]
+integrations = ["elf-*"]
+api_key_sha256 = ["{digest}"]
+
+[log]
+level = "debug"
+
+[audit]
+path = "{folder}/audit.jsonl"
+"""
+    )
+    serve = stack.enter_context(running(binary, folder, "serve", "serve", "--config", config))
+    serve.wait_until_ready(ops)
+    return serve, f"https://localhost:{door}"
+
+
+def fetch(checks, door, key):
+    # Nothing is set but what an OAuth client must know: who, the secret, where.
+    session = OAuth2Session(client_id=CALLER, client_secret=key)
+    token = session.fetch_token(f"{door}/token", grant_type="client_credentials")
+    checks.check("authlib takes the token with its default settings", bool(token.get("access_token")), sorted(token))
+    checks.check("token_type is Bearer", token["token_type"] == "Bearer", token["token_type"])
+    checks.check("expires_in is a positive whole number", type(token["expires_in"]) is int and token["expires_in"] > 0)
+    checks.check("it says for which integration", token.get("integration") == "elf-prod", sorted(token))
+    checks.check("no refresh token", "refresh_token" not in token, sorted(token))
+    checks.check("the simulator's mark is on it", "SIMULATED" in token["access_token"])
+
+    again = OAuth2Session(client_id=CALLER, client_secret=key).fetch_token(
+        f"{door}/services/oauth2/token", grant_type="client_credentials", scope="elf-prod"
+    )
+    checks.check("the alias and a scope give the same token", again["access_token"] == token["access_token"])
+    checks.check("the scope is the caller's own word", again.get("scope") == "elf-prod", again.get("scope"))
+
+    metadata = requests.get(f"{door}/.well-known/oauth-authorization-server", timeout=10).json()
+    checks.check("RFC 8414 metadata names the issuer", metadata.get("issuer") == door, metadata)
+    by_metadata = OAuth2Session(client_id=CALLER, client_secret=key, token_endpoint_auth_method="client_secret_post")
+    posted = by_metadata.fetch_token(metadata["token_endpoint"], grant_type="client_credentials")
+    checks.check("authlib with form credentials at the endpoint of the metadata", posted["access_token"] == token["access_token"])
+
+    stranger = OAuth2Session(client_id="stranger", client_secret=key)
+    checks.refused(
+        "a stranger is refused as authlib understands it",
+        lambda: stranger.fetch_token(f"{door}/token", grant_type="client_credentials"),
+        "invalid_client",
+    )
+    wrong = OAuth2Session(client_id=CALLER, client_secret=key)
+    try:
+        wrong.fetch_token(f"{door}/token", grant_type="client_credentials", scope="not-mine")
+        checks.check("an integration that is not granted is refused", False, "a token came")
+    except OAuthError as error:
+        checks.check("an integration that is not granted is refused", error.error == "invalid_scope", error.error)
+    return token
+
+
+def read_event_log(checks, token, port):
+    salesforce = Salesforce(instance_url=f"https://localhost:{port}", session_id=token["access_token"])
+    found = salesforce.query(QUERY)
+    checks.check("simple-salesforce finds event log files", found["totalSize"] > 0, found)
+    record = found["records"][0]
+    url = f"https://{salesforce.sf_instance}{record['LogFile']}"
+    answer = salesforce.session.get(url, headers=salesforce.headers, timeout=10)
+    rows = list(csv.reader(io.StringIO(answer.text)))
+    checks.check("the log file is CSV with a header and rows", answer.status_code == 200 and len(rows) > 1, answer.status_code)
+    checks.check("every row has as many cells as the header", len({len(row) for row in rows}) == 1)
+    checks.check("the header names the event", "EVENT_TYPE" in rows[0], rows[0])
+
+    dead = Salesforce(instance_url=f"https://localhost:{port}", session_id="00D000000000000!SIMULATED.nobody")
+    try:
+        dead.query(QUERY)
+        checks.check("a token that the simulator never gave is refused", False, "rows came")
+    except SalesforceExpiredSession:
+        checks.check("a token that the simulator never gave is refused", True)
+
+
+def no_secret_is_written(checks, serve, folder, key, token):
+    audit = (folder / "audit.jsonl").read_text()
+    checks.check("the audit trail has a record of the caller", CALLER in audit, audit[:500])
+    written = serve.output() + audit
+    checks.check("neither log nor audit holds the API key", key not in written)
+    checks.check("neither log nor audit holds the token", token not in written)
+
+
+class TlsFront:
+    """Ends TLS on a loopback port and passes each GET on to another port."""
+
+    def __init__(self, tls, to_port):
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self):
+                behind = http.client.HTTPConnection("127.0.0.1", to_port, timeout=10)
+                headers = {name: value for name, value in self.headers.items() if name.lower() != "connection"}
+                behind.request("GET", self.path, headers=headers)
+                answer = behind.getresponse()
+                body = answer.read()
+                self.send_response(answer.status)
+                for name, value in answer.getheaders():
+                    if name.lower() not in ("connection", "content-length", "transfer-encoding", "date"):
+                        self.send_header(name, value)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+                behind.close()
+
+            def log_message(self, *_):
+                pass
+
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(tls["certificate"], tls["key"])
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server.daemon_threads = True
+        self.server.socket = context.wrap_socket(self.server.socket, server_side=True)
+        self.port = self.server.server_address[1]
+
+    def __enter__(self):
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        return self
+
+    def __exit__(self, *_):
+        self.server.shutdown()
+        self.server.server_close()
+
+
+if __name__ == "__main__":
+    main()
