@@ -20,9 +20,11 @@ mod admission;
 mod assertion;
 mod checks;
 mod clock;
+mod control;
 mod counts;
 mod faults;
 mod forced;
+mod identity;
 mod org;
 mod random;
 mod render;
@@ -134,6 +136,9 @@ fn router(world: &Arc<World>) -> Router {
         .route("/services/data", get(rest::versions))
         .route("/services/data/", get(rest::versions))
         .route("/services/data/{*path}", any(rest::answer))
+        .route("/services/oauth2/userinfo", get(identity::userinfo).post(identity::userinfo))
+        .route("/id/{organization}/{user}", get(identity::identity))
+        .merge(control::router(world))
         .with_state(Arc::clone(world))
 }
 

@@ -125,20 +125,32 @@ impl Users {
 }
 
 /// A user of the org.
-#[derive(Debug, Clone)]
+///
+/// As JSON everything but `username` may be left out and is then as in [`User::new`].
+#[derive(Debug, Clone, PartialEq, Eq, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct User {
     /// The username; the assertion's `sub`.
     pub username: String,
     /// Whether the user may log in at all.
+    #[serde(default)]
     pub standing: Standing,
-    /// The profile's session timeout, which goes before the org's.
+    /// The profile's session timeout, which goes before the org's. Not settable as JSON.
+    #[serde(skip)]
     pub session_timeout: Option<Duration>,
     /// *API Enabled*.
+    #[serde(default = "granted")]
     pub api_enabled: bool,
     /// *View Event Log Files*.
+    #[serde(default = "granted")]
     pub view_event_log_files: bool,
     /// *View All Data*, which also opens the event log files.
+    #[serde(default)]
     pub view_all_data: bool,
+}
+
+fn granted() -> bool {
+    true
 }
 
 impl User {

@@ -227,3 +227,75 @@ async fn the_handles_debug_output_holds_no_secret() {
     let shown = format!("{:?}", rig.simulator);
     assert!(!shown.contains(&token) && !shown.contains(rig.simulator.control_secret()));
 }
+
+#[tokio::test]
+async fn userinfo_tells_who_it_is_or_says_bad_oauth_token_in_plain_text() {
+    let rig = Rig::start(settings()).await;
+    let token = rig.mint().await;
+    let who = rig.get(&token, "/services/oauth2/userinfo").await;
+    assert_eq!((who.status, who.json()["preferred_username"].clone()), (200, json!(USERNAME)));
+    let identity = who.json()["sub"].as_str().unwrap().replace(&rig.simulator.base_url(), "");
+    assert_eq!(rig.get(&token, &identity).await.json()["user_id"], who.json()["user_id"]);
+    rig.simulator.kill_sessions(Some(USERNAME));
+    for path in ["/services/oauth2/userinfo", &identity] {
+        let dead = rig.get(&token, path).await;
+        assert_eq!((dead.status, dead.body.as_str()), (403, "Bad_OAuth_Token"));
+        assert!(dead.headers["content-type"].to_str().unwrap().starts_with("text/plain"));
+    }
+}
+
+#[tokio::test]
+async fn the_control_routes_want_the_secret() {
+    let rig = Rig::start(Settings { control_secret: Some("open sesame".to_owned()), ..settings() }).await;
+    for path in ["counts", "faults", "clock", "assertions", "switches"] {
+        let path = format!("/__simulator/{path}");
+        for wrong in ["", "open", "open sesame!"] {
+            assert_eq!(rig.get(wrong, &path).await.status, 401, "{path}");
+        }
+        assert_eq!(rig.get("open sesame", &path).await.status, 200, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_test_in_any_language_can_do_what_the_handle_does() {
+    let rig = Rig::start(settings()).await;
+    let control = |method: reqwest::Method, path: &str, body: &str| {
+        let url = format!("{}/__simulator/{path}", rig.simulator.base_url());
+        rig.http.request(method, url).bearer_auth(rig.simulator.control_secret()).body(body.to_owned())
+    };
+    let (post, patch) = (reqwest::Method::POST, reqwest::Method::PATCH);
+    let order = r#"{"door":"rest","times":1,"answer":{"kind":"row","row":"INVALID_SESSION_ID"}}"#;
+    let token = rig.mint().await;
+    for (request, status) in [
+        (control(post.clone(), "faults", order), 200),
+        (control(post.clone(), "faults", r#"[{"door":"nowhere"}]"#), 400),
+        (control(patch.clone(), "switches", r#"{"jti_replay_refused":false}"#), 200),
+        (control(patch.clone(), "switches", r#"{"jti":false}"#), 400),
+        (control(post.clone(), "clock", r#"{"advance_seconds":60}"#), 200),
+        (control(post.clone(), "users", r#"{"username":"two@example.com","standing":"locked"}"#), 200),
+    ] {
+        let reply = rig.send(request).await.unwrap();
+        assert_eq!(reply.status, status, "{}", reply.body);
+    }
+    assert_eq!(rig.get(&token, "/services/data/v60.0/").await.status, 401);
+    assert_eq!(rig.get(&token, "/services/data/v60.0/").await.status, 200);
+    assert!(!rig.simulator.switches().jti_replay_refused);
+
+    let killed = rig.send(control(post.clone(), "sessions/kill", "")).await.unwrap();
+    assert_eq!(killed.json(), json!({"killed": 1}));
+    let counts = rig.send(control(reqwest::Method::GET, "counts", "")).await.unwrap().json();
+    assert_eq!((counts["token_posts"].clone(), counts["rest_calls"].clone()), (json!(1), json!(2)));
+    rig.send(control(post, "reset-counts", "")).await.unwrap();
+    assert_eq!(rig.simulator.counts(), Counts::default());
+}
+
+#[tokio::test]
+async fn remembered_assertions_cannot_be_used_to_log_in() {
+    let rig = Rig::start(settings()).await;
+    let assertion = Pair::registered().sign(&claims(rig.now()));
+    rig.send(rig.token_request(&assertion)).await.unwrap();
+    let seen = rig.get(rig.simulator.control_secret(), "/__simulator/assertions").await;
+    assert_eq!(seen.json()[0]["claims"]["sub"], USERNAME);
+    assert_eq!(seen.json()[0]["outcome"], "granted_new");
+    assert!(assertion.split('.').all(|segment| !seen.body.contains(segment)));
+}
