@@ -25,6 +25,7 @@ mod counts;
 mod faults;
 mod forced;
 mod identity;
+mod logs;
 mod org;
 mod random;
 mod render;
@@ -33,7 +34,9 @@ mod rows;
 mod server;
 mod sessions;
 mod settings;
+mod soql;
 mod switches;
+mod tables;
 mod token;
 mod world;
 

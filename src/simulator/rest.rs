@@ -14,10 +14,13 @@ use serde_json::{Value, json};
 
 use super::faults::Door;
 use super::forced::{self, Order};
+use super::logs::{self, LogFile};
 use super::org::{Org, RegisteredUser};
-use super::render::{RestError, json_answer, rest_error};
+use super::render::{RestError, json_answer, plain, rest_error};
 use super::rows::RestRow;
 use super::settings::Standing;
+use super::soql;
+use super::tables;
 use super::world::{State as WorldState, World};
 
 const OLDEST_VERSION: u32 = 31;
@@ -172,8 +175,42 @@ fn route(world: &World, ask: &Ask, caller: &Caller, now: Timestamp) -> Result<Re
     match resource.as_slice() {
         [] => Ok(json_answer(StatusCode::OK, &resources(world, caller, version))),
         ["limits"] => Ok(json_answer(StatusCode::OK, &limits(world))),
+        ["query"] => query(world, ask, (caller, version), now),
+        ["sobjects", "EventLogFile", id, "LogFile"] => log_file(world, caller, id, now),
+        ["sobjects", object, id] => record(world, (caller, version), (object, id), now),
         _ => Err(RestRow::NotFound.into()),
     }
+}
+
+fn query(world: &World, ask: &Ask, by: (&Caller, u32), now: Timestamp) -> Result<Response, RestError> {
+    let Some(text) = ask.parameter("q").filter(|text| !text.trim().is_empty()) else {
+        return Err(RestError::bad_request("MALFORMED_QUERY", "SOQL statements cannot be empty or null"));
+    };
+    let (caller, version) = by;
+    let answer = soql::answer(&text, version, now, |name| tables::open(world, caller, version, now, name))?;
+    Ok(json_answer(StatusCode::OK, &answer))
+}
+
+/// One record with all its fields, without the wrapping of a query.
+fn record(
+    world: &World,
+    (caller, version): (&Caller, u32),
+    (object, id): (&str, &str),
+    now: Timestamp,
+) -> Result<Response, RestError> {
+    let table = tables::open(world, caller, version, now, object).ok_or(RestRow::NotFound)?;
+    let record = table.record(id, version).ok_or(RestRow::NotFound)?;
+    Ok(json_answer(StatusCode::OK, &record))
+}
+
+fn log_file(world: &World, caller: &Caller, id: &str, now: Timestamp) -> Result<Response, RestError> {
+    if !tables::sees_event_logs(&caller.user.is) {
+        return Err(RestRow::NotFound.into());
+    }
+    let is_asked_for = |file: &LogFile| file.id == id || file.id.get(..15) == Some(id);
+    let file = logs::files(&world.event_logs, now).into_iter().find(is_asked_for).ok_or(RestRow::NotFound)?;
+    let content = file.csv(&caller.org.id, world.event_logs.rows_per_file);
+    Ok(plain(StatusCode::OK, "text/csv;charset=UTF-8", content))
 }
 
 fn resources(world: &World, caller: &Caller, version: u32) -> Value {

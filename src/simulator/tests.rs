@@ -299,3 +299,71 @@ async fn remembered_assertions_cannot_be_used_to_log_in() {
     assert_eq!(seen.json()[0]["outcome"], "granted_new");
     assert!(assertion.split('.').all(|segment| !seen.body.contains(segment)));
 }
+
+#[tokio::test]
+async fn event_log_files_are_found_by_query_and_read_as_csv() {
+    let rig = Rig::start(settings()).await;
+    let token = rig.mint().await;
+    let plus =
+        "SELECT+Id,CreatedDate,LogDate,LogFile+FROM+EventLogFile+WHERE+Interval+=+'Hourly'+AND+EventType+=+'Login'";
+    let percent = plus.replace('+', "%20");
+    let first = rig.get(&token, &format!("/services/data/v60.0/query/?q={plus}")).await;
+    let second = rig.get(&token, &format!("/services/data/v60.0/query?q={percent}")).await;
+    assert_eq!((first.status, first.json()), (200, second.json()));
+    let answer = first.json();
+    assert_eq!((answer["done"].clone(), answer["totalSize"].as_u64() > Some(20)), (json!(true), true));
+    let record = &answer["records"][0];
+    assert_eq!(record["attributes"]["type"], "EventLogFile");
+    let path = record["LogFile"].as_str().unwrap();
+    assert!(path.starts_with("/services/data/v60.0/sobjects/EventLogFile/0AT"), "{path}");
+
+    let file = rig.get(&token, path).await;
+    assert!(file.headers["content-type"].to_str().unwrap().starts_with("text/csv"));
+    assert_eq!(file.body.lines().count(), 6);
+    assert!(file.body.starts_with("\"EVENT_TYPE\",") && file.body.contains("\"Login\","));
+    assert_eq!(rig.get("nobody", path).await.status, 401);
+}
+
+#[tokio::test]
+async fn rights_decide_what_a_query_sees() {
+    let rig = Rig::start(settings()).await;
+    let token = rig.mint().await;
+    let mut seen = Vec::new();
+    for (view_event_log_files, view_all_data) in [(true, false), (false, true), (false, false)] {
+        rig.simulator.put_user(User { view_event_log_files, view_all_data, ..User::new(USERNAME) });
+        let query = "/services/data/v60.0/query?q=SELECT+PermissionsApiEnabled,PermissionsViewEventLogFiles,\
+                     PermissionsViewAllData+FROM+UserPermissionAccess";
+        let rights = rig.get(&token, query).await.json()["records"][0].clone();
+        assert_eq!(rights["PermissionsViewEventLogFiles"], view_event_log_files);
+        assert_eq!(rights["PermissionsViewAllData"], view_all_data);
+        seen.push(rig.get(&token, "/services/data/v60.0/query?q=SELECT+COUNT()+FROM+EventLogFile").await);
+    }
+    assert_eq!(seen.iter().map(|reply| reply.status).collect::<Vec<_>>(), [200, 200, 400]);
+    let refusal = seen[2].json();
+    assert_eq!(refusal[0]["errorCode"], "INVALID_TYPE");
+    assert!(refusal[0]["message"].as_str().unwrap().starts_with("sObject type 'EventLogFile' is not supported."));
+}
+
+#[tokio::test]
+async fn an_org_without_hourly_files_does_not_know_the_column() {
+    let event_logs = EventLogs { hourly: false, ..EventLogs::default() };
+    let rig = Rig::start(Settings { event_logs, ..settings() }).await;
+    let token = rig.mint().await;
+    let reply = rig.get(&token, "/services/data/v60.0/query?q=SELECT+Id,Interval+FROM+EventLogFile").await;
+    assert_eq!((reply.status, reply.json()[0]["errorCode"].clone()), (400, json!("INVALID_FIELD")));
+    let message = reply.json()[0]["message"].clone();
+    assert!(message.as_str().unwrap().contains("No such column 'Interval' on entity 'EventLogFile'"), "{message}");
+}
+
+#[tokio::test]
+async fn the_other_resources_answer() {
+    let rig = Rig::start(settings()).await;
+    let token = rig.mint().await;
+    let limits = rig.get(&token, "/services/data/v60.0/limits/").await.json();
+    assert!(limits["DailyApiRequests"]["Remaining"].as_u64() < limits["DailyApiRequests"]["Max"].as_u64());
+    let user_id = rig.get(&token, "/services/oauth2/userinfo").await.json()["user_id"].clone();
+    let user = rig.get(&token, &format!("/services/data/v51.0/sobjects/User/{}", user_id.as_str().unwrap())).await;
+    assert_eq!((user.status, user.json()["Username"].clone()), (200, json!(USERNAME)));
+    let nothing = rig.get(&token, "/services/data/v60.0/query").await;
+    assert_eq!(nothing.json()[0]["errorCode"], "MALFORMED_QUERY");
+}
