@@ -25,7 +25,9 @@ pub struct Counts {
     pub confirms: u64,
     /// Calls of `userinfo`.
     pub userinfo_calls: u64,
-    /// The same by user of this org.
+    /// Calls of `introspect`.
+    pub introspections: u64,
+    /// Token requests and REST calls by user of this org.
     pub by_user: BTreeMap<String, UserCounts>,
     /// Sessions that nobody has found dead yet. Not reset.
     pub sessions: u64,

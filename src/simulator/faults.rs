@@ -49,6 +49,8 @@ impl Fault {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Door {
+    /// `/services/oauth2/introspect`; has no username.
+    Introspect,
     /// `/services/oauth2/token`.
     Token,
     /// Everything below `/services/data/` that needs a token.

@@ -10,12 +10,13 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::Router;
-use axum::routing::{any, get};
+use axum::routing::{any, get, post};
 use serde_json::{Map, Value};
 use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
+mod access_token;
 mod admission;
 mod assertion;
 mod checks;
@@ -24,7 +25,9 @@ mod control;
 mod counts;
 mod faults;
 mod forced;
+mod form;
 mod identity;
+mod introspection;
 mod logs;
 mod org;
 mod random;
@@ -140,6 +143,8 @@ fn router(world: &Arc<World>) -> Router {
         .route("/services/data/", get(rest::versions))
         .route("/services/data/{*path}", any(rest::answer))
         .route("/services/oauth2/userinfo", get(identity::userinfo).post(identity::userinfo))
+        .route("/services/oauth2/introspect", post(introspection::introspect))
+        .route("/services/oauth2/revoke", post(introspection::revoke).get(introspection::revoke))
         .route("/id/{organization}/{user}", get(identity::identity))
         .merge(control::router(world))
         .with_state(Arc::clone(world))

@@ -27,7 +27,7 @@ pub struct RegisterError {
 /// The largest certificate that Setup takes.
 const CERTIFICATE_LIMIT: usize = 4 * 1024;
 
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(super) struct Org {
     /// 15 characters.
     pub(super) id: String,
@@ -35,7 +35,6 @@ pub(super) struct Org {
     users: BTreeMap<String, Arc<RegisteredUser>>,
 }
 
-#[derive(Debug)]
 pub(super) struct RegisteredApp {
     pub(super) client_id: String,
     pub(super) key: DecodingKey,
@@ -44,6 +43,8 @@ pub(super) struct RegisteredApp {
     pub(super) permitted_users: PermittedUsers,
     pub(super) session_timeout: Option<Duration>,
     pub(super) scopes: Vec<String>,
+    pub(super) client_secret: Option<String>,
+    pub(super) jwt_token_lifetime: Option<Duration>,
 }
 
 #[derive(Debug)]
@@ -89,6 +90,8 @@ impl Org {
             permitted_users: app.permitted_users,
             session_timeout: app.session_timeout,
             scopes: app.scopes,
+            client_secret: app.client_secret,
+            jwt_token_lifetime: app.jwt_token_lifetime,
         };
         self.apps.insert(app.client_id, Arc::new(registered));
         Ok(())

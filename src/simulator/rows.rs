@@ -6,7 +6,7 @@
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 
-/// An error answer of the token endpoint. All come with status 400.
+/// An error answer of the token endpoint (and of `introspect` and `revoke`). All come with status 400.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[expect(missing_docs, reason = "each row is told by its two texts below")]
@@ -23,11 +23,13 @@ pub enum TokenRow {
     InvalidAssertion,
     InvalidClientCredentials,
     InvalidScope,
+    InvalidToken,
     IpRestricted,
     IpRestrictedOrLoginHours,
     LoginRateExceeded,
     MissingAssertion,
     MissingGrantType,
+    MissingToken,
     MustUsePost,
     NotAdminApproved,
     RateLimitExceeded,
@@ -57,11 +59,13 @@ impl TokenRow {
             Self::InvalidAssertion => ("invalid_grant", "invalid assertion"),
             Self::InvalidClientCredentials => ("invalid_client", "invalid client credentials"),
             Self::InvalidScope => ("invalid_scope", "the app has no usable scope"),
+            Self::InvalidToken => ("invalid_token", "invalid token"),
             Self::IpRestricted => ("invalid_grant", "ip restricted"),
             Self::IpRestrictedOrLoginHours => ("invalid_grant", "ip restricted or invalid login hours"),
             Self::LoginRateExceeded => ("invalid_grant", "login rate exceeded"),
             Self::MissingAssertion => ("invalid_request", "missing required parameter: assertion"),
             Self::MissingGrantType => ("invalid_request", "missing required parameter: grant_type"),
+            Self::MissingToken => ("invalid_request", "missing required parameter: token"),
             Self::MustUsePost => ("invalid_request", "Must use HTTP POST"),
             Self::NotAdminApproved => ("invalid_app_access", "user is not admin approved to access this app"),
             Self::RateLimitExceeded => ("rate_limit_exceeded", "Number of logins exceeded"),

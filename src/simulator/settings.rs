@@ -3,13 +3,16 @@
 //! Plain values that the caller fills in; `org.rs` turns them into something that cannot be wrong. Nothing here reads
 //! a file or the environment.
 
+use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use super::switches::Switches;
 
 /// Everything a simulator is started with. `Settings::default()` listens on a free loopback port and knows nobody.
-#[derive(Debug, Clone)]
+///
+/// Its `Debug` output leaves the secrets out.
+#[derive(Clone)]
 pub struct Settings {
     /// Where to listen; loopback unless `allow_remote`. Port 0 takes a free one.
     pub listen: SocketAddr,
@@ -60,8 +63,19 @@ impl Default for Settings {
     }
 }
 
+impl fmt::Debug for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { listen, apps, users, switches, .. } = self;
+        let mut shown = f.debug_struct("Settings");
+        shown.field("listen", listen).field("apps", apps).field("users", users).field("switches", switches);
+        shown.finish_non_exhaustive()
+    }
+}
+
 /// An app (connected app or External Client App) that has a certificate.
-#[derive(Debug, Clone)]
+///
+/// Its `Debug` output leaves the secret out.
+#[derive(Clone)]
 pub struct App {
     /// The consumer key; the assertion's `iss`.
     pub client_id: String,
@@ -75,6 +89,11 @@ pub struct App {
     pub session_timeout: Option<Duration>,
     /// The app's scopes, as answers list them.
     pub scopes: Vec<String>,
+    /// The consumer secret, which only introspection asks for.
+    pub client_secret: Option<String>,
+    /// If set, the app gets access tokens in JWT form that live just so long. Whether Salesforce hands those out again
+    /// to later mints is not known; here each mint makes a new one.
+    pub jwt_token_lifetime: Option<Duration>,
 }
 
 impl App {
@@ -87,7 +106,15 @@ impl App {
             permitted_users: PermittedUsers::AdminApproved { assigned: Users::Everyone },
             session_timeout: None,
             scopes: vec!["api".to_owned(), "id".to_owned()],
+            client_secret: None,
+            jwt_token_lifetime: None,
         }
+    }
+}
+
+impl fmt::Debug for App {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("App").field("client_id", &self.client_id).finish_non_exhaustive()
     }
 }
 

@@ -82,6 +82,10 @@ pub struct Switches {
     ///
     /// UNSURE; default `false`, the harder world. Only data calls are documented to count.
     pub userinfo_counts_as_activity: bool,
+    /// Whether an introspection counts as activity of the session.
+    ///
+    /// UNSURE; default `false`, the harder world, for the same reason.
+    pub introspection_counts_as_activity: bool,
 }
 
 /// The two answers reported for a user that does not exist.
@@ -113,6 +117,7 @@ impl Default for Switches {
             query_parameters_accepted: false,
             expired_certificate_accepted: true,
             userinfo_counts_as_activity: false,
+            introspection_counts_as_activity: false,
         }
     }
 }

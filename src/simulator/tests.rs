@@ -367,3 +367,43 @@ async fn the_other_resources_answer() {
     let nothing = rig.get(&token, "/services/data/v60.0/query").await;
     assert_eq!(nothing.json()[0]["errorCode"], "MALFORMED_QUERY");
 }
+
+#[tokio::test]
+async fn introspection_wants_the_apps_secret_and_revocation_ends_the_session_for_all() {
+    let app = App { client_secret: Some("s3cret".to_owned()), ..testing::app() };
+    let rig = Rig::start(Settings { apps: vec![app], ..settings() }).await;
+    let token = rig.mint().await;
+    let form = |path: &str, body: String| {
+        let request = rig.http.post(format!("{}/services/oauth2/{path}", rig.simulator.base_url()));
+        request.header("content-type", "application/x-www-form-urlencoded").body(body)
+    };
+    let client = format!("client_id={CLIENT_ID}&client_secret=s3cret");
+    let alive = rig.send(form("introspect", format!("token={token}&{client}"))).await.unwrap().json();
+    assert_eq!((alive["active"].clone(), alive["username"].clone()), (json!(true), json!(USERNAME)));
+    assert_eq!(alive["exp"].as_i64().unwrap() - alive["iat"].as_i64().unwrap(), 7200);
+    let basic = form("introspect", format!("token={token}")).basic_auth(CLIENT_ID, Some("s3cret"));
+    assert_eq!(rig.send(basic).await.unwrap().json()["active"], true);
+    for wrong in [String::new(), format!("client_id={CLIENT_ID}&client_secret=guess"), "client_id=x".to_owned()] {
+        let refused = rig.send(form("introspect", format!("token={token}&{wrong}"))).await.unwrap();
+        assert_eq!((refused.status, refused.json()["error"].clone()), (400, json!("invalid_client")));
+    }
+    let revoked = rig.send(form("revoke", format!("token={token}"))).await.unwrap();
+    assert_eq!((revoked.status, revoked.body.as_str()), (200, ""));
+    assert_eq!(rig.send(form("revoke", format!("token={token}"))).await.unwrap().status, 400);
+    let dead = rig.send(form("introspect", format!("token={token}&{client}"))).await.unwrap().json();
+    assert_eq!(dead, json!({"active": false}));
+    assert_ne!(rig.mint().await, token);
+}
+
+#[tokio::test]
+async fn a_token_in_jwt_form_lives_just_as_long_as_it_says() {
+    let app = App { jwt_token_lifetime: Some(Duration::from_secs(1800)), ..testing::app() };
+    let rig = Rig::start(Settings { apps: vec![app], ..settings() }).await;
+    let token = rig.mint().await;
+    assert!(token.starts_with("eyJ") && token.split('.').count() == 3);
+    assert_ne!(rig.mint().await, token);
+    rig.simulator.advance_clock(Duration::from_secs(1700));
+    assert_eq!(rig.get(&token, "/services/data/v60.0/").await.status, 200);
+    rig.simulator.advance_clock(Duration::from_secs(101));
+    assert_eq!(rig.get(&token, "/services/data/v60.0/").await.status, 401);
+}

@@ -6,29 +6,26 @@
 use std::sync::Arc;
 
 use aws_lc_rs::digest;
-use axum::body::to_bytes;
 use axum::extract::{Request, State};
-use axum::http::header::CONTENT_TYPE;
 use axum::http::{Method, StatusCode};
 use axum::response::Response;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use jiff::Timestamp;
 
+use super::access_token;
 use super::assertion::UnverifiedAssertion;
 use super::checks::Court;
 use super::faults::Door;
 use super::forced::{self, Order};
+use super::form::Form;
 use super::org::{RegisteredApp, RegisteredUser};
-use super::random;
 use super::render;
 use super::rows::{TokenRow, name_of};
-use super::sessions::Session;
+use super::sessions::{Life, Session};
 use super::world::{SeenAssertion, State as WorldState, World};
 
 const JWT_BEARER: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
-/// An assertion is about a kilobyte; this leaves room for odd ones.
-const BODY_LIMIT: usize = 256 * 1024;
 
 pub(super) async fn answer(State(world): State<Arc<World>>, request: Request) -> Response {
     let _arrival = Arrival::note(&world);
@@ -76,56 +73,15 @@ async fn read(world: &World, request: Request) -> Result<UnverifiedAssertion, To
         return Err(TokenRow::MustUsePost);
     }
     let switches = world.with(|state| state.switches.clone());
-    let (parts, body) = request.into_parts();
-    let content_type = parts.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let media_type = content_type.split(';').next().unwrap_or_default().trim();
-    let body = to_bytes(body, BODY_LIMIT).await.map_err(|_| TokenRow::InvalidAssertion)?;
-
-    let mut form = Form::default();
-    if media_type.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
-        form.read(&body)?;
-    }
-    if switches.query_parameters_accepted {
-        form.read(parts.uri.query().unwrap_or_default().as_bytes())?;
-    }
-    let grant_type = form.grant_type.ok_or(TokenRow::MissingGrantType)?;
-    if grant_type != JWT_BEARER {
+    let form = Form::read(request, switches.query_parameters_accepted).await?;
+    if form.one("grant_type")?.ok_or(TokenRow::MissingGrantType)? != JWT_BEARER {
         return Err(TokenRow::UnsupportedGrantType);
     }
-    if form.has_scope && switches.scope_parameter_refused {
+    if switches.scope_parameter_refused && form.one("scope")?.is_some() {
         return Err(TokenRow::ScopeParameterNotSupported);
     }
-    let assertion = form.assertion.ok_or(TokenRow::MissingAssertion)?;
-    UnverifiedAssertion::parse(&assertion).ok_or(TokenRow::InvalidAssertion)
-}
-
-/// The parameters that matter; others are tolerated.
-#[derive(Default)]
-struct Form {
-    grant_type: Option<String>,
-    assertion: Option<String>,
-    has_scope: bool,
-}
-
-impl Form {
-    fn read(&mut self, text: &[u8]) -> Result<(), TokenRow> {
-        for (name, value) in url::form_urlencoded::parse(text) {
-            let place = match name.as_ref() {
-                "grant_type" => &mut self.grant_type,
-                "assertion" => &mut self.assertion,
-                "scope" => {
-                    self.has_scope = true;
-                    continue;
-                }
-                _ => continue,
-            };
-            // An empty parameter is an absent one (RFC 6749, 3.2).
-            if !value.is_empty() && place.replace(value.into_owned()).is_some() {
-                return Err(TokenRow::RepeatedParameter);
-            }
-        }
-        Ok(())
-    }
+    let assertion = form.one("assertion")?.ok_or(TokenRow::MissingAssertion)?;
+    UnverifiedAssertion::parse(assertion).ok_or(TokenRow::InvalidAssertion)
 }
 
 fn decide(world: &World, asked: &Result<UnverifiedAssertion, TokenRow>) -> (Response, String) {
@@ -172,25 +128,33 @@ fn open_session(
     (app, user): (&RegisteredApp, &RegisteredUser),
     now: Timestamp,
 ) -> (String, &'static str) {
-    let username = &user.is.username;
-    if state.switches.running_session_handed_back
-        && let Some(token) = state.sessions.running(&app.client_id, username, now)
-    {
-        if state.switches.mint_counts_as_activity {
-            state.sessions.note_activity(&token, now);
-        }
-        return (token, "granted_running");
-    }
-    let token = random::access_token(&state.org.id);
     // The app's policy goes before the user's profile, and that before the org's settings.
     let timeout = app.session_timeout.or(user.is.session_timeout).unwrap_or(world.session_timeout);
+    let life = match app.jwt_token_lifetime {
+        Some(lifetime) => Life::Fixed { ends: now.checked_add(lifetime).unwrap_or(Timestamp::MAX) },
+        None => Life::Sliding { timeout, stamp: now },
+    };
     let session = Session {
         client_id: app.client_id.clone(),
-        username: username.clone(),
+        username: user.is.username.clone(),
         scopes: app.scopes.clone(),
-        timeout,
-        stamp: now,
+        opened: now,
+        life,
     };
-    state.sessions.open(token.clone(), session);
+    let token = match life {
+        Life::Fixed { ends } => access_token::jwt(&world.base_url, &state.org, (app, user), (now, ends)),
+        Life::Sliding { .. } => {
+            if state.switches.running_session_handed_back
+                && let Some(token) = state.sessions.running(&session, now)
+            {
+                if state.switches.mint_counts_as_activity {
+                    state.sessions.note_activity(&token, now);
+                }
+                return (token, "granted_running");
+            }
+            access_token::opaque(&state.org.id)
+        }
+    };
+    state.sessions.open(token.clone(), session, now);
     (token, "granted_new")
 }
