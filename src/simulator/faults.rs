@@ -20,7 +20,7 @@ pub struct Fault {
     /// Only those of this user.
     #[serde(default)]
     pub username: Option<String>,
-    /// Milliseconds to wait before answering.
+    /// Milliseconds to wait before the request is worked on and answered.
     #[serde(default)]
     pub delay_ms: u64,
     /// What to answer.

@@ -4,6 +4,7 @@
 //! It shares no code with the broker: if it did, one mistake would hide itself. Not here: TLS (it is for loopback),
 //! other OAuth flows, and any data but made-up event log files.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
@@ -23,6 +24,7 @@ mod checks;
 mod clock;
 mod control;
 mod counts;
+mod cursors;
 mod faults;
 mod forced;
 mod form;
@@ -116,10 +118,11 @@ fn create_world(settings: Settings, org: Org, address: SocketAddr, stopping: Can
         org: Arc::new(org),
         switches: settings.switches,
         sessions: sessions::Sessions::default(),
+        cursors: cursors::Cursors::default(),
         logins: admission::Logins::new(settings.logins_per_hour),
         faults: faults::Faults::default(),
         counts: Counts::default(),
-        assertions: std::collections::VecDeque::new(),
+        assertions: VecDeque::new(),
         api_calls: 0,
     };
     World {
@@ -130,7 +133,9 @@ fn create_world(settings: Settings, org: Org, address: SocketAddr, stopping: Can
         session_timeout: settings.session_timeout,
         api_calls_per_day: settings.api_calls_per_day,
         event_logs: settings.event_logs,
-        control_secret: settings.control_secret.unwrap_or_else(|| random::text(40)),
+        query_batch: usize::from(settings.query_batch.max(1)),
+        // An empty secret would be none at all.
+        control_secret: settings.control_secret.filter(|secret| !secret.is_empty()).unwrap_or_else(|| random::text(40)),
         stopping,
         state: Mutex::new(state),
     }
@@ -202,6 +207,11 @@ impl Running {
     /// Ends the sessions of one user, or all; tells how many.
     pub fn kill_sessions(&self, username: Option<&str>) -> usize {
         self.world.with(|state| state.sessions.kill(username))
+    }
+
+    /// The simulator's time.
+    pub fn now(&self) -> jiff::Timestamp {
+        self.world.clock.now()
     }
 
     /// Pushes the simulator's clock forward.

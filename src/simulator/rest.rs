@@ -176,6 +176,8 @@ fn route(world: &World, ask: &Ask, caller: &Caller, now: Timestamp) -> Result<Re
         [] => Ok(json_answer(StatusCode::OK, &resources(world, caller, version))),
         ["limits"] => Ok(json_answer(StatusCode::OK, &limits(world))),
         ["query"] => query(world, ask, (caller, version), now),
+        ["query", locator] => query_more(world, (caller, version), locator),
+        ["sobjects", object, "describe"] => describe(world, (caller, version), object, now),
         ["sobjects", "EventLogFile", id, "LogFile"] => log_file(world, caller, id, now),
         ["sobjects", object, id] => record(world, (caller, version), (object, id), now),
         _ => Err(RestRow::NotFound.into()),
@@ -188,7 +190,23 @@ fn query(world: &World, ask: &Ask, by: (&Caller, u32), now: Timestamp) -> Result
     };
     let (caller, version) = by;
     let answer = soql::answer(&text, version, now, |name| tables::open(world, caller, version, now, name))?;
-    Ok(json_answer(StatusCode::OK, &answer))
+    let username = &caller.user.is.username;
+    let batch = world.with(|state| state.cursors.first(answer, version, username, world.query_batch));
+    Ok(json_answer(StatusCode::OK, &batch))
+}
+
+fn query_more(world: &World, (caller, version): (&Caller, u32), locator: &str) -> Result<Response, RestError> {
+    let username = &caller.user.is.username;
+    let batch = world.with(|state| state.cursors.next(locator, version, username, world.query_batch));
+    let batch = batch.ok_or_else(|| RestError::bad_request("INVALID_QUERY_LOCATOR", "invalid query locator"))?;
+    Ok(json_answer(StatusCode::OK, &batch))
+}
+
+/// The object's fields by name and type.
+fn describe(world: &World, by: (&Caller, u32), object: &str, now: Timestamp) -> Result<Response, RestError> {
+    let (caller, version) = by;
+    let table = tables::open(world, caller, version, now, object).ok_or(RestRow::NotFound)?;
+    Ok(json_answer(StatusCode::OK, &table.described()))
 }
 
 /// One record with all its fields, without the wrapping of a query.

@@ -40,6 +40,8 @@ pub struct Settings {
     pub api_calls_per_day: u64,
     /// Which event log files the org has.
     pub event_logs: EventLogs,
+    /// How many records a query's answer holds at most; the rest is behind `nextRecordsUrl`.
+    pub query_batch: u16,
 }
 
 impl Default for Settings {
@@ -59,6 +61,7 @@ impl Default for Settings {
             // Far above a developer org's allocation, so that a benchmark does not run into it by accident.
             api_calls_per_day: 5_000_000,
             event_logs: EventLogs::default(),
+            query_batch: 2_000,
         }
     }
 }

@@ -92,7 +92,7 @@ impl Rig {
 
     /// Seconds since 1970 by the simulator's clock.
     pub(super) fn now(&self) -> i64 {
-        self.simulator.world.clock.now().as_second()
+        self.simulator.now().as_second()
     }
 
     pub(super) async fn send(&self, request: reqwest::RequestBuilder) -> Result<Reply, reqwest::Error> {

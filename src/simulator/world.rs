@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::admission::Logins;
 use super::clock::Clock;
 use super::counts::Counts;
+use super::cursors::Cursors;
 use super::faults::Faults;
 use super::org::Org;
 use super::sessions::Sessions;
@@ -33,6 +34,7 @@ pub(super) struct World {
     pub(super) session_timeout: Duration,
     pub(super) api_calls_per_day: u64,
     pub(super) event_logs: EventLogs,
+    pub(super) query_batch: usize,
     pub(super) control_secret: String,
     /// Ends the waits of requests that are never answered.
     pub(super) stopping: CancellationToken,
@@ -43,6 +45,7 @@ pub(super) struct State {
     pub(super) org: Arc<Org>,
     pub(super) switches: Switches,
     pub(super) sessions: Sessions,
+    pub(super) cursors: Cursors,
     pub(super) logins: Logins,
     pub(super) faults: Faults,
     pub(super) counts: Counts,

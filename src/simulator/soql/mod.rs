@@ -58,6 +58,23 @@ pub(super) struct Table {
 }
 
 impl Table {
+    /// The object's name and its fields with their types, as `describe` tells them.
+    pub(super) fn described(&self) -> Value {
+        let field = |(name, kind): &(&'static str, Kind)| {
+            let kind = match kind {
+                Kind::Boolean => "boolean",
+                Kind::Id => "id",
+                Kind::Integer => "int",
+                Kind::Number => "double",
+                Kind::Text => "string",
+                Kind::Time => "datetime",
+            };
+            json!({"name": name, "label": name, "type": kind, "filterable": true, "sortable": true})
+        };
+        let fields: Vec<Value> = self.columns.iter().map(field).collect();
+        json!({"name": self.name, "label": self.name, "queryable": true, "fields": fields})
+    }
+
     /// The row with this id and all its cells.
     pub(super) fn record(&self, id: &str, version: u32) -> Option<Value> {
         let reader = Reader { text: "", table: self, now: Timestamp::UNIX_EPOCH };
