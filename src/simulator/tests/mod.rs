@@ -1,0 +1,5 @@
+//! The simulator over a real socket.
+
+mod control;
+mod rest;
+mod token;

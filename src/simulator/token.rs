@@ -1,0 +1,160 @@
+//! `POST /services/oauth2/token`: from the request to the grant.
+//!
+//! The steps are: read the form, look for a forced answer, verify (no lock), admit and grant (under the lock). The
+//! answer has no `expires_in` and no `refresh_token`; Salesforce sends neither in this flow.
+
+use std::sync::Arc;
+
+use aws_lc_rs::digest;
+use axum::extract::{Request, State};
+use axum::http::{Method, StatusCode};
+use axum::response::Response;
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use jiff::Timestamp;
+
+use super::access_token;
+use super::assertion::UnverifiedAssertion;
+use super::checks::Court;
+use super::faults::Door;
+use super::forced::{self, Order};
+use super::form::Form;
+use super::org::{RegisteredApp, RegisteredUser};
+use super::render;
+use super::rows::{TokenRow, name_of};
+use super::sessions::{Life, Session};
+use super::world::{SeenAssertion, State as WorldState, World};
+
+const JWT_BEARER: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
+
+pub(super) async fn answer(State(world): State<Arc<World>>, request: Request) -> Response {
+    let _arrival = Arrival::note(&world);
+    let asked = read(&world, request).await;
+    let named = asked.as_ref().ok().and_then(UnverifiedAssertion::subject);
+
+    let fault = world.with(|state| state.faults.take(Door::Token, named));
+    let (response, outcome) = match forced::obey(&world, fault).await {
+        Order::Answer(response, name) => (response, name),
+        Order::AsUsual => decide(&world, &asked),
+        Order::LoseAnswer => {
+            let (_, outcome) = decide(&world, &asked);
+            (forced::hang_up(), outcome)
+        }
+    };
+    world.with(|state| {
+        let user = state.known_name(named);
+        state.counts.token_ended(outcome.clone(), user.as_deref());
+        if let Ok(assertion) = &asked {
+            let (alg, claims) = (assertion.alg().to_owned(), assertion.claims().clone());
+            state.remember(SeenAssertion { at: world.clock.now(), alg, claims, outcome });
+        }
+    });
+    response
+}
+
+/// Counts a request while it is being answered, also if the client hangs up meanwhile.
+struct Arrival<'a>(&'a World);
+
+impl<'a> Arrival<'a> {
+    fn note(world: &'a World) -> Self {
+        world.with(|state| state.counts.token_arrived());
+        Self(world)
+    }
+}
+
+impl Drop for Arrival<'_> {
+    fn drop(&mut self) {
+        self.0.with(|state| state.counts.token_left());
+    }
+}
+
+async fn read(world: &World, request: Request) -> Result<UnverifiedAssertion, TokenRow> {
+    if request.method() != Method::POST {
+        return Err(TokenRow::MustUsePost);
+    }
+    let switches = world.with(|state| state.switches.clone());
+    let form = Form::read(request, switches.query_parameters_accepted).await?;
+    if form.one("grant_type")?.ok_or(TokenRow::MissingGrantType)? != JWT_BEARER {
+        return Err(TokenRow::UnsupportedGrantType);
+    }
+    if switches.scope_parameter_refused && form.one("scope")?.is_some() {
+        return Err(TokenRow::ScopeParameterNotSupported);
+    }
+    let assertion = form.one("assertion")?.ok_or(TokenRow::MissingAssertion)?;
+    UnverifiedAssertion::parse(assertion).ok_or(TokenRow::InvalidAssertion)
+}
+
+fn decide(world: &World, asked: &Result<UnverifiedAssertion, TokenRow>) -> (Response, String) {
+    match asked.as_ref().map_err(|row| *row).and_then(|assertion| grant(world, assertion)) {
+        Ok((answer, outcome)) => (answer, outcome.to_owned()),
+        Err(row) => (render::token_refusal(row), name_of(row)),
+    }
+}
+
+fn grant(world: &World, assertion: &UnverifiedAssertion) -> Result<(Response, &'static str), TokenRow> {
+    let now = world.clock.now();
+    let (org, switches) = world.with(|state| (Arc::clone(&state.org), state.switches.clone()));
+    let court = Court { org: &org, switches: &switches, audiences: &world.audiences, base_url: &world.base_url, now };
+    let verified = court.verify(assertion)?;
+
+    let (app, user, token, outcome) = world.with(|state| {
+        let (app, user) = state.logins.admit(&org, &switches, &verified, now)?;
+        let (token, outcome) = open_session(world, state, (&app, &user), now);
+        Ok((app, user, token, outcome))
+    })?;
+
+    let identity = format!("{}/id/{}/{}", world.base_url, org.long_id(), user.id);
+    let mut pairs = vec![
+        ("access_token", token),
+        ("scope", app.scopes.join(" ")),
+        ("instance_url", world.instance_url.clone()),
+        ("id", identity.clone()),
+        ("token_type", "Bearer".to_owned()),
+    ];
+    if switches.issued_at_present {
+        let issued_at = now.as_millisecond().to_string();
+        // The true one is an HMAC with the app's secret, which this flow's client does not hold either.
+        let signature = digest::digest(&digest::SHA256, format!("{identity}{issued_at}").as_bytes());
+        pairs.push(("issued_at", issued_at));
+        pairs.push(("signature", BASE64_STANDARD.encode(signature)));
+    }
+    Ok((render::token_answer(StatusCode::OK, &pairs), outcome))
+}
+
+/// The running session's token, or that of a new one.
+fn open_session(
+    world: &World,
+    state: &mut WorldState,
+    (app, user): (&RegisteredApp, &RegisteredUser),
+    now: Timestamp,
+) -> (String, &'static str) {
+    // The app's policy goes before the user's profile, and that before the org's settings.
+    let timeout = app.session_timeout.or(user.is.session_timeout).unwrap_or(world.session_timeout);
+    let life = match app.jwt_token_lifetime {
+        Some(lifetime) => Life::Fixed { ends: now.checked_add(lifetime).unwrap_or(Timestamp::MAX) },
+        None => Life::Sliding { timeout, stamp: now },
+    };
+    let session = Session {
+        client_id: app.client_id.clone(),
+        username: user.is.username.clone(),
+        scopes: app.scopes.clone(),
+        opened: now,
+        life,
+    };
+    let token = match life {
+        Life::Fixed { ends } => access_token::jwt(&world.base_url, &state.org, (app, user), (now, ends)),
+        Life::Sliding { .. } => {
+            if state.switches.running_session_handed_back
+                && let Some(token) = state.sessions.running(&session, now)
+            {
+                if state.switches.mint_counts_as_activity {
+                    state.sessions.note_activity(&token, now);
+                }
+                return (token, "granted_running");
+            }
+            access_token::opaque(&state.org.id)
+        }
+    };
+    state.sessions.open(token.clone(), session, now);
+    (token, "granted_new")
+}
