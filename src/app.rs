@@ -32,7 +32,6 @@ pub struct Prepared {
     config: Config,
     clock: Clock,
     metrics: Arc<Metrics>,
-    flights: TaskTracker,
     snapshot: Snapshot,
     callers_tls: SwappableTls,
     ops_tls: SwappableTls,
@@ -97,7 +96,7 @@ impl Prepared {
         };
         match snapshot {
             Some(snapshot) if !report.has_errors() => {
-                Ok((Self { config, clock, metrics, flights, snapshot, callers_tls, ops_tls }, report))
+                Ok((Self { config, clock, metrics, snapshot, callers_tls, ops_tls }, report))
             }
             _ => Err(report),
         }
@@ -185,7 +184,7 @@ impl App {
     /// # Errors
     /// The audit trail cannot be opened, or a socket does not know its address.
     pub fn new(prepared: Prepared, sockets: Sockets) -> io::Result<Self> {
-        let Prepared { config, clock, metrics, flights: _, snapshot, callers_tls, ops_tls } = prepared;
+        let Prepared { config, clock, metrics, snapshot, callers_tls, ops_tls } = prepared;
         let trail = Arc::new(Trail::open(&config.audit, Arc::clone(&metrics))?);
         let snapshots = Arc::new(Snapshots::new(snapshot));
         let callers_door = CallersDoor {
@@ -222,7 +221,8 @@ impl App {
 
     /// Serves until told to end; returns whether everything in progress came to its end.
     pub async fn run(self, ending: Ending) -> bool {
-        let Self { callers: (callers, callers_door), ops: (ops, ops_door), callers_stop, ops_stop, settings, .. } = self;
+        let Self { callers: (callers, callers_door), ops: (ops, ops_door), callers_stop, ops_stop, settings, .. } =
+            self;
         let tasks = TaskTracker::new();
         let (trail, snapshots) = (Arc::clone(&callers_door.trail), Arc::clone(&callers_door.snapshots));
         let readiness = ops_door.readiness.clone();
@@ -231,9 +231,8 @@ impl App {
         let ops_router = ops_door.router();
         tasks.spawn(ops.serve(move |remote, request| ops_door.clone().answer(ops_router.clone(), remote, request)));
         let router = callers_door.router();
-        let doors = tasks.spawn(callers.serve(move |remote, request| {
-            callers_door.clone().answer(router.clone(), remote, request)
-        }));
+        let doors = tasks
+            .spawn(callers.serve(move |remote, request| callers_door.clone().answer(router.clone(), remote, request)));
         tasks.close();
         readiness.set(true);
 

@@ -18,24 +18,24 @@ use crate::config::{self, Loaded};
 
 /// Checks a configuration and tells every mistake at once.
 #[derive(Debug, Args)]
-pub struct CheckArgs {
+pub(super) struct CheckArgs {
     /// The configuration: TOML or YAML, by the ending of its name.
     #[arg(long, value_name = "PATH", required_unless_present = "schema")]
-    pub config: Option<PathBuf>,
+    pub(super) config: Option<PathBuf>,
     /// Tell only what concerns this integration, and what concerns all.
     #[arg(long, value_name = "NAME")]
-    pub integration: Option<String>,
+    pub(super) integration: Option<String>,
     /// How the findings are written.
     #[arg(long, value_enum, default_value_t = Output::Text)]
-    pub output: Output,
+    pub(super) output: Output,
     /// Print the JSON Schema of the configuration and exit.
     #[arg(long, conflicts_with_all = ["config", "integration", "output"])]
-    pub schema: bool,
+    pub(super) schema: bool,
 }
 
 /// How the findings are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Output {
+pub(super) enum Output {
     /// For people.
     Text,
     /// One JSON document.
@@ -75,7 +75,7 @@ pub(super) fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
 }
 
 /// The findings that concern one integration: all but those about others.
-pub fn about(findings: Vec<Mistake>, integration: &str) -> Vec<Mistake> {
+pub(super) fn about(findings: Vec<Mistake>, integration: &str) -> Vec<Mistake> {
     let concerns = |finding: &Mistake| match finding.setting.strip_prefix("integrations.") {
         Some(rest) => rest.split('.').next() == Some(integration),
         None => true,
@@ -84,7 +84,7 @@ pub fn about(findings: Vec<Mistake>, integration: &str) -> Vec<Mistake> {
 }
 
 /// The findings as blocks for people, and a line that sums them up.
-pub fn render_text(findings: &[Mistake], color: bool) -> String {
+pub(super) fn render_text(findings: &[Mistake], color: bool) -> String {
     let paint = Paint { color };
     let mut text = String::new();
     for finding in findings {
@@ -95,7 +95,7 @@ pub fn render_text(findings: &[Mistake], color: bool) -> String {
 }
 
 /// The findings as one JSON document; `ok` says whether the configuration may be used.
-pub fn render_json(findings: &[Mistake]) -> Value {
+pub(super) fn render_json(findings: &[Mistake]) -> Value {
     let (errors, warnings) = counts(findings);
     let findings = findings.iter().map(|finding| {
         let place = finding.place.as_ref();
@@ -113,7 +113,7 @@ pub fn render_json(findings: &[Mistake]) -> Value {
 }
 
 /// How many findings forbid the configuration, and how many only warn.
-pub fn counts(findings: &[Mistake]) -> (usize, usize) {
+pub(super) fn counts(findings: &[Mistake]) -> (usize, usize) {
     let errors = findings.iter().filter(|finding| finding.severity == Severity::Error).count();
     (errors, findings.len() - errors)
 }

@@ -14,7 +14,7 @@ use crate::config;
 
 /// Asks a running service whether it is ready.
 #[derive(Debug, Args)]
-pub struct HealthcheckArgs {
+pub(super) struct HealthcheckArgs {
     /// What to ask.
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:9090/readyz", conflicts_with = "config")]
     url: Url,

@@ -1,6 +1,6 @@
 //! The command line: what can be said, and which command takes it.
 
-pub mod check;
+mod check;
 mod demo;
 mod healthcheck;
 mod new_key;
@@ -47,7 +47,7 @@ const BAD_CONFIGURATION: u8 = 78;
 /// Does what the command line says.
 pub fn run(cli: Cli) -> ExitCode {
     let outcome = match cli.command {
-        Command::Demo(args) => demo::run(args),
+        Command::Demo(args) => demo::run(&args),
         Command::Serve(args) => serve::run(&args),
         Command::Check(args) => check::run(&args),
         Command::NewKey(args) => new_key::run(&args),

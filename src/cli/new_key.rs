@@ -11,7 +11,7 @@ use crate::names::CallerName;
 
 /// Makes an API key for a caller.
 #[derive(Debug, Args)]
-pub struct NewKeyArgs {
+pub(super) struct NewKeyArgs {
     /// The caller that the key is for.
     #[arg(value_name = "CALLER")]
     caller: CallerName,

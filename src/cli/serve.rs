@@ -17,7 +17,7 @@ use crate::telemetry;
 
 /// Runs the service.
 #[derive(Debug, Args)]
-pub struct ServeArgs {
+pub(super) struct ServeArgs {
     /// The configuration: TOML or YAML, by the ending of its name.
     #[arg(long, value_name = "PATH")]
     config: PathBuf,

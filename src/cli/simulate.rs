@@ -19,50 +19,50 @@ use crate::simulator::{App, Running, Settings, Simulator, Switches, User};
 /// loopback.
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_long_help = switches_help())]
-pub struct SimulateArgs {
+pub(super) struct SimulateArgs {
     /// Address to listen on; port 0 takes a free one.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8081")]
-    pub listen: SocketAddr,
+    pub(super) listen: SocketAddr,
 
     /// Allow an address that other machines can reach.
     #[arg(long)]
-    pub allow_remote: bool,
+    pub(super) allow_remote: bool,
 
     /// The X.509 certificate of the app, PEM or DER, at most 4 KB: the file one would upload in Setup.
     #[arg(long, value_name = "FILE")]
-    pub certificate: PathBuf,
+    pub(super) certificate: PathBuf,
 
     /// The app's consumer key, which assertions name as `iss`.
     #[arg(long, value_name = "ID", default_value = "simulated-client-id")]
-    pub client_id: String,
+    pub(super) client_id: String,
 
     /// A user of the org, which assertions name as `sub`. Repeat it for more users.
     #[arg(long, value_name = "NAME", default_value = "simulated@example.com")]
-    pub username: Vec<String>,
+    pub(super) username: Vec<String>,
 
     /// An `aud` to accept besides the simulator's own URL [default: Salesforce's two login hosts].
     #[arg(long, value_name = "URL")]
-    pub audience: Vec<String>,
+    pub(super) audience: Vec<String>,
 
     /// What answers give as `instance_url` [default: the simulator's own URL].
     #[arg(long, value_name = "URL")]
-    pub instance_url: Option<String>,
+    pub(super) instance_url: Option<String>,
 
     /// How long a session lives without activity, such as `15m` or `2h`.
     #[arg(long, value_name = "TIME", default_value = "2h", value_parser = duration)]
-    pub session_timeout: Duration,
+    pub(super) session_timeout: Duration,
 
     /// File with the secret of the control routes [default: one is made and printed].
     #[arg(long, value_name = "FILE")]
-    pub control_secret_path: Option<PathBuf>,
+    pub(super) control_secret_path: Option<PathBuf>,
 
     /// Answer an open question about Salesforce the other way; `--help` lists the names. Repeatable.
     #[arg(long = "switch", value_name = "NAME=VALUE")]
-    pub switches: Vec<String>,
+    pub(super) switches: Vec<String>,
 }
 
 /// Starts the simulator, tells how to reach it, and serves until `shutdown` is cancelled.
-pub async fn run(args: SimulateArgs, shutdown: CancellationToken) -> anyhow::Result<()> {
+pub(super) async fn run(args: SimulateArgs, shutdown: CancellationToken) -> anyhow::Result<()> {
     let simulator = Simulator::start(settings(&args)?).await.context("the simulator did not start")?;
     tell(&args, &simulator);
     shutdown.cancelled().await;

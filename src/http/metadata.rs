@@ -1,8 +1,7 @@
 //! RFC 8414: what a client can find out about the callers' door by itself.
 
 use axum::Json;
-use axum::body::Body;
-use axum::extract::{Request, State};
+use axum::extract::State;
 use axum::http::Response;
 use axum::response::IntoResponse;
 use serde::Serialize;

@@ -1,8 +1,8 @@
 //! `GET /token` and the client-credentials routes: from a request to what is asked, and from a token to its answer.
 
 use axum::body::Body;
-use axum::extract::rejection::PathRejection;
-use axum::extract::{Path, Request, State};
+use axum::extract::rejection::RawPathParamsRejection;
+use axum::extract::{RawPathParams, Request, State};
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, PRAGMA};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Response};
@@ -23,7 +23,7 @@ use crate::snapshot::Denied;
 const MAX_BODY: usize = 16 * 1024;
 
 /// The integration in the path, if the route has a place for one.
-type InPath = Result<Path<String>, PathRejection>;
+type InPath = Result<RawPathParams, RawPathParamsRejection>;
 
 /// `GET /token`, `GET /token/NAME`.
 pub(super) async fn get(State(door): State<CallersDoor>, path: InPath, request: Request) -> Response<Body> {
@@ -140,9 +140,8 @@ fn refusal(error: &IssueError, shape: Shape) -> Refusal {
 /// Path and query. A selector that is there and empty is refused, not passed over: `?integration=$NAME` with an unset
 /// variable must not hand out whatever else the caller may have.
 fn select_by_url(ask: &mut Ask, path: InPath, query: Option<&str>) -> Result<(), Refusal> {
-    match path {
-        Ok(Path(name)) => ask.select(SelectorKind::Path, name),
-        Err(PathRejection::MissingPathParams(_)) => {}
+    match &path {
+        Ok(places) => places.iter().for_each(|(_, name)| ask.select(SelectorKind::Path, name)),
         // Not UTF-8: that names no integration.
         Err(_) => ask.select(SelectorKind::Path, ""),
     }

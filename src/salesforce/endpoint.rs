@@ -46,7 +46,11 @@ impl WayOut {
         let client = match client(settings, extra.clone(), Roots::Machine) {
             Err(WayOutError::Client(reason)) => {
                 let remedy = "install ca-certificates, or set salesforce.ca_path";
-                tracing::warn!(reason, remedy, "this machine has no certificate authorities: no https host can be reached");
+                tracing::warn!(
+                    reason,
+                    remedy,
+                    "this machine has no certificate authorities: no https host can be reached"
+                );
                 client(settings, extra, Roots::Configured)?
             }
             built => built?,
