@@ -21,7 +21,7 @@ use crate::http::callers::CallersDoor;
 use crate::http::listener::{Listener, Stop, SwappableTls};
 use crate::http::ops::{OpsDoor, Readiness};
 use crate::salesforce::{Surroundings, WayOut, WayOutError};
-use crate::snapshot::{Snapshot, Snapshots};
+use crate::snapshot::{Snapshot, Snapshots, open_keys};
 use crate::telemetry::audit::Trail;
 use crate::telemetry::metrics::Metrics;
 use crate::tls;
@@ -106,6 +106,18 @@ impl Prepared {
     pub fn config(&self) -> &Config {
         &self.config
     }
+}
+
+/// Everything that is wrong with a refused configuration: what its own report says, and what its files say.
+pub fn everything_wrong(refused: &config::Refused) -> Report {
+    let mut report = refused.report.clone();
+    open_keys(&refused.key_paths.iter().collect::<Vec<_>>(), &mut report);
+    for settings in &refused.tls {
+        if let Err(mistakes) = tls::server_config(settings) {
+            report.extend(mistakes);
+        }
+    }
+    report
 }
 
 fn door_tls(settings: Option<&config::Tls>, report: &mut Report) -> SwappableTls {

@@ -4,7 +4,7 @@
 //! files and asks nobody over the network.
 
 use std::collections::HashMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
@@ -12,8 +12,8 @@ use tokio_util::task::TaskTracker;
 
 use crate::ask::{Ask, Selector, SelectorKind};
 use crate::authn::{AuthnError, Credentials, Directory, Proof};
-use crate::config::report::Report;
-use crate::config::{self, Config};
+use crate::config::Config;
+use crate::config::report::{Located, Report};
 use crate::holding::Holding;
 use crate::keys::{self, KeyError, Signer};
 use crate::names::{CallerName, IntegrationName};
@@ -101,7 +101,8 @@ impl Snapshot {
         previous: Option<&Self>,
     ) -> Result<(Self, Report), Report> {
         let mut report = Report::default();
-        let signers = open_keys(&config.integrations, &mut report);
+        let named: Vec<_> = config.integrations.iter().map(|settings| &settings.client_key_path).collect();
+        let signers = open_keys(&named, &mut report);
         if report.has_errors() {
             return Err(report);
         }
@@ -221,9 +222,10 @@ fn without_slash(url: &str) -> &str {
 
 type Opened<'a> = HashMap<&'a Path, Arc<dyn Signer>>;
 
-/// Opens every key file once, several at a time: ten thousand keys take seconds on one core.
-fn open_keys<'a>(integrations: &'a [config::Integration], report: &mut Report) -> Opened<'a> {
-    let mut paths: Vec<&Path> = integrations.iter().map(|settings| settings.client_key_path.value.as_path()).collect();
+/// Opens every key file once, several at a time (ten thousand keys take seconds on one core), and reports each that
+/// does not open at every place that names it.
+pub fn open_keys<'a>(named: &[&'a Located<PathBuf>], report: &mut Report) -> Opened<'a> {
+    let mut paths: Vec<&Path> = named.iter().map(|located| located.value.as_path()).collect();
     paths.sort_unstable();
     paths.dedup();
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -235,10 +237,9 @@ fn open_keys<'a>(integrations: &'a [config::Integration], report: &mut Report) -
         let workers: Vec<_> = parts.map(|part| scope.spawn(move || open_all(part))).collect();
         workers.into_iter().filter_map(|worker| worker.join().ok()).flatten().collect()
     });
-    for settings in integrations {
-        let located = &settings.client_key_path;
+    for located in named {
         if let Some(Err(error)) = opened.get(located.value.as_path()) {
-            report.error(located, format!("{}: {error}", located.value.display()), error.remedy());
+            report.error(*located, format!("{}: {error}", located.value.display()), error.remedy());
         }
     }
     opened.into_iter().filter_map(|(path, signer)| signer.ok().map(|signer| (path, signer))).collect()

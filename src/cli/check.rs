@@ -11,7 +11,7 @@ use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
 use super::{BAD_CONFIGURATION, say};
-use crate::app::Prepared;
+use crate::app::{Prepared, everything_wrong};
 use crate::clock::Clock;
 use crate::config::report::{Mistake, Severity};
 use crate::config::{self, Loaded};
@@ -49,7 +49,7 @@ pub(super) fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     };
     let report = match config::load(path) {
-        Err(report) => report,
+        Err(refused) => everything_wrong(&refused),
         Ok(Loaded { config, warnings: mut report }) => {
             let named = args.integration.as_ref();
             if let Some(name) = named.filter(|name| config.integrations.iter().all(|it| it.name.as_str() != *name)) {

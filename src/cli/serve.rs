@@ -10,7 +10,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::task::TaskTracker;
 
 use super::{BAD_CONFIGURATION, check, complain, runtime};
-use crate::app::{App, Ending, Prepared, Sockets};
+use crate::app::{App, Ending, Prepared, Sockets, everything_wrong};
 use crate::clock::Clock;
 use crate::config::{self, report::Report};
 use crate::telemetry;
@@ -26,7 +26,7 @@ pub(super) struct ServeArgs {
 pub(super) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     let loaded = match config::load(&args.config) {
         Ok(loaded) => loaded,
-        Err(report) => return Ok(refuse(report)),
+        Err(refused) => return Ok(refuse(everything_wrong(&refused))),
     };
     telemetry::start_log(&loaded.config.log);
     telemetry::tell(loaded.warnings);

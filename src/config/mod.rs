@@ -21,7 +21,6 @@ mod values;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -49,25 +48,41 @@ pub struct Loaded {
 /// Loads a configuration, with secrets from the environment of the process.
 ///
 /// # Errors
-/// Everything that is wrong with it, warnings included.
-pub fn load(path: &Path) -> Result<Loaded, Report> {
+/// Everything that is wrong with it, warnings included, and the files that are still to be opened.
+pub fn load(path: &Path) -> Result<Loaded, Refused> {
     load_with(path, &secret::environment)
+}
+
+/// A configuration that may not be used.
+#[derive(Debug)]
+pub struct Refused {
+    /// Why, warnings included.
+    pub report: Report,
+    /// Private keys of integrations that it names all the same. What is wrong with them belongs into the same report,
+    /// and is found by the layer that can open them.
+    pub key_paths: Vec<Located<PathBuf>>,
+    /// Certificates and keys of its doors, likewise.
+    pub tls: Vec<Tls>,
 }
 
 /// Loads a configuration, with secrets from the given environment.
 ///
 /// # Errors
 /// Everything that is wrong with it, warnings included.
-pub fn load_with(path: &Path, environment: &dyn Fn(&str) -> Option<String>) -> Result<Loaded, Report> {
-    let document = document::read(path).map_err(|error| unread(path, error))?;
+pub fn load_with(path: &Path, environment: &dyn Fn(&str) -> Option<String>) -> Result<Loaded, Refused> {
+    let document = document::read(path).map_err(|error| Refused {
+        report: unread(path, error),
+        key_paths: Vec::new(),
+        tls: Vec::new(),
+    })?;
     let mut report = Report::default();
     let file = File::read(&setting::root(path, &document), &mut report);
     let folder = path.parent().unwrap_or_else(|| Path::new(""));
-    let mut shop = Workshop { folder, environment, report, looked_at: HashSet::new() };
+    let mut shop = Workshop::new(folder, environment, report);
     let config = file.and_then(|file| build::config(file, &mut shop));
     match config {
         Some(config) if !shop.report.has_errors() => Ok(Loaded { config, warnings: shop.report }),
-        _ => Err(shop.report),
+        _ => Err(Refused { report: shop.report, key_paths: shop.key_paths, tls: shop.tls }),
     }
 }
 

@@ -55,7 +55,7 @@ impl Stage {
         let (callers, ops) = (sockets.callers.local_addr()?, sockets.ops.local_addr()?);
         let file = folder.path().join("aquila.toml");
         fs::write(&file, configuration(folder.path(), (callers, ops), &simulator, &key))?;
-        let loaded = config::load(&file).map_err(|report| anyhow!("the demo's configuration is bad: {report:?}"))?;
+        let loaded = config::load(&file).map_err(|refused| anyhow!("the demo's configuration is bad: {refused:?}"))?;
         telemetry::start_log(&loaded.config.log);
         let (prepared, _) =
             Prepared::new(loaded.config, clock).map_err(|report| anyhow!("the demo's key is bad: {report:?}"))?;

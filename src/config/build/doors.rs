@@ -81,7 +81,9 @@ fn tls(field: Field<file::Tls>, shop: &mut Workshop<'_>) -> Option<Tls> {
     let file = field.value?;
     let certificate_path = shop.path(file.certificate_path);
     let private_key_path = shop.key_path(file.private_key_path);
-    Some(Tls { certificate_path: certificate_path?, private_key_path: private_key_path? })
+    let tls = Tls { certificate_path: certificate_path?, private_key_path: private_key_path? };
+    shop.tls.push(tls.clone());
+    Some(tls)
 }
 
 /// Two doors cannot have one address. Port 0 means any free one, and an unspecified address takes them all.

@@ -44,6 +44,7 @@ fn integration(
     shop: &mut Workshop<'_>,
 ) -> Option<Integration> {
     let client_key_path = shop.key_path(file.client_key_path);
+    shop.key_paths.extend(client_key_path.clone());
     let session_timeout = file.session_timeout.located().map(|timeout| session_timeout(&timeout, &mut shop.report));
     pinning(&file.instance_url, &file.pin_instance_url, &mut shop.report);
     let instance_url = file.instance_url.located().map(|url| instance_url(&url, hosts, &mut shop.report));

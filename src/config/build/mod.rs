@@ -18,7 +18,7 @@ use super::report::{Located, Report};
 use super::setting::{Field, relocated};
 use super::source::{TIGHTEN, loose_permissions};
 use super::values::FilePath;
-use super::{Audit, AuditSink, Config, Log, Salesforce};
+use super::{Audit, AuditSink, Config, Log, Salesforce, Tls};
 
 /// What the builders share.
 pub(super) struct Workshop<'a> {
@@ -27,10 +27,17 @@ pub(super) struct Workshop<'a> {
     pub(super) environment: &'a dyn Fn(&str) -> Option<String>,
     pub(super) report: Report,
     /// Key files whose permissions were looked at: many integrations may share one.
-    pub(super) looked_at: HashSet<PathBuf>,
+    looked_at: HashSet<PathBuf>,
+    /// Keys of integrations, and what the doors need for TLS: named here, opened by a later layer.
+    pub(super) key_paths: Vec<Located<PathBuf>>,
+    pub(super) tls: Vec<Tls>,
 }
 
-impl Workshop<'_> {
+impl<'a> Workshop<'a> {
+    pub(super) fn new(folder: &'a Path, environment: &'a dyn Fn(&str) -> Option<String>, report: Report) -> Self {
+        Self { folder, environment, report, looked_at: HashSet::new(), key_paths: Vec::new(), tls: Vec::new() }
+    }
+
     pub(super) fn resolve(&self, path: &FilePath) -> PathBuf {
         self.folder.join(&path.0)
     }

@@ -6,26 +6,26 @@ mod mistakes;
 use std::fmt::Write as _;
 use std::path::Path;
 
-use super::report::{Mistake, Report};
+use super::report::Mistake;
 use super::*;
 
 /// Writes the file into a folder of its own and loads it with an empty environment.
-fn load_text(ending: &str, text: impl AsRef<[u8]>) -> Result<Loaded, Report> {
+fn load_text(ending: &str, text: impl AsRef<[u8]>) -> Result<Loaded, Refused> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join(format!("aquila.{ending}"));
     std::fs::write(&path, text).unwrap();
     load_with(&path, &|_| None)
 }
 
-fn findings(result: Result<Loaded, Report>) -> Vec<Mistake> {
+fn findings(result: Result<Loaded, Refused>) -> Vec<Mistake> {
     match result {
         Ok(loaded) => loaded.warnings.sorted(),
-        Err(report) => report.sorted(),
+        Err(refused) => refused.report.sorted(),
     }
 }
 
 /// One line a finding: `error 3:5 server.listen: message | remedy`.
-fn told(result: Result<Loaded, Report>) -> String {
+fn told(result: Result<Loaded, Refused>) -> String {
     let mut told = String::new();
     for Mistake { severity, place, setting, message, remedy } in findings(result) {
         let at = place.map_or_else(|| "-".to_owned(), |place| format!("{}:{}", place.line, place.column));
