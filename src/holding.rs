@@ -108,12 +108,23 @@ impl Holding {
                 promise: kept.promise,
                 minted_at: kept.value.minted_at,
             });
-            let renewed = integration.renew(current, deadline).await;
+            let on_dead = || {
+                if let Some(kept) = &kept {
+                    slot.forget(kept);
+                    tell_dead(&integration, kept);
+                }
+            };
+            let renewed = integration.renew(current, deadline, on_dead).await;
             tell(&integration, kept.as_deref(), renewed.as_ref(), failed_before);
             let Vouched { grant, promise, minted_at } = renewed?;
             Ok(Kept { value: Granted { grant, minted_at }, promise })
         }
     }
+}
+
+fn tell_dead(integration: &Integration, kept: &Kept<Granted>) {
+    let (name, token) = (integration.name(), kept.value.grant.token.fingerprint());
+    tracing::info!(integration.name = %name, token.fingerprint = %token, "the session is over at Salesforce; the token is dropped");
 }
 
 /// One line per change of state, not per try: during an outage the first failure is told, then the cure.

@@ -113,6 +113,11 @@ impl Promise {
         self.remaining(now) <= jittered
     }
 
+    /// Whether a REST call proved it and callers may still rely on it.
+    pub fn is_confirmed_at(&self, now: Moment) -> bool {
+        self.source == LifetimeSource::Confirmed && self.expires_in(now).is_some()
+    }
+
     /// Whether a REST call is worth trying: the session grows by use, and its full timeout has not passed yet.
     pub fn may_be_confirmed(&self, now: Moment) -> bool {
         self.grows_by_use() && now.since(self.from) < self.lasts * 2

@@ -14,6 +14,7 @@ use crate::ask::{Ask, Selector, SelectorKind};
 use crate::authn::{AuthnError, Credentials, Directory, Proof};
 use crate::config::Config;
 use crate::config::report::{Located, Report};
+use crate::config::show;
 use crate::holding::Holding;
 use crate::keys::{self, KeyError, Signer};
 use crate::names::{CallerName, IntegrationName};
@@ -239,7 +240,7 @@ pub fn open_keys<'a>(named: &[&'a Located<PathBuf>], report: &mut Report) -> Ope
     });
     for located in named {
         if let Some(Err(error)) = opened.get(located.value.as_path()) {
-            report.error(*located, format!("{}: {error}", located.value.display()), error.remedy());
+            report.error(*located, format!("{}: {error}", show::path(&located.value)), error.remedy());
         }
     }
     opened.into_iter().filter_map(|(path, signer)| signer.ok().map(|signer| (path, signer))).collect()

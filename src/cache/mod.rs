@@ -178,6 +178,11 @@ impl<V: Send + Sync + 'static, E: Send + Sync + 'static> Slot<V, E> {
         }
     }
 
+    /// Takes `kept` out of the place, if it is still what stands there: it turned out to be no good.
+    pub fn forget(&self, kept: &Arc<Kept<V>>) {
+        self.current.compare_and_swap(kept, None);
+    }
+
     /// What is in the place, good or not.
     pub fn peek(&self) -> Option<Arc<Kept<V>>> {
         self.current.load_full()

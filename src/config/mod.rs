@@ -12,7 +12,7 @@ pub mod hosts;
 pub mod report;
 mod secret;
 mod setting;
-mod show;
+pub mod show;
 pub mod source;
 mod times;
 mod urls;
@@ -21,6 +21,7 @@ mod values;
 #[cfg(test)]
 mod tests;
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -53,8 +54,8 @@ pub fn load(path: &Path) -> Result<Loaded, Refused> {
     load_with(path, &secret::environment)
 }
 
-/// A configuration that may not be used.
-#[derive(Debug)]
+/// A configuration that may not be used. Its `Debug` shows the report alone: a secret pasted where a path belongs is in
+/// the paths.
 pub struct Refused {
     /// Why, warnings included.
     pub report: Report,
@@ -63,6 +64,12 @@ pub struct Refused {
     pub key_paths: Vec<Located<PathBuf>>,
     /// Certificates and keys of its doors, likewise.
     pub tls: Vec<Tls>,
+}
+
+impl fmt::Debug for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Refused").field("report", &self.report).finish_non_exhaustive()
+    }
 }
 
 /// Loads a configuration, with secrets from the given environment.

@@ -2,6 +2,7 @@
 //! only when they are short and do not look like a key.
 
 use std::borrow::Cow;
+use std::path::Path;
 
 use url::Url;
 
@@ -36,6 +37,15 @@ pub(super) fn value(text: &str) -> Cow<'_, str> {
     }
 }
 
+/// A path of a file, unless somebody pasted a secret where a path belongs: keys are longer than names of files.
+pub fn path(path: &Path) -> Cow<'_, str> {
+    const LONGEST_NAME: usize = 64;
+    let Some(text) = path.to_str() else { return Cow::Borrowed("the file") };
+    let plain = text.len() <= 255 && !text.chars().any(char::is_control) && !looks_secret(text);
+    let short = text.split('/').all(|name| name.len() <= LONGEST_NAME);
+    if plain && short { Cow::Borrowed(text) } else { Cow::Borrowed("the file") }
+}
+
 /// The host of a URL, if it is a name that could stand in `allowed_hosts`: what was pasted there by mistake is not.
 pub(super) fn host(url: &Url) -> Option<&str> {
     url.domain().filter(|host| host.contains('.') && hosts::is_pattern(host))
@@ -63,6 +73,15 @@ pub(super) fn nearest<'a>(wrong: &str, candidates: impl Iterator<Item = &'a str>
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_key_pasted_where_a_path_belongs_is_not_repeated() {
+        assert_eq!(path(Path::new("/etc/aquila/keys/elf-prod.pem")), "/etc/aquila/keys/elf-prod.pem");
+        let pasted = format!("/etc/aquila/-----BEGIN PRIVATE KEY-----\n{}", "MIIEvQ".repeat(40));
+        for secret in [pasted.as_str(), &"MIIEvQIBADANBgkqhkiG9w0B".repeat(4), "a\nb"] {
+            assert_eq!(path(Path::new(secret)), "the file");
+        }
+    }
 
     #[test]
     fn only_short_harmless_text_is_repeated() {

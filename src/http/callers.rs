@@ -111,7 +111,13 @@ impl CallersDoor {
         let mut response = match tokio::time::timeout_at(context.started + LAST_RESORT, guarded).await {
             Ok(Ok(Ok(response))) => response,
             Ok(Ok(Err(never))) => match never {},
-            Ok(Err(_)) => Refusal::internal().into_response(shape, context.id()),
+            Ok(Err(_)) => {
+                tracing::error!(
+                    request_id = context.id().as_str(),
+                    "a handler panicked: this is a bug, please report it"
+                );
+                Refusal::internal().into_response(shape, context.id())
+            }
             Err(_) => Refusal::temporarily_unavailable(Duration::from_secs(1)).into_response(shape, context.id()),
         };
 
@@ -145,6 +151,7 @@ impl CallersDoor {
             time: self.clock.timestamp().to_string(),
             request_id: context.id.as_str(),
             outcome: decision.outcome.as_str(),
+            reason: decision.reason,
             status,
             caller: decision.caller.as_ref().map(crate::names::CallerName::as_str),
             proof: decision.proof.as_ref().map(|_| "api_key"),

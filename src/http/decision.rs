@@ -11,6 +11,8 @@ use crate::token::Fingerprint;
 pub(super) struct Decision {
     /// What became of it; a value of a closed set.
     pub(super) outcome: Outcome,
+    /// Why nobody was recognised.
+    pub(super) reason: Option<&'static str>,
     /// The caller, once proved.
     pub(super) caller: Option<CallerName>,
     /// Which of its keys proved it.
@@ -68,8 +70,9 @@ impl Decision {
     }
 
     /// Notes that nobody was recognised.
-    pub(super) fn unauthenticated(&mut self, _error: AuthnError) {
+    pub(super) fn unauthenticated(&mut self, error: AuthnError) {
         self.outcome = Outcome::Unauthenticated;
+        self.reason = Some(error.reason());
     }
 
     /// Notes a token that is handed out.

@@ -126,20 +126,28 @@ impl Integration {
 
     /// A token with a fresh promise: the one at hand if its session proves alive, else a newly minted one.
     ///
-    /// A confirm call costs no login, so it comes first while the session can still live. While `current` is promised
-    /// and nothing definite is learned, the error leaves it as it is. A mint that hands out a dead session is repeated
-    /// once (the session may have ended in between), never again.
-    pub async fn renew(&self, current: Option<Vouched>, deadline: Instant) -> Result<Vouched, MintError> {
+    /// A confirm call costs no login, so it comes first while the session can still live. A definite "dead" is told to
+    /// `on_dead` at once, before anything else is tried, so that nobody is handed that token any more. While a
+    /// confirmed `current` is promised and nothing definite is learned, the error leaves it as it is. A mint that hands
+    /// out a dead session is repeated once (the session may have ended in between), never again.
+    pub async fn renew(
+        &self,
+        current: Option<Vouched>,
+        deadline: Instant,
+        on_dead: impl FnOnce() + Send,
+    ) -> Result<Vouched, MintError> {
         let now = self.surroundings.clock.now();
         if let Some(current) = current.filter(|_| self.settings.confirm_session)
             && current.promise.may_be_confirmed(now)
         {
             match self.confirm(&current.grant, deadline).await {
                 Session::Alive => return Ok(Vouched { promise: self.confirmed(now), ..current }),
-                Session::Unclear(seen) if current.promise.expires_in(now).is_some() => {
+                Session::Dead => on_dead(),
+                // An estimate was never confirmed: where REST calls are refused, only a mint makes a new one.
+                Session::Unclear(seen) if current.promise.is_confirmed_at(now) => {
                     return Err(MintError::new(Cause::Transient, format!("the confirm call says nothing: {seen}")));
                 }
-                Session::Dead | Session::Unclear(_) => {}
+                Session::Unclear(_) => {}
             }
         }
         match self.mint_and_confirm(deadline).await? {

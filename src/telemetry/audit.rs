@@ -25,6 +25,8 @@ pub struct Record<'a> {
     pub request_id: &'a str,
     /// What became of it.
     pub outcome: &'static str,
+    /// Why nobody was recognised, when nobody was.
+    pub reason: Option<&'static str>,
     /// The status of the answer.
     pub status: u16,
     /// The caller, once proved.
@@ -188,6 +190,7 @@ mod tests {
             time: "2026-11-21T00:00:00Z".to_owned(),
             request_id: "0199",
             outcome,
+            reason: None,
             status: 200,
             caller: Some("log-shipper"),
             proof: Some("api_key"),

@@ -9,6 +9,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use crate::config;
 use crate::config::report::{Located, Report};
+use crate::config::show;
 
 /// Builds the TLS configuration of a door: TLS 1.2 and 1.3, HTTP/2 and HTTP/1.1, one crypto provider.
 pub fn server_config(settings: &config::Tls) -> Result<Arc<ServerConfig>, Report> {
@@ -41,12 +42,12 @@ fn certificates(located: &Located<std::path::PathBuf>, report: &mut Report) -> O
         Ok(chain) if !chain.is_empty() => Some(chain),
         Ok(_) => {
             let remedy = "name a PEM file with the certificate first and its chain after it";
-            report.error(located, format!("{} holds no certificate", located.value.display()), remedy);
+            report.error(located, format!("{} holds no certificate", show::path(&located.value)), remedy);
             None
         }
         Err(error) => {
             let remedy = "check the path, and that the user who runs the service may read the file";
-            report.error(located, format!("{} cannot be read: {error}", located.value.display()), remedy);
+            report.error(located, format!("{} cannot be read: {error}", show::path(&located.value)), remedy);
             None
         }
     }
@@ -58,7 +59,7 @@ fn private_key(located: &Located<std::path::PathBuf>, report: &mut Report) -> Op
     parsed
         .map_err(|error| {
             let remedy = "name a PEM file with the private key of the certificate, without a password";
-            report.error(located, format!("{} cannot be read: {error}", located.value.display()), remedy);
+            report.error(located, format!("{} cannot be read: {error}", show::path(&located.value)), remedy);
         })
         .ok()
 }
