@@ -11,6 +11,7 @@ use axum::extract::{Request, State};
 use axum::http::{Extensions, HeaderName, Response};
 use axum::routing::get;
 use futures_util::FutureExt;
+use jiff::Timestamp;
 use tokio::time::Instant;
 use tower::ServiceExt;
 
@@ -56,13 +57,13 @@ const BODY: Duration = Duration::from_secs(5);
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 impl Context {
-    fn new() -> Self {
-        Self { id: RequestId::new(), started: Instant::now() }
+    fn new(now: Timestamp) -> Self {
+        Self { id: RequestId::new(now), started: Instant::now() }
     }
 
     /// The context of a request of this door.
     pub(super) fn of(extensions: &Extensions) -> Self {
-        extensions.get().cloned().unwrap_or_else(Self::new)
+        extensions.get().cloned().unwrap_or_else(|| Self::new(Timestamp::UNIX_EPOCH))
     }
 
     /// The request's id.
@@ -100,7 +101,7 @@ impl CallersDoor {
     /// Answers one request. Around the routes stand, from outside in: the audit record (so that a panic leaves one
     /// too), the metrics, the time limit, the panic guard.
     pub async fn answer(self, router: Router, remote: SocketAddr, mut request: Request) -> Response<Body> {
-        let context = Context::new();
+        let context = Context::new(self.clock.timestamp());
         let arrived = self.clock.now();
         let route = Route::of_callers(request.uri().path());
         let method = method_label(request.method());

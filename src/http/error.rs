@@ -248,7 +248,7 @@ mod tests {
 
     #[test]
     fn a_challenge_comes_with_every_401_and_with_nothing_else() {
-        let id = RequestId::new();
+        let id = RequestId::new(jiff::Timestamp::UNIX_EPOCH);
         for shape in [Shape::Problem, Shape::OAuth] {
             let unauthorized = Refusal::wrong_credentials(shape).into_response(shape, &id);
             assert!(unauthorized.headers().contains_key(WWW_AUTHENTICATE));

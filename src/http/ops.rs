@@ -82,11 +82,15 @@ impl OpsDoor {
         let response = match AssertUnwindSafe(router.oneshot(request)).catch_unwind().await {
             Ok(Ok(response)) => response,
             Ok(Err(never)) => match never {},
-            Err(_) => Refusal::internal().into_response(Shape::Problem, &RequestId::new()),
+            Err(_) => self.refuse(Refusal::internal()),
         };
         let lasted = self.clock.now().since(arrived);
         self.metrics.answered(route.pattern(), method, response.status().as_u16(), lasted);
         response
+    }
+
+    fn refuse(&self, refusal: Refusal) -> Response<Body> {
+        refusal.into_response(Shape::Problem, &RequestId::new(self.clock.timestamp()))
     }
 
     fn admits(&self, headers: &HeaderMap) -> bool {
@@ -124,7 +128,7 @@ async fn metrics(State(door): State<OpsDoor>, headers: HeaderMap) -> Response<Bo
         Ok(text) => ([(CONTENT_TYPE, "text/plain; version=0.0.4"), (CACHE_CONTROL, "no-store")], text).into_response(),
         Err(error) => {
             tracing::error!(%error, "metrics could not be rendered");
-            Refusal::internal().into_response(Shape::Problem, &RequestId::new())
+            door.refuse(Refusal::internal())
         }
     }
 }
@@ -141,10 +145,10 @@ fn unauthorized() -> Response<Body> {
     (StatusCode::UNAUTHORIZED, [(WWW_AUTHENTICATE, r#"Bearer realm="aquila ops""#)], "unauthorized\n").into_response()
 }
 
-async fn not_found() -> Response<Body> {
-    Refusal::not_found().into_response(Shape::Problem, &RequestId::new())
+async fn not_found(State(door): State<OpsDoor>) -> Response<Body> {
+    door.refuse(Refusal::not_found())
 }
 
-async fn method_not_allowed() -> Response<Body> {
-    Refusal::method_not_allowed().into_response(Shape::Problem, &RequestId::new())
+async fn method_not_allowed(State(door): State<OpsDoor>) -> Response<Body> {
+    door.refuse(Refusal::method_not_allowed())
 }

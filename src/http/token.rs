@@ -214,7 +214,7 @@ struct TokenResponse<'a> {
 
 fn answer(outcome: Result<Answer, Refusal>, shape: Shape, decision: Decision, context: &Context) -> Response<Body> {
     let mut response = match outcome {
-        Ok(answer) => token_response(&answer),
+        Ok(answer) => token_response(&answer, context),
         Err(refusal) => refusal.into_response(shape, context.id()),
     };
     let headers = response.headers_mut();
@@ -224,7 +224,7 @@ fn answer(outcome: Result<Answer, Refusal>, shape: Shape, decision: Decision, co
     response
 }
 
-fn token_response(Answer { issued, scope }: &Answer) -> Response<Body> {
+fn token_response(Answer { issued, scope }: &Answer, context: &Context) -> Response<Body> {
     let granted = &issued.kept.value;
     let grant = &granted.grant;
     let minted_at = granted.minted_at.to_string();
@@ -245,7 +245,7 @@ fn token_response(Answer { issued, scope }: &Answer) -> Response<Body> {
     let mut text = Vec::with_capacity(1024);
     if serde_json::to_writer(&mut text, &body).is_err() {
         // Strings and a number into memory: there is nothing that could fail, and no 200 without a token if it did.
-        return Refusal::internal().into_response(Shape::OAuth, &super::request_id::RequestId::new());
+        return Refusal::internal().into_response(Shape::OAuth, context.id());
     }
     let mut response = Response::new(Body::from(text));
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));

@@ -7,11 +7,12 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use serde::Serialize;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 
 use super::metrics::Metrics;
 use crate::config::{self, AuditSink};
@@ -61,21 +62,34 @@ pub struct NotRecorded;
 /// Where records go.
 #[derive(Debug)]
 pub struct Trail {
-    queue: mpsc::Sender<Message>,
+    queue: Arc<Queue>,
     required: bool,
     metrics: Arc<Metrics>,
     writer: Mutex<Option<JoinHandle<()>>>,
 }
 
-enum Message {
-    Line { text: Vec<u8>, written: Option<oneshot::Sender<bool>> },
-    Close,
+/// What waits for the writer. The lock is held to copy a line in or to take all lines out, never while writing.
+#[derive(Debug, Default)]
+struct Queue {
+    waiting: Mutex<Waiting>,
+    /// Rung when there is something for a writer that sleeps, and when somebody waits or everything ends.
+    bell: Condvar,
 }
 
-/// Records that may wait for the writer: a few seconds of a busy service.
-const QUEUE: usize = 16_384;
-/// How many are written in one go.
-const BATCH: usize = 512;
+#[derive(Debug, Default)]
+struct Waiting {
+    text: Vec<u8>,
+    lines: u64,
+    confirmations: Vec<oneshot::Sender<bool>>,
+    asleep: bool,
+    closing: bool,
+}
+
+/// What may wait for the writer: a second or two of a very busy service.
+const MOST: usize = 16 * 1024 * 1024;
+/// Lines are gathered for so long, unless somebody waits for theirs: a wake-up for each would cost more than the rest
+/// of a request.
+const GATHER: Duration = Duration::from_millis(10);
 
 impl Trail {
     /// Opens the trail and starts its writer.
@@ -84,39 +98,79 @@ impl Trail {
             AuditSink::Stdout => Box::new(io::stdout()),
             AuditSink::File(path) => Box::new(append_to(path)?),
         };
-        let (queue, messages) = mpsc::channel(QUEUE);
-        let counter = Arc::clone(&metrics);
-        let write = move || Writer { output, metrics: counter, failing: false }.run(messages);
-        let writer = std::thread::Builder::new().name("audit".to_owned()).spawn(write)?;
+        let queue = Arc::new(Queue::default());
+        let writer = Writer { output, queue: Arc::clone(&queue), metrics: Arc::clone(&metrics), failing: false };
+        let writer = std::thread::Builder::new().name("audit".to_owned()).spawn(move || writer.run())?;
         Ok(Self { queue, required: settings.required, metrics, writer: Mutex::new(Some(writer)) })
     }
 
     /// Records a decision. With `audit.required` it comes back when the record is written, or with an error: then the
-    /// decision must not be carried out. Without, it comes back at once and a full queue loses the record, counted.
+    /// decision must not be carried out. Without, it comes back at once; a record that finds the queue full is lost,
+    /// and counted.
     pub async fn record(&self, record: &Record<'_>) -> Result<(), NotRecorded> {
-        let mut text = Vec::with_capacity(512);
-        serde_json::to_writer(&mut text, record).map_err(|_| NotRecorded)?;
-        text.push(b'\n');
-        if self.required {
-            let (written, confirmation) = oneshot::channel();
-            let line = Message::Line { text, written: Some(written) };
-            self.queue.send(line).await.map_err(|_| NotRecorded)?;
-            return if confirmation.await == Ok(true) { Ok(()) } else { Err(NotRecorded) };
+        let mut line = Vec::with_capacity(512);
+        serde_json::to_writer(&mut line, record).map_err(|_| NotRecorded)?;
+        line.push(b'\n');
+        if !self.required {
+            if !self.queue.push(&line, None) {
+                self.metrics.lost_audit_record("queue_full");
+            }
+            return Ok(());
         }
-        if self.queue.try_send(Message::Line { text, written: None }).is_err() {
-            self.metrics.lost_audit_record("queue_full");
-        }
-        Ok(())
+        let (confirm, confirmation) = oneshot::channel();
+        let taken = self.queue.push(&line, Some(confirm));
+        if taken && confirmation.await == Ok(true) { Ok(()) } else { Err(NotRecorded) }
     }
 
     /// Writes what waits and ends the writer. Blocks; what is recorded afterwards is lost.
     pub fn close(&self) {
         let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(writer) = writer
-            && self.queue.blocking_send(Message::Close).is_ok()
-        {
+        self.queue.lock().closing = true;
+        self.queue.bell.notify_one();
+        if let Some(writer) = writer {
             let _ = writer.join();
         }
+    }
+}
+
+impl Queue {
+    /// Adds a line; `false` when there is no room or nobody to write it.
+    fn push(&self, line: &[u8], confirmation: Option<oneshot::Sender<bool>>) -> bool {
+        let mut waiting = self.lock();
+        if waiting.closing || waiting.text.len() + line.len() > MOST {
+            return false;
+        }
+        waiting.text.extend_from_slice(line);
+        waiting.lines += 1;
+        let urgent = confirmation.is_some();
+        waiting.confirmations.extend(confirmation);
+        let ring = std::mem::take(&mut waiting.asleep) || urgent;
+        drop(waiting);
+        if ring {
+            self.bell.notify_one();
+        }
+        true
+    }
+
+    /// Everything that waits, once there is something; an empty text when the trail is closed.
+    fn take(&self) -> Waiting {
+        let mut waiting = self.lock();
+        while waiting.text.is_empty() && !waiting.closing {
+            waiting.asleep = true;
+            waiting = self.bell.wait(waiting).unwrap_or_else(PoisonError::into_inner);
+        }
+        if waiting.confirmations.is_empty() && !waiting.closing {
+            let hurried = |waiting: &mut Waiting| waiting.confirmations.is_empty() && !waiting.closing;
+            let gathered = self.bell.wait_timeout_while(waiting, GATHER, hurried);
+            waiting = gathered.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        waiting.asleep = false;
+        let closing = waiting.closing;
+        Waiting { closing, ..std::mem::replace(&mut *waiting, Waiting { closing, ..Waiting::default() }) }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -130,33 +184,19 @@ fn append_to(path: &Path) -> io::Result<File> {
 
 struct Writer {
     output: Box<dyn Write + Send>,
+    queue: Arc<Queue>,
     metrics: Arc<Metrics>,
     failing: bool,
 }
 
 impl Writer {
-    fn run(mut self, mut messages: mpsc::Receiver<Message>) {
-        let mut batch = Vec::with_capacity(BATCH);
-        let mut waiting = Vec::new();
-        let mut text = Vec::with_capacity(BATCH * 512);
-        while messages.blocking_recv_many(&mut batch, BATCH) > 0 {
-            let mut closing = false;
-            let mut lines = 0_u64;
-            for message in batch.drain(..) {
-                match message {
-                    Message::Line { text: line, written } => {
-                        text.extend_from_slice(&line);
-                        waiting.extend(written);
-                        lines += 1;
-                    }
-                    Message::Close => closing = true,
-                }
-            }
+    fn run(mut self) {
+        loop {
+            let Waiting { text, lines, confirmations, closing, .. } = self.queue.take();
             let outcome = self.output.write_all(&text).and_then(|()| self.output.flush());
-            text.clear();
             self.tell(&outcome, lines);
-            waiting.drain(..).for_each(|written| {
-                let _ = written.send(outcome.is_ok());
+            confirmations.into_iter().for_each(|confirmation| {
+                let _ = confirmation.send(outcome.is_ok());
             });
             if closing {
                 return;
@@ -227,6 +267,18 @@ mod tests {
         assert_eq!(lines[0]["token_fingerprint"], "ba7816bf8f01cfea");
         #[cfg(unix)]
         assert_eq!(std::os::unix::fs::PermissionsExt::mode(&path.metadata().unwrap().permissions()) & 0o777, 0o600);
+    }
+
+    #[test]
+    fn a_record_finds_its_way_without_a_second_one_and_none_is_taken_after_the_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("audit.jsonl");
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let trail = trail(&path, true).unwrap();
+        runtime.block_on(trail.record(&record("issued"))).unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap().lines().count(), 1);
+        trail.close();
+        assert_eq!(runtime.block_on(trail.record(&record("issued"))), Err(NotRecorded));
     }
 
     #[cfg(target_os = "linux")]
