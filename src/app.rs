@@ -22,7 +22,7 @@ use crate::http::listener::{Listener, Stop, SwappableTls};
 use crate::http::ops::{OpsDoor, Readiness};
 use crate::salesforce::{Surroundings, WayOut, WayOutError};
 use crate::snapshot::{Snapshot, Snapshots, open_keys};
-use crate::telemetry::audit::Trail;
+use crate::telemetry::audit::{self, Trail};
 use crate::telemetry::metrics::Metrics;
 use crate::tls;
 
@@ -70,12 +70,18 @@ impl Prepared {
         let mut report = Report::default();
         let metrics = Arc::new(Metrics::new().map_err(|error| own_fault(&error.to_string()))?);
         let flights = TaskTracker::new();
+        if let Err(error) = audit::try_sink(&config.audit) {
+            let remedy =
+                "name a file in a folder that exists and that the service may write to, or `-` for standard output";
+            report.push(whole_file("audit.path", format!("no record can be written there: {error}"), remedy));
+        }
         let callers_tls = door_tls(config.server.tls.as_ref(), &mut report);
         let ops_tls = door_tls(config.ops.tls.as_ref(), &mut report);
         let way_out = WayOut::new(&config.salesforce).map_err(|error| about_way_out(&config, &error));
         let snapshot = match way_out {
             Err(mistakes) => {
                 report.extend(mistakes);
+                open_keys(&config.integrations.iter().map(|it| &it.client_key_path).collect::<Vec<_>>(), &mut report);
                 None
             }
             Ok(way_out) => {
@@ -183,7 +189,7 @@ impl Sockets {
 
 /// An address that cannot be listened on.
 #[derive(Debug, thiserror::Error)]
-#[error("{setting}: cannot listen on {address}: {source}")]
+#[error("{setting}: cannot listen on {address}")]
 pub struct BindError {
     setting: &'static str,
     address: SocketAddr,
@@ -255,9 +261,11 @@ impl App {
         ops_stop.drain.cancel();
         ops_stop.kill.cancel();
         tasks.wait().await;
-        // It blocks for as long as the last records take.
-        let _ = tokio::task::spawn_blocking(move || trail.close()).await;
-        drained
+        tokio::select! {
+            () = trail.close() => drained,
+            () = tokio::time::sleep(settings.shutdown_grace) => false,
+            () = ending.immediate.cancelled() => false,
+        }
     }
 }
 

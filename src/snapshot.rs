@@ -1,4 +1,4 @@
-//! All of one configuration generation, and the only way to reach an integration: [`Snapshot::authorize`].
+//! All of one configuration generation, and the only way for a caller to reach an integration: [`Snapshot::authorize`].
 //!
 //! A request takes one snapshot and carries it to its end, so no answer mixes two generations. Building one opens key
 //! files and asks nobody over the network.
@@ -158,7 +158,7 @@ impl Snapshot {
         self.issuer.as_deref()
     }
 
-    /// All integrations, in no order.
+    /// All integrations, in no order: for those who look after them, never for an answer to a caller.
     pub fn holdings(&self) -> impl ExactSizeIterator<Item = &Arc<Holding>> {
         self.holdings.values()
     }

@@ -165,8 +165,9 @@ fn the_map_names_every_module() -> TestResult {
 
 /// All values of a configuration without warnings that are errors, and without the places where they stand.
 fn load(path: &Path) -> Result<String, Box<dyn Error>> {
-    let loaded = config::load(path).map_err(|report| {
-        let told = report.sorted().into_iter().map(|it| format!("{}: {} ({})", it.setting, it.message, it.remedy));
+    let loaded = config::load(path).map_err(|refused| {
+        let told =
+            refused.report.sorted().into_iter().map(|it| format!("{}: {} ({})", it.setting, it.message, it.remedy));
         format!("{}: refused\n{}", path.display(), told.collect::<Vec<_>>().join("\n"))
     })?;
     let rendered = format!("{:#?}", loaded.config);

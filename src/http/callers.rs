@@ -52,6 +52,8 @@ pub(super) struct Context {
 const ANSWER: Duration = Duration::from_millis(9_500);
 /// When even the handler did not keep [`ANSWER`].
 const LAST_RESORT: Duration = Duration::from_millis(9_800);
+/// When even the audit trail did not keep up.
+const NO_RECORD: Duration = Duration::from_millis(9_900);
 const BODY: Duration = Duration::from_secs(5);
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -126,7 +128,8 @@ impl CallersDoor {
             let decision = response.extensions_mut().remove::<Decision>().unwrap_or_default();
             let lasted = self.clock.now().since(arrived);
             let entry = Entry { decision: &decision, route, method, remote, lasted };
-            if self.record(&context, &entry, response.status().as_u16()).await.is_err() {
+            let recorded = self.record(&context, &entry, response.status().as_u16());
+            if !matches!(tokio::time::timeout_at(context.started + NO_RECORD, recorded).await, Ok(Ok(()))) {
                 response = Refusal::no_record().into_response(shape, context.id());
             }
             let integration = decision.integration.as_ref().map(crate::names::IntegrationName::as_str);
@@ -192,5 +195,8 @@ async fn not_found(State(_): State<CallersDoor>, request: Request) -> Response<B
 }
 
 async fn method_not_allowed(State(_): State<CallersDoor>, request: Request) -> Response<Body> {
-    Refusal::method_not_allowed().into_response(Shape::Problem, Context::of(request.extensions()).id())
+    let mut response =
+        Refusal::method_not_allowed().into_response(Shape::Problem, Context::of(request.extensions()).id());
+    response.extensions_mut().insert(Decision::not_understood());
+    response
 }

@@ -63,6 +63,11 @@ impl Outcome {
 }
 
 impl Decision {
+    /// A request that asks for nothing that could be decided.
+    pub(super) fn not_understood() -> Self {
+        Self { outcome: Outcome::InvalidRequest, ..Self::default() }
+    }
+
     /// Notes who calls.
     pub(super) fn authenticated(&mut self, authenticated: &Authenticated) {
         self.caller = Some(authenticated.caller.name().clone());
