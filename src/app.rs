@@ -20,8 +20,9 @@ use crate::config::{self, Config};
 use crate::http::callers::CallersDoor;
 use crate::http::listener::{Listener, Stop, SwappableTls};
 use crate::http::ops::{OpsDoor, Readiness};
+use crate::keys;
 use crate::salesforce::{Surroundings, WayOut, WayOutError};
-use crate::snapshot::{Snapshot, Snapshots, open_keys};
+use crate::snapshot::{Snapshot, Snapshots};
 use crate::telemetry::audit::{self, Trail};
 use crate::telemetry::metrics::Metrics;
 use crate::tls;
@@ -81,7 +82,10 @@ impl Prepared {
         let snapshot = match way_out {
             Err(mistakes) => {
                 report.extend(mistakes);
-                open_keys(&config.integrations.iter().map(|it| &it.client_key_path).collect::<Vec<_>>(), &mut report);
+                keys::open_all(
+                    &config.integrations.iter().map(|it| &it.client_key_path).collect::<Vec<_>>(),
+                    &mut report,
+                );
                 None
             }
             Ok(way_out) => {
@@ -117,7 +121,7 @@ impl Prepared {
 /// Everything that is wrong with a refused configuration: what its own report says, and what its files say.
 pub fn everything_wrong(refused: &config::Refused) -> Report {
     let mut report = refused.report.clone();
-    open_keys(&refused.key_paths.iter().collect::<Vec<_>>(), &mut report);
+    keys::open_all(&refused.key_paths.iter().collect::<Vec<_>>(), &mut report);
     for settings in &refused.tls {
         if let Err(mistakes) = tls::server_config(settings) {
             report.extend(mistakes);

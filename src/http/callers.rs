@@ -22,6 +22,7 @@ use super::route::{Route, method_label};
 use super::{health, metadata, token};
 use crate::broker::Broker;
 use crate::clock::Clock;
+use crate::hash::hex;
 use crate::snapshot::Snapshots;
 use crate::telemetry::audit::{Record, Trail};
 use crate::telemetry::metrics::Metrics;
@@ -148,7 +149,7 @@ impl CallersDoor {
         status: u16,
     ) -> Result<(), crate::telemetry::audit::NotRecorded> {
         let decision = entry.decision;
-        let proof_key = decision.proof.as_ref().map(|proof| hex(proof.key));
+        let proof_key = decision.proof.as_ref().map(|proof| hex(&proof.key));
         let token = decision.token.map(|token| token.to_string());
         let remote = entry.remote.to_string();
         let record = Record {
@@ -179,10 +180,6 @@ struct Entry<'a> {
     method: &'static str,
     remote: SocketAddr,
     lasted: Duration,
-}
-
-fn hex(bytes: [u8; 4]) -> String {
-    format!("{:08x}", u32::from_be_bytes(bytes))
 }
 
 fn shape_of(route: Route, request: &Request) -> Shape {

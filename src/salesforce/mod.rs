@@ -10,7 +10,6 @@ mod reply;
 use std::sync::Arc;
 use std::time::Duration;
 
-use aws_lc_rs::digest;
 use tokio::time::Instant;
 use url::Url;
 use uuid::Uuid;
@@ -22,6 +21,7 @@ use self::reply::Session;
 use crate::clock::{Clock, Moment};
 use crate::config;
 use crate::config::hosts::{self, Allowlist};
+use crate::hash::sha256;
 use crate::keys::Signer;
 use crate::names::IntegrationName;
 use crate::promise::{LifetimeSource, Promise};
@@ -113,15 +113,9 @@ impl Integration {
             &timeout,
             self.signer.thumbprint().as_str(),
         ];
-        let mut context = digest::Context::new(&digest::SHA256);
-        for part in parts {
-            // The length first, so that no two lists of parts run together to the same bytes.
-            context.update(&(part.len() as u64).to_be_bytes());
-            context.update(part.as_bytes());
-        }
-        let mut digest = [0; 32];
-        digest.iter_mut().zip(context.finish().as_ref()).for_each(|(to, from)| *to = *from);
-        digest
+        // The length first, so that no two lists of parts run together to the same bytes.
+        let lengths = parts.map(|part| (part.len() as u64).to_be_bytes());
+        sha256(lengths.iter().zip(parts).flat_map(|(length, part)| [length.as_slice(), part.as_bytes()]))
     }
 
     /// A token with a fresh promise: the one at hand if its session proves alive, else a newly minted one.
