@@ -5,6 +5,8 @@
 #![expect(clippy::unwrap_used, reason = "a test ends at the first thing that is not as it should be")]
 #![expect(clippy::panic, reason = "the same, with words")]
 
+mod memory;
+mod min_ttl;
 mod promise;
 mod rights;
 mod secrets;
