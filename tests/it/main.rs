@@ -5,6 +5,7 @@
 #![expect(clippy::unwrap_used, reason = "a test ends at the first thing that is not as it should be")]
 #![expect(clippy::panic, reason = "the same, with words")]
 
+mod lifetime;
 mod memory;
 mod min_ttl;
 mod promise;
