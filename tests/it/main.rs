@@ -5,10 +5,13 @@
 #![expect(clippy::unwrap_used, reason = "a test ends at the first thing that is not as it should be")]
 #![expect(clippy::panic, reason = "the same, with words")]
 
+mod answers;
+mod deadline;
 mod lifetime;
 mod memory;
 mod min_ttl;
 mod promise;
+mod refusals;
 mod rights;
 mod secrets;
 mod stampede;
