@@ -81,18 +81,23 @@ async fn a_session_that_ends_between_two_mints_is_not_handed_out() {
 #[tokio::test]
 async fn over_days_of_uneven_use_no_promise_is_above_what_is_left() {
     for world in worlds() {
-        let stage = stage_in(&world).await;
+        let mut stage = stage_in(&world).await;
         let mut step = 17_u64;
         for _ in 0..150 {
             // Uneven steps from seconds to three hours, the same in each run: idle times around every edge.
             step = step.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             let most = [90, 900, 3800, 10_800][usize::try_from(step >> 62).unwrap()];
             stage.advance(seconds((step >> 33) % most));
+            // A broker that forgets gets the running session back, at whatever age it is.
+            if (step >> 29).is_multiple_of(4) {
+                stage.restart_broker().await;
+            }
             let token = stage.token().await;
             never_above_what_is_left(&stage, &token, &format!("{world:?}")).await;
         }
         let counts = stage.simulator.counts();
-        assert!(counts.token_posts > 1, "no session ended on the way: {counts:?}");
+        let ended = |outcome: &str| counts.token_outcomes.get(outcome).copied().unwrap_or_default();
+        assert!(ended("granted_new") > 1 && ended("granted_running") > 1, "too tame a walk: {counts:?}");
         assert!(counts.confirms > counts.token_posts, "no session was kept by a confirm call: {counts:?}");
     }
 }
