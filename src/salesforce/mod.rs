@@ -269,10 +269,12 @@ impl Integration {
     /// The promise of a token that tells its own life.
     fn fixed_life(&self, grant: &Grant, from: Moment) -> Option<Promise> {
         if let Some((iat, exp)) = reply::unverified_life(&grant.token) {
-            let by_our_clock = exp - self.surroundings.clock.timestamp().as_second();
+            // In milliseconds: with whole seconds a clock at .9 would promise most of a second too much.
+            let ends = exp.saturating_mul(1000);
+            let by_our_clock = ends.saturating_sub(self.surroundings.clock.timestamp().as_millisecond());
             // The shorter one: a clock of ours that runs behind must not stretch the life.
-            let life = iat.map_or(by_our_clock, |iat| by_our_clock.min(exp - iat));
-            let life = Duration::from_secs(u64::try_from(life).unwrap_or_default());
+            let life = iat.map_or(by_our_clock, |iat| by_our_clock.min(ends.saturating_sub(iat.saturating_mul(1000))));
+            let life = Duration::from_millis(u64::try_from(life).unwrap_or_default());
             return Some(Promise::fixed(life, from, LifetimeSource::JwtExp, jitter()));
         }
         let life = Duration::from_secs(grant.expires_in?);
