@@ -81,6 +81,9 @@ pub struct Integration {
 /// The oldest version that has all this service asks for; every org of today serves it.
 const CONFIRM_PATH: &str = "/services/data/v60.0/";
 
+/// The longest session that Salesforce offers; what claims more is not believed.
+const LONGEST_LIFE: Duration = Duration::from_secs(24 * 3600);
+
 impl Integration {
     /// Puts an integration together.
     pub fn new(settings: config::Integration, signer: Arc<dyn Signer>, surroundings: Surroundings) -> Self {
@@ -274,10 +277,10 @@ impl Integration {
             let by_our_clock = ends.saturating_sub(self.surroundings.clock.timestamp().as_millisecond());
             // The shorter one: a clock of ours that runs behind must not stretch the life.
             let life = iat.map_or(by_our_clock, |iat| by_our_clock.min(ends.saturating_sub(iat.saturating_mul(1000))));
-            let life = Duration::from_millis(u64::try_from(life).unwrap_or_default());
+            let life = Duration::from_millis(u64::try_from(life).unwrap_or_default()).min(LONGEST_LIFE);
             return Some(Promise::fixed(life, from, LifetimeSource::JwtExp, jitter()));
         }
-        let life = Duration::from_secs(grant.expires_in?);
+        let life = Duration::from_secs(grant.expires_in?).min(LONGEST_LIFE);
         Some(Promise::fixed(life, from, LifetimeSource::ExpiresIn, jitter()))
     }
 

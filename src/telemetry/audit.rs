@@ -113,18 +113,20 @@ impl Trail {
     /// decision must not be carried out. Without, it comes back at once; a record that finds the queue full is lost,
     /// and counted.
     pub async fn record(&self, record: &Record<'_>) -> Result<(), NotRecorded> {
-        let mut line = Vec::with_capacity(512);
-        serde_json::to_writer(&mut line, record).map_err(|_| NotRecorded)?;
-        line.push(b'\n');
         if !self.required {
-            if !self.queue.push(&line, None) {
-                self.metrics.lost_audit_record("queue_full");
-            }
+            self.note(record);
             return Ok(());
         }
         let (confirm, confirmation) = oneshot::channel();
-        let taken = self.queue.push(&line, Some(confirm));
+        let taken = self.queue.push(&line(record), Some(confirm));
         if taken && confirmation.await == Ok(true) { Ok(()) } else { Err(NotRecorded) }
+    }
+
+    /// Records what nobody waits for.
+    pub fn note(&self, record: &Record<'_>) {
+        if !self.queue.push(&line(record), None) {
+            self.metrics.lost_audit_record("queue_full");
+        }
     }
 
     /// Writes what waits and ends the writer; what is recorded afterwards is lost. A sink that hangs never lets it
@@ -178,6 +180,14 @@ impl Queue {
     fn lock(&self) -> MutexGuard<'_, Waiting> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn line(record: &Record<'_>) -> Vec<u8> {
+    let mut line = Vec::with_capacity(512);
+    // Texts and numbers into memory: nothing here can fail.
+    let _ = serde_json::to_writer(&mut line, record);
+    line.push(b'\n');
+    line
 }
 
 /// Whether records could be written, without writing one or making a file.
