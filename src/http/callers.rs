@@ -8,13 +8,13 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::{Extensions, HeaderName, Response};
+use axum::http::{Extensions, HeaderName, Response, StatusCode};
 use axum::routing::get;
 use futures_util::FutureExt;
 use tokio::time::Instant;
 use tower::ServiceExt;
 
-use super::decision::Decision;
+use super::decision::{Decision, Outcome};
 use super::error::{Refusal, Shape};
 use super::request_id::RequestId;
 use super::route::{Route, method_label};
@@ -115,12 +115,15 @@ impl CallersDoor {
             Err(_) => Refusal::temporarily_unavailable(Duration::from_secs(1)).into_response(shape, context.id()),
         };
 
-        if route.decides() {
-            let decision = response.extensions_mut().remove::<Decision>().unwrap_or_default();
+        // A method that the route does not take is refused before there is anything to decide.
+        if route.decides() && response.status() != StatusCode::METHOD_NOT_ALLOWED {
+            let mut decision = response.extensions_mut().remove::<Decision>().unwrap_or_default();
             let lasted = self.clock.now().since(arrived);
             let entry = Entry { decision: &decision, route, method, remote, lasted };
             if self.record(&context, &entry, response.status().as_u16()).await.is_err() {
                 response = Refusal::no_record().into_response(shape, context.id());
+                // The caller got none of what was decided, and the metrics must not say otherwise.
+                decision.outcome = Outcome::Unavailable;
             }
             let integration = decision.integration.as_ref().map(crate::names::IntegrationName::as_str);
             self.metrics.decided(integration, decision.caller.as_ref(), decision.outcome.as_str());
