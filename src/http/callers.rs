@@ -93,7 +93,6 @@ impl CallersDoor {
             .route(&format!("{}/{{*path}}", Route::Metadata.pattern()), get(metadata::get))
             .route(Route::Healthz.pattern(), get(health::alive))
             .method_not_allowed_fallback(method_not_allowed)
-            .fallback(not_found)
             .with_state(self.clone())
     }
 
@@ -107,7 +106,14 @@ impl CallersDoor {
         request.extensions_mut().insert(context.clone());
         let shape = shape_of(route, &request);
 
-        let guarded = AssertUnwindSafe(router.oneshot(request)).catch_unwind();
+        let routed = async {
+            match route {
+                // The router would take an empty segment for a name.
+                Route::Unmatched => Ok(Refusal::not_found().into_response(shape, context.id())),
+                _ => router.oneshot(request).await,
+            }
+        };
+        let guarded = AssertUnwindSafe(routed).catch_unwind();
         let mut response = match tokio::time::timeout_at(context.started + LAST_RESORT, guarded).await {
             Ok(Ok(Ok(response))) => response,
             Ok(Ok(Err(never))) => match never {},
@@ -180,10 +186,6 @@ fn hex(bytes: [u8; 4]) -> String {
 fn shape_of(route: Route, request: &Request) -> Shape {
     let posted = request.method() == axum::http::Method::POST;
     if posted && route.decides() { Shape::OAuth } else { Shape::Problem }
-}
-
-async fn not_found(State(_): State<CallersDoor>, request: Request) -> Response<Body> {
-    Refusal::not_found().into_response(Shape::Problem, Context::of(request.extensions()).id())
 }
 
 async fn method_not_allowed(State(_): State<CallersDoor>, request: Request) -> Response<Body> {
