@@ -13,6 +13,7 @@
 )]
 
 mod audit;
+mod command_line;
 mod get_token;
 mod metrics;
 mod post_token;
