@@ -227,6 +227,9 @@ impl App {
         let (trail, snapshots) = (Arc::clone(&callers_door.trail), Arc::clone(&callers_door.snapshots));
         let readiness = ops_door.readiness.clone();
 
+        // Before anybody can ask: both sockets are bound, and what comes now waits in their backlogs. The first probe
+        // after the start must not be told otherwise.
+        readiness.set(true);
         tasks.spawn(look_after_tokens(snapshots, ops_stop.drain.clone()));
         let ops_router = ops_door.router();
         tasks.spawn(ops.serve(move |remote, request| ops_door.clone().answer(ops_router.clone(), remote, request)));
@@ -234,7 +237,6 @@ impl App {
         let doors = tasks
             .spawn(callers.serve(move |remote, request| callers_door.clone().answer(router.clone(), remote, request)));
         tasks.close();
-        readiness.set(true);
 
         ending.graceful.cancelled().await;
         readiness.set(false);
