@@ -15,6 +15,7 @@
 mod audit;
 mod command_line;
 mod get_token;
+mod http2;
 mod metrics;
 mod post_token;
 mod raw_http;

@@ -3,13 +3,16 @@
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rustix::process::Signal;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
 use tempfile::TempDir;
 use tokio::net::TcpStream;
+use tokio::time::Instant;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
@@ -35,7 +38,8 @@ fn certificates() -> TempDir {
     folder
 }
 
-async fn house() -> House {
+/// A house whose callers' door has TLS; the authority is in `ca.pem`.
+pub(crate) async fn house() -> House {
     House::within(certificates(), Plan { server: TLS.to_owned(), ..Plan::default() }).await
 }
 
@@ -74,29 +78,6 @@ async fn tls_1_2_and_1_3_are_spoken_with_either_protocol() {
 }
 
 #[tokio::test]
-async fn http_2_carries_a_token_and_many_requests_at_once() {
-    let house = house().await;
-    let authority = std::fs::read(house.folder().join("ca.pem")).unwrap();
-    #[expect(clippy::disallowed_methods, reason = "this client plays a caller; it carries no assertion")]
-    let client = reqwest::Client::builder()
-        .no_proxy()
-        .tls_certs_only([reqwest::Certificate::from_pem(&authority).unwrap()])
-        .build()
-        .unwrap();
-    let url = format!("https://{}/token", house.callers);
-    let ask = || client.get(&url).bearer_auth(house.key("shipper")).send();
-    assert_eq!(ask().await.unwrap().version(), reqwest::Version::HTTP_2);
-    let answers = futures_util::future::join_all((0..200).map(|_| ask())).await;
-    for answer in answers {
-        let answer = answer.unwrap();
-        assert_eq!((answer.status().as_u16(), answer.version()), (200, reqwest::Version::HTTP_2));
-        assert_eq!(answer.headers()["content-type"], "application/json");
-        assert!(answer.headers().contains_key("x-request-id"));
-    }
-    assert_eq!(house.simulator.counts().token_posts, 1);
-}
-
-#[tokio::test]
 async fn a_stranger_to_the_authority_does_not_trust_the_door() {
     let house = house().await;
     let other = certificates();
@@ -124,6 +105,23 @@ async fn plain_http_and_silence_at_a_tls_door_get_nothing_and_hold_up_nobody() {
     for stream in &silent {
         assert!(stream.peer_addr().is_ok());
     }
+}
+
+#[tokio::test]
+async fn who_never_began_a_handshake_does_not_hold_up_the_stop() {
+    let house = house().await;
+    let mut silent = Vec::new();
+    for _ in 0..20 {
+        silent.push(TcpStream::connect(house.callers).await.unwrap());
+    }
+    // Answered after them, so that they have been accepted.
+    let stream = knock(&client(&house, rustls::ALL_VERSIONS, &[]), house.callers).await;
+    assert_eq!(Connection::over(stream).ask(&get("/healthz")).await.status, 200);
+    let started = Instant::now();
+    house.process.signal(Signal::TERM);
+    assert_eq!(house.process.ended().await.code(), Some(0));
+    assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
+    drop(silent);
 }
 
 #[tokio::test]
