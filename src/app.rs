@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use tokio::net::TcpListener;
-use tokio::time::MissedTickBehavior;
+use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -60,6 +60,8 @@ pub struct Ending {
 
 /// How often ageing tokens are looked at.
 const LOOK_AFTER_TOKENS: Duration = Duration::from_secs(1);
+/// What the last audit records may take when there is no time left otherwise.
+const LAST_RECORDS: Duration = Duration::from_secs(1);
 
 impl Prepared {
     /// Opens keys and certificates and puts the parts together. Asks nobody over the network, binds nothing.
@@ -240,13 +242,13 @@ impl App {
 
         ending.graceful.cancelled().await;
         readiness.set(false);
+        let by = Instant::now() + settings.shutdown_delay + settings.shutdown_grace;
         let drained = drain(&settings, doors, &callers_stop, &ending.immediate).await;
         // The ops door stays open to the last, so that a probe is told "not ready" instead of nothing.
         ops_stop.drain.cancel();
         ops_stop.kill.cancel();
         tasks.wait().await;
-        // It blocks for as long as the last records take.
-        let _ = tokio::task::spawn_blocking(move || trail.close()).await;
+        close(trail, by, &ending.immediate).await;
         drained
     }
 }
@@ -271,6 +273,20 @@ async fn drain(
     stop.kill.cancel();
     let _ = door.await;
     drained
+}
+
+/// Waits for the last audit records, for a moment in every case, but not for a pipe that nobody reads.
+async fn close(trail: Arc<Trail>, by: Instant, immediate: &CancellationToken) {
+    let closed = tokio::task::spawn_blocking(move || trail.close());
+    let at_once = async {
+        immediate.cancelled().await;
+        tokio::time::sleep(LAST_RECORDS).await;
+    };
+    tokio::select! {
+        _ = closed => {}
+        () = tokio::time::sleep_until(by.max(Instant::now() + LAST_RECORDS)) => tracing::error!("audit records are lost"),
+        () = at_once => tracing::error!("audit records are lost"),
+    }
 }
 
 /// Renews ahead of their end the tokens that are in use.
