@@ -51,6 +51,8 @@ pub(super) struct Context {
 const ANSWER: Duration = Duration::from_millis(9_500);
 /// When even the handler did not keep [`ANSWER`].
 const LAST_RESORT: Duration = Duration::from_millis(9_800);
+/// When a required audit record is not written by then, there is no token.
+const RECORD: Duration = Duration::from_millis(9_950);
 const BODY: Duration = Duration::from_secs(5);
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -126,7 +128,8 @@ impl CallersDoor {
             let mut decision = response.extensions_mut().remove::<Decision>().unwrap_or_default();
             let lasted = self.clock.now().since(arrived);
             let entry = Entry { decision: &decision, route, method, remote, lasted };
-            if self.record(&context, &entry, response.status().as_u16()).await.is_err() {
+            let recorded = self.record(&context, &entry, response.status().as_u16());
+            if !matches!(tokio::time::timeout_at(context.started + RECORD, recorded).await, Ok(Ok(()))) {
                 response = Refusal::no_record().into_response(shape, context.id());
                 // The caller got none of what was decided, and the metrics must not say otherwise.
                 decision.outcome = Outcome::Unavailable;
