@@ -1,10 +1,15 @@
 //! The audit trail: one record per decision, none for anything else, and no secret in it.
 
+use std::time::Duration;
+
 use aquila::simulator::{Door, Fault, FaultAnswer};
+use rustix::process::Signal;
 use serde_json::Value;
+use tokio::time::Instant;
 
 use crate::support::house::{House, Plan};
-use crate::support::wire::{get, post, request};
+use crate::support::until;
+use crate::support::wire::{Connection, get, post, request};
 
 #[tokio::test]
 async fn every_decision_leaves_one_record_and_nothing_else_leaves_any() {
@@ -103,4 +108,96 @@ async fn no_secret_and_no_words_of_a_caller_are_in_the_records_the_log_or_the_me
             assert!(!text.contains(secret), "{what} hold {secret}:\n{text}");
         }
     }
+}
+
+/// A pipe in the place of the audit file, with a reader that has not read yet. It takes 64 KiB before it is full.
+struct Pipe {
+    folder: tempfile::TempDir,
+    reader: std::thread::JoinHandle<std::fs::File>,
+}
+
+fn pipe() -> Pipe {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("audit.pipe");
+    assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+    // Opening waits for the other end.
+    let reader = std::thread::spawn(move || std::fs::File::open(path).unwrap());
+    Pipe { folder, reader }
+}
+
+/// More records than the pipe takes; their ids.
+async fn fill(house: &House) -> Vec<String> {
+    let mut connection = Connection::open(house.callers).await;
+    let mut ids = Vec::new();
+    for _ in 0..400 {
+        let answer = connection.ask(&get("/token").bearer(house.key("shipper"))).await;
+        assert_eq!(answer.status, 200, "a trail that is not required holds up nobody");
+        ids.push(answer.header("x-request-id").unwrap().to_owned());
+    }
+    ids
+}
+
+#[tokio::test]
+async fn every_record_comes_out_before_the_process_ends_however_slowly_it_is_read() {
+    let Pipe { folder, reader } = pipe();
+    let plan = Plan { audit: "path = \"audit.pipe\"\n".to_owned(), ..Plan::default() };
+    let house = House::within(folder, plan).await;
+    let mut reader = reader.join().unwrap();
+    let ids = fill(&house).await;
+    house.process.signal(Signal::TERM);
+    until("the door closes", || std::net::TcpStream::connect(house.ops).is_err()).await;
+    let text = tokio::task::spawn_blocking(move || std::io::read_to_string(&mut reader).unwrap()).await.unwrap();
+    assert_eq!(house.process.ended().await.code(), Some(0));
+    let found: Vec<String> = text
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap()["request_id"].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(found, ids);
+}
+
+#[tokio::test]
+async fn records_that_nobody_reads_hold_the_process_no_longer_than_the_grace_or_the_second_signal() {
+    for (grace, signals) in [("2s", 1), ("60s", 2)] {
+        let Pipe { folder, reader } = pipe();
+        let plan = Plan {
+            audit: "path = \"audit.pipe\"\n".to_owned(),
+            server: format!("shutdown_grace = \"{grace}\"\n"),
+            ..Plan::default()
+        };
+        let house = House::within(folder, plan).await;
+        let unread = reader.join().unwrap();
+        fill(&house).await;
+        let started = Instant::now();
+        house.process.signal(Signal::TERM);
+        if signals == 2 {
+            until("the door closes", || std::net::TcpStream::connect(house.callers).is_err()).await;
+            house.process.signal(Signal::TERM);
+        }
+        let ended = house.process.ended().await;
+        assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
+        assert_eq!(ended.code(), Some(0), "{}", ended.stderr);
+        assert!(ended.stderr.contains("audit records are lost"), "{}", ended.stderr);
+        drop(unread);
+    }
+}
+
+#[tokio::test]
+async fn a_required_record_that_cannot_be_written_in_time_is_a_503_within_ten_seconds() {
+    let Pipe { folder, reader } = pipe();
+    let plan = Plan { audit: "path = \"audit.pipe\"\nrequired = true\n".to_owned(), ..Plan::default() };
+    let house = House::within(folder, plan).await;
+    let unread = reader.join().unwrap();
+    let mut connection = Connection::open(house.callers).await;
+    let ask = get("/token").bearer(house.key("shipper"));
+    let (answer, lasted) = loop {
+        let started = Instant::now();
+        let answer = connection.ask(&ask).await;
+        if answer.status != 200 {
+            break (answer, started.elapsed());
+        }
+    };
+    assert_eq!((answer.status, answer.member("error")), (503, "temporarily_unavailable".to_owned()));
+    assert!(!answer.text().contains("access_token"));
+    assert!(lasted < Duration::from_millis(10_500), "{lasted:?}");
+    drop(unread);
 }
