@@ -89,14 +89,15 @@ async fn what_a_stranger_sends_makes_no_series() {
         house.ask(get(&format!("/token/pot{number}")).bearer(key)).await;
         house.ask(get(&format!("/token?integration=pot{number}&x{number}=y")).bearer(key)).await;
         house.ask(get("/token").basic(&format!("cook{number}"), key)).await;
+        request(&format!("BREW{number}"), &format!("/kettle{number}")).send(house.ops).await;
     }
     house.ask(post("/token", "grant_type=pot99&client_id=cook99&scope=pot99").bearer(key)).await;
     let after = house.metrics().await;
-    let unmatched = r#"aquila_http_requests_total{method="other",route="unmatched",status="404"} 21"#;
+    let unmatched = r#"aquila_http_requests_total{method="other",route="unmatched",status="404"} 41"#;
     assert!(after.contains(unmatched), "{after}");
     let unmatched = r#"aquila_http_requests_total{method="GET",route="unmatched",status="404"} 21"#;
     assert!(after.contains(unmatched), "{after}");
-    for word in ["BREW", "coffee", "pot", "cook", "warmup", "nowhere"] {
+    for word in ["BREW", "coffee", "kettle", "pot", "cook", "warmup", "nowhere"] {
         assert!(!after.contains(word), "{word} in\n{after}");
     }
     // Requests of new kinds (a 401, a GET by query, a POST) have closed sets of their own; hundreds would be a leak.

@@ -49,7 +49,7 @@ async fn every_route_takes_its_methods_and_says_so_to_the_others() {
 #[tokio::test]
 async fn nothing_is_at_any_other_path_of_either_door_whatever_the_method() {
     let house = House::open().await;
-    for target in ["/", "/metrics", "/readyz", "/livez", "/status.json", "/revoke"] {
+    for target in ["/", "/metrics", "/readyz", "/livez", "/status.json"] {
         for method in METHODS {
             refused(&request(method, target).send(house.callers).await, method, 404, "not_found");
         }
