@@ -3,7 +3,6 @@
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use aws_lc_rs::constant_time;
 use axum::Router;
@@ -18,7 +17,7 @@ use secrecy::{ExposeSecret, SecretString};
 use tower::ServiceExt;
 
 use super::error::{Refusal, Shape};
-use super::health;
+use super::health::{self, Readiness};
 use super::request_id::RequestId;
 use super::route::{Route, method_label};
 use super::status;
@@ -42,23 +41,6 @@ pub struct OpsDoor {
     pub readiness: Readiness,
     /// What `/metrics` and `/status.json` ask for, if anything.
     pub bearer_token: Option<SecretString>,
-}
-
-/// True from the moment both doors are open until the stop begins. Salesforce has no part in it: an outage there must
-/// not take a service away that still answers from memory.
-#[derive(Debug, Clone, Default)]
-pub struct Readiness(Arc<AtomicBool>);
-
-impl Readiness {
-    /// Ready to serve.
-    pub fn set(&self, ready: bool) {
-        self.0.store(ready, Ordering::SeqCst);
-    }
-
-    /// Whether it is.
-    pub fn get(&self) -> bool {
-        self.0.load(Ordering::SeqCst)
-    }
 }
 
 impl OpsDoor {
