@@ -71,9 +71,9 @@ async fn an_answer_from_memory_does_not_wait_for_the_refresh_beside_it() {
 
 #[tokio::test]
 async fn a_definite_refusal_spoils_no_good_token_and_is_told_after_its_end() {
-    let stage = Stage::usual().await;
+    // Without confirm calls each renewal is a login, and a refused login proves nothing about the session.
+    let stage = Stage::plan().integration_line("confirm_session = false").start().await;
     let token = stage.token().await;
-    stage.simulator.kill_sessions(None);
     stage.simulator.force(Fault::always(Door::Token, FaultAnswer::Row { row: Row::Token(TokenRow::InactiveUser) }));
     stage.advance(seconds(3000));
     assert_eq!(stage.token().await.text, token.text);
@@ -83,6 +83,20 @@ async fn a_definite_refusal_spoils_no_good_token_and_is_told_after_its_end() {
     assert_eq!(stage.ask().await.refusal(), (502, "upstream_refused".to_owned()));
     stage.simulator.clear_faults();
     stage.advance(seconds(300));
+    stage.token().await;
+}
+
+#[tokio::test]
+async fn a_session_that_is_known_to_be_over_is_handed_out_no_more_though_its_promise_runs() {
+    let stage = Stage::usual().await;
+    let token = stage.token().await;
+    stage.simulator.kill_sessions(None);
+    stage.simulator.force(Fault::always(Door::Token, FaultAnswer::Row { row: Row::Token(TokenRow::InactiveUser) }));
+    stage.advance(seconds(3000));
+    until("nobody is handed the dead token", async || stage.ask().await.status != 200).await;
+    assert_eq!(stage.ask().await.refusal(), (502, "upstream_refused".to_owned()));
+    stage.simulator.clear_faults();
+    stage.advance(seconds(10));
     assert_ne!(stage.token().await.text, token.text);
 }
 

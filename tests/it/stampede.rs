@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rustix::process::{Resource, getrlimit, setrlimit};
+use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
@@ -135,6 +136,8 @@ async fn a_leader_who_hangs_up_in_the_middle_of_the_login_harms_nobody() {
     assert_eq!((stage.simulator.counts().token_posts, stage.relay().assertions().len()), (1, 1));
     // The follower waited for the leader's login, and the leader was gone before it ended.
     assert_eq!((stage.lookups("joined").await, stage.lookups("miss").await), (1, 0));
+    let outcomes: Vec<Value> = stage.audit(2).await.iter().map(|record| record["outcome"].clone()).collect();
+    assert_eq!(outcomes, ["abandoned", "issued"]);
 }
 
 #[tokio::test]
