@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use super::faults::Door;
 use super::forced::{self, Order};
+use super::format::Format;
 use super::render::{json_answer, rest_row};
 use super::rest::{self, Caller};
 use super::rows::RestRow;
@@ -23,7 +24,7 @@ pub(super) async fn userinfo(State(world): State<Arc<World>>, request: Request) 
         let user = token.as_ref().and_then(|token| state.sessions.username(token)).map(str::to_owned);
         state.faults.take(Door::Userinfo, user.as_deref())
     });
-    match forced::obey(&world, fault).await {
+    match forced::obey(&world, fault, Format::Json).await {
         Order::Answer(response, _) => response,
         Order::AsUsual => tell(&world, token, None),
         Order::LoseAnswer => forced::hang_up(),

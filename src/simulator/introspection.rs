@@ -18,6 +18,7 @@ use serde_json::{Value, json};
 use super::faults::Door;
 use super::forced::{self, Order};
 use super::form::Form;
+use super::format::Format;
 use super::render::{json_answer, token_refusal};
 use super::rows::TokenRow;
 use super::world::World;
@@ -28,7 +29,7 @@ pub(super) async fn introspect(State(world): State<Arc<World>>, request: Request
         state.counts.introspections += 1;
         state.faults.take(Door::Introspect, None)
     });
-    match forced::obey(&world, fault).await {
+    match forced::obey(&world, fault, Format::Json).await {
         Order::Answer(response, _) => return response,
         Order::LoseAnswer => return forced::hang_up(),
         Order::AsUsual => {}
@@ -36,7 +37,7 @@ pub(super) async fn introspect(State(world): State<Arc<World>>, request: Request
     let basic = basic(request.headers());
     match Form::read(request, false).await.and_then(|form| describe(&world, &form, basic)) {
         Ok(answer) => json_answer(StatusCode::OK, &answer),
-        Err(row) => token_refusal(row),
+        Err(row) => token_refusal(row, Format::Json),
     }
 }
 
@@ -86,14 +87,15 @@ fn basic(headers: &HeaderMap) -> Option<(String, String)> {
 /// `POST /services/oauth2/revoke`; `GET` takes the token in the query string. It ends the session for every holder.
 pub(super) async fn revoke(State(world): State<Arc<World>>, request: Request) -> Response {
     let with_query = request.method() == Method::GET;
-    let form = match Form::read(request, with_query).await {
-        Ok(form) => form,
-        Err(row) => return token_refusal(row),
-    };
-    match form.one("token") {
-        Ok(Some(token)) if world.with(|state| state.sessions.end(token)) => Response::new(Body::empty()),
-        Ok(Some(_)) => token_refusal(TokenRow::InvalidToken),
-        Ok(None) => token_refusal(TokenRow::MissingToken),
-        Err(row) => token_refusal(row),
+    let headers = request.headers().clone();
+    let form = Form::read(request, with_query).await;
+    let format = Format::wanted(&headers, form.as_ref().ok());
+    let ended = form.and_then(|form| {
+        let token = form.one("token")?.ok_or(TokenRow::MissingToken)?;
+        if world.with(|state| state.sessions.end(token)) { Ok(()) } else { Err(TokenRow::InvalidToken) }
+    });
+    match ended {
+        Ok(()) => Response::new(Body::empty()),
+        Err(row) => token_refusal(row, format),
     }
 }

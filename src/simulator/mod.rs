@@ -28,6 +28,7 @@ mod cursors;
 mod faults;
 mod forced;
 mod form;
+mod format;
 mod identity;
 mod introspection;
 mod logs;

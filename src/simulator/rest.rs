@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 
 use super::faults::Door;
 use super::forced::{self, Order};
+use super::format::Format;
 use super::logs::{self, LogFile};
 use super::org::{Org, RegisteredUser};
 use super::render::{RestError, json_answer, plain, rest_error};
@@ -47,7 +48,7 @@ pub(super) async fn answer(State(world): State<Arc<World>>, request: Request) ->
         let user = ask.bearer.as_ref().ok().and_then(|token| state.sessions.username(token)).map(str::to_owned);
         (state.faults.take(Door::Rest, user.as_deref()), user)
     });
-    let response = match forced::obey(&world, fault).await {
+    let response = match forced::obey(&world, fault, Format::Json).await {
         Order::Answer(response, _) => response,
         Order::AsUsual => serve(&world, &ask),
         Order::LoseAnswer => {

@@ -19,25 +19,27 @@ use super::checks::Court;
 use super::faults::Door;
 use super::forced::{self, Order};
 use super::form::Form;
+use super::format::Format;
 use super::org::{RegisteredApp, RegisteredUser};
 use super::render;
 use super::rows::{TokenRow, name_of};
 use super::sessions::{Life, Session};
+use super::switches::Switches;
 use super::world::{SeenAssertion, State as WorldState, World};
 
 const JWT_BEARER: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
 
 pub(super) async fn answer(State(world): State<Arc<World>>, request: Request) -> Response {
     let _arrival = Arrival::note(&world);
-    let asked = read(&world, request).await;
+    let (asked, format) = read(&world, request).await;
     let named = asked.as_ref().ok().and_then(UnverifiedAssertion::subject);
 
     let fault = world.with(|state| state.faults.take(Door::Token, named));
-    let (response, outcome) = match forced::obey(&world, fault).await {
+    let (response, outcome) = match forced::obey(&world, fault, format).await {
         Order::Answer(response, name) => (response, name),
-        Order::AsUsual => decide(&world, &asked),
+        Order::AsUsual => decide(&world, &asked, format),
         Order::LoseAnswer => {
-            let (_, outcome) = decide(&world, &asked);
+            let (_, outcome) = decide(&world, &asked, format);
             (forced::hang_up(), outcome)
         }
     };
@@ -68,12 +70,19 @@ impl Drop for Arrival<'_> {
     }
 }
 
-async fn read(world: &World, request: Request) -> Result<UnverifiedAssertion, TokenRow> {
+/// The assertion, or why there is none; and in which form to answer, which holds for refusals, too.
+async fn read(world: &World, request: Request) -> (Result<UnverifiedAssertion, TokenRow>, Format) {
+    let headers = request.headers().clone();
     if request.method() != Method::POST {
-        return Err(TokenRow::MustUsePost);
+        return (Err(TokenRow::MustUsePost), Format::wanted(&headers, None));
     }
     let switches = world.with(|state| state.switches.clone());
-    let form = Form::read(request, switches.query_parameters_accepted).await?;
+    let form = Form::read(request, switches.query_parameters_accepted).await;
+    let format = Format::wanted(&headers, form.as_ref().ok());
+    (form.and_then(|form| assertion(&form, &switches)), format)
+}
+
+fn assertion(form: &Form, switches: &Switches) -> Result<UnverifiedAssertion, TokenRow> {
     if form.one("grant_type")?.ok_or(TokenRow::MissingGrantType)? != JWT_BEARER {
         return Err(TokenRow::UnsupportedGrantType);
     }
@@ -84,14 +93,17 @@ async fn read(world: &World, request: Request) -> Result<UnverifiedAssertion, To
     UnverifiedAssertion::parse(assertion).ok_or(TokenRow::InvalidAssertion)
 }
 
-fn decide(world: &World, asked: &Result<UnverifiedAssertion, TokenRow>) -> (Response, String) {
+fn decide(world: &World, asked: &Result<UnverifiedAssertion, TokenRow>, format: Format) -> (Response, String) {
     match asked.as_ref().map_err(|row| *row).and_then(|assertion| grant(world, assertion)) {
-        Ok((answer, outcome)) => (answer, outcome.to_owned()),
-        Err(row) => (render::token_refusal(row), name_of(row)),
+        Ok((pairs, outcome)) => (render::token_answer(StatusCode::OK, &pairs, format), outcome.to_owned()),
+        Err(row) => (render::token_refusal(row, format), name_of(row)),
     }
 }
 
-fn grant(world: &World, assertion: &UnverifiedAssertion) -> Result<(Response, &'static str), TokenRow> {
+/// The fields of the answer, and how it came to them.
+type Grant = (Vec<(&'static str, String)>, &'static str);
+
+fn grant(world: &World, assertion: &UnverifiedAssertion) -> Result<Grant, TokenRow> {
     let now = world.clock.now();
     let (org, switches) = world.with(|state| (Arc::clone(&state.org), state.switches.clone()));
     let court = Court { org: &org, switches: &switches, audiences: &world.audiences, base_url: &world.base_url, now };
@@ -118,7 +130,7 @@ fn grant(world: &World, assertion: &UnverifiedAssertion) -> Result<(Response, &'
         pairs.push(("issued_at", issued_at));
         pairs.push(("signature", BASE64_STANDARD.encode(signature)));
     }
-    Ok((render::token_answer(StatusCode::OK, &pairs), outcome))
+    Ok((pairs, outcome))
 }
 
 /// The running session's token, or that of a new one.
