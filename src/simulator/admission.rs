@@ -10,8 +10,9 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::checks::Verified;
 use super::org::{Org, RegisteredApp, RegisteredUser};
+use super::permission;
 use super::rows::TokenRow;
-use super::settings::{PermittedUsers, Standing};
+use super::settings::Standing;
 use super::switches::{Switches, UnknownUserError};
 
 /// Above this many remembered `jti` the unusable ones are swept out.
@@ -27,6 +28,13 @@ pub(super) struct Logins {
     recent: HashMap<String, VecDeque<Timestamp>>,
 }
 
+/// Who gets a token, through what, for what.
+pub(super) struct Admitted {
+    pub(super) app: Arc<RegisteredApp>,
+    pub(super) user: Arc<RegisteredUser>,
+    pub(super) scopes: Vec<String>,
+}
+
 impl Logins {
     pub(super) fn new(per_hour: u32) -> Self {
         Self { per_hour: per_hour.try_into().unwrap_or(usize::MAX), seen: HashMap::new(), recent: HashMap::new() }
@@ -39,7 +47,7 @@ impl Logins {
         switches: &Switches,
         verified: &Verified,
         now: Timestamp,
-    ) -> Result<(Arc<RegisteredApp>, Arc<RegisteredUser>), TokenRow> {
+    ) -> Result<Admitted, TokenRow> {
         let app = org.app(&verified.client_id).ok_or(TokenRow::ClientIdentifierInvalid)?;
         if switches.jti_replay_refused && !self.is_new(verified, now) {
             return Err(TokenRow::InvalidAssertion);
@@ -58,19 +66,8 @@ impl Logins {
         if !self.within_rate(&user.is.username, now) {
             return Err(TokenRow::LoginRateExceeded);
         }
-        match &app.permitted_users {
-            PermittedUsers::AdminApproved { assigned } if !assigned.contains(&user.is.username) => {
-                return Err(TokenRow::NotAdminApproved);
-            }
-            PermittedUsers::SelfAuthorize { approved } if !approved.contains(&user.is.username) => {
-                return Err(TokenRow::UserHasNotApproved);
-            }
-            PermittedUsers::AdminApproved { .. } | PermittedUsers::SelfAuthorize { .. } => {}
-        }
-        if app.scopes.iter().all(|scope| matches!(scope.as_str(), "refresh_token" | "offline_access")) {
-            return Err(TokenRow::InvalidScope);
-        }
-        Ok((Arc::clone(app), Arc::clone(user)))
+        let scopes = permission::granted_scopes(org, switches, app, &user.is)?;
+        Ok(Admitted { app: Arc::clone(app), user: Arc::clone(user), scopes })
     }
 
     fn is_new(&mut self, verified: &Verified, now: Timestamp) -> bool {

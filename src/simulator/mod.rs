@@ -33,6 +33,7 @@ mod identity;
 mod introspection;
 mod logs;
 mod org;
+mod permission;
 mod random;
 mod render;
 mod rest;
@@ -50,7 +51,7 @@ pub use counts::{Counts, UserCounts};
 pub use faults::{Door, Fault, FaultAnswer, Row};
 pub use org::RegisterError;
 pub use rows::{RestRow, TokenRow};
-pub use settings::{App, EventLogs, PermittedUsers, Settings, Standing, User, Users};
+pub use settings::{App, Approval, EventLogs, PermittedUsers, Settings, Standing, User, Users};
 pub use switches::{SwitchError, Switches, UnknownUserError};
 pub use world::SeenAssertion;
 
@@ -103,6 +104,7 @@ impl Simulator {
 
 fn found_org(settings: &Settings) -> Result<Org, RegisterError> {
     let mut org = Org::new(&settings.organization_id);
+    org.api_access_control = settings.api_access_control;
     for app in &settings.apps {
         org.put_app(app.clone())?;
     }

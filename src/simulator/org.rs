@@ -31,6 +31,8 @@ const CERTIFICATE_LIMIT: usize = 4 * 1024;
 pub(super) struct Org {
     /// 15 characters.
     pub(super) id: String,
+    /// Whether only apps on the allowlist may be used.
+    pub(super) api_access_control: bool,
     apps: BTreeMap<String, Arc<RegisteredApp>>,
     users: BTreeMap<String, Arc<RegisteredUser>>,
 }
@@ -40,6 +42,7 @@ pub(super) struct RegisteredApp {
     pub(super) key: DecodingKey,
     pub(super) certificate_ends: Timestamp,
     pub(super) installed: bool,
+    pub(super) allowlisted: bool,
     pub(super) permitted_users: PermittedUsers,
     pub(super) session_timeout: Option<Duration>,
     pub(super) scopes: Vec<String>,
@@ -56,7 +59,7 @@ pub(super) struct RegisteredUser {
 
 impl Org {
     pub(super) fn new(id: &str) -> Self {
-        Self { id: id.to_owned(), apps: BTreeMap::new(), users: BTreeMap::new() }
+        Self { id: id.to_owned(), api_access_control: false, apps: BTreeMap::new(), users: BTreeMap::new() }
     }
 
     /// The id in its 18-character form.
@@ -87,6 +90,7 @@ impl Org {
             key,
             certificate_ends,
             installed: app.installed,
+            allowlisted: app.allowlisted,
             permitted_users: app.permitted_users,
             session_timeout: app.session_timeout,
             scopes: app.scopes,

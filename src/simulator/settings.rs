@@ -24,6 +24,8 @@ pub struct Settings {
     pub organization_id: String,
     /// Audiences accepted besides the simulator's own base URL.
     pub audiences: Vec<String>,
+    /// API Access Control: whether users reach the API only through apps on the allowlist ([`App::allowlisted`]).
+    pub api_access_control: bool,
     /// The registered apps.
     pub apps: Vec<App>,
     /// The org's users.
@@ -52,6 +54,7 @@ impl Default for Settings {
             instance_url: None,
             organization_id: "00D5g00000SIMU1".to_owned(),
             audiences: vec!["https://login.salesforce.com".to_owned(), "https://test.salesforce.com".to_owned()],
+            api_access_control: false,
             apps: Vec::new(),
             users: Vec::new(),
             switches: Switches::default(),
@@ -86,6 +89,8 @@ pub struct App {
     pub certificate: Vec<u8>,
     /// Whether the app is installed in this org; if not, `app_not_found`.
     pub installed: bool,
+    /// Whether the app is on the allowlist of API Access Control; of no effect where that is off.
+    pub allowlisted: bool,
     /// Who may use the app.
     pub permitted_users: PermittedUsers,
     /// The app's own session timeout, which goes before the user's and the org's.
@@ -106,6 +111,7 @@ impl App {
             client_id: client_id.into(),
             certificate: certificate.into(),
             installed: true,
+            allowlisted: true,
             permitted_users: PermittedUsers::AdminApproved { assigned: Users::Everyone },
             session_timeout: None,
             scopes: vec!["api".to_owned(), "id".to_owned()],
@@ -129,11 +135,28 @@ pub enum PermittedUsers {
         /// Users with a profile or permission set that the app is assigned to.
         assigned: Users,
     },
-    /// *All users may self-authorize*: users without an earlier approval get `user hasn't approved this consumer`.
+    /// *All users may self-authorize*: the scopes are those of earlier approvals that came with a refresh token; users
+    /// without one get `user hasn't approved this consumer`.
     SelfAuthorize {
-        /// Users who approved the app before.
-        approved: Users,
+        /// What users approved before, in another flow.
+        approvals: Vec<Approval>,
     },
+}
+
+/// A user's consent to an app, given in a flow with a browser.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Approval {
+    /// Who approved.
+    pub username: String,
+    /// What was approved. A refresh token came of it if `refresh_token` or `offline_access` is among the scopes.
+    pub scopes: Vec<String>,
+}
+
+impl Approval {
+    /// An approval of scopes with blanks between.
+    pub fn new(username: impl Into<String>, scopes: &str) -> Self {
+        Self { username: username.into(), scopes: scopes.split_whitespace().map(str::to_owned).collect() }
+    }
 }
 
 /// A set of users.
@@ -141,15 +164,20 @@ pub enum PermittedUsers {
 pub enum Users {
     /// All of them.
     Everyone,
+    /// Those with one of these profiles or permission sets.
+    Holding(Vec<String>),
     /// These usernames.
     Only(Vec<String>),
 }
 
 impl Users {
-    pub(super) fn contains(&self, username: &str) -> bool {
+    pub(super) fn contains(&self, user: &User) -> bool {
         match self {
             Self::Everyone => true,
-            Self::Only(names) => names.iter().any(|name| name.eq_ignore_ascii_case(username)),
+            Self::Holding(names) => {
+                names.contains(&user.profile) || names.iter().any(|name| user.permission_sets.contains(name))
+            }
+            Self::Only(names) => names.iter().any(|name| name.eq_ignore_ascii_case(&user.username)),
         }
     }
 }
@@ -165,6 +193,12 @@ pub struct User {
     /// Whether the user may log in at all.
     #[serde(default)]
     pub standing: Standing,
+    /// The profile.
+    #[serde(default = "integration_profile")]
+    pub profile: String,
+    /// The assigned permission sets.
+    #[serde(default)]
+    pub permission_sets: Vec<String>,
     /// The profile's session timeout, which goes before the org's. Not settable as JSON.
     #[serde(skip)]
     pub session_timeout: Option<Duration>,
@@ -183,12 +217,18 @@ fn granted() -> bool {
     true
 }
 
+fn integration_profile() -> String {
+    "Minimum Access - API Only Integrations".to_owned()
+}
+
 impl User {
     /// An active integration user with the least rights that read event log files.
     pub fn new(username: impl Into<String>) -> Self {
         Self {
             username: username.into(),
             standing: Standing::Active,
+            profile: integration_profile(),
+            permission_sets: Vec::new(),
             session_timeout: None,
             api_enabled: true,
             view_event_log_files: true,

@@ -14,13 +14,13 @@ use base64::prelude::BASE64_STANDARD;
 use jiff::Timestamp;
 
 use super::access_token;
+use super::admission::Admitted;
 use super::assertion::UnverifiedAssertion;
 use super::checks::Court;
 use super::faults::Door;
 use super::forced::{self, Order};
 use super::form::Form;
 use super::format::Format;
-use super::org::{RegisteredApp, RegisteredUser};
 use super::render;
 use super::rows::{TokenRow, name_of};
 use super::sessions::{Life, Session};
@@ -109,16 +109,16 @@ fn grant(world: &World, assertion: &UnverifiedAssertion) -> Result<Grant, TokenR
     let court = Court { org: &org, switches: &switches, audiences: &world.audiences, base_url: &world.base_url, now };
     let verified = court.verify(assertion)?;
 
-    let (app, user, token, outcome) = world.with(|state| {
-        let (app, user) = state.logins.admit(&org, &switches, &verified, now)?;
-        let (token, outcome) = open_session(world, state, (&app, &user), now);
-        Ok((app, user, token, outcome))
+    let (admitted, token, outcome) = world.with(|state| {
+        let admitted = state.logins.admit(&org, &switches, &verified, now)?;
+        let (token, outcome) = open_session(world, state, &admitted, now);
+        Ok((admitted, token, outcome))
     })?;
 
-    let identity = format!("{}/id/{}/{}", world.base_url, org.long_id(), user.id);
+    let identity = format!("{}/id/{}/{}", world.base_url, org.long_id(), admitted.user.id);
     let mut pairs = vec![
         ("access_token", token),
-        ("scope", app.scopes.join(" ")),
+        ("scope", admitted.scopes.join(" ")),
         ("instance_url", world.instance_url.clone()),
         ("id", identity.clone()),
         ("token_type", "Bearer".to_owned()),
@@ -134,12 +134,8 @@ fn grant(world: &World, assertion: &UnverifiedAssertion) -> Result<Grant, TokenR
 }
 
 /// The running session's token, or that of a new one.
-fn open_session(
-    world: &World,
-    state: &mut WorldState,
-    (app, user): (&RegisteredApp, &RegisteredUser),
-    now: Timestamp,
-) -> (String, &'static str) {
+fn open_session(world: &World, state: &mut WorldState, admitted: &Admitted, now: Timestamp) -> (String, &'static str) {
+    let Admitted { app, user, scopes } = admitted;
     // The app's policy goes before the user's profile, and that before the org's settings.
     let timeout = app.session_timeout.or(user.is.session_timeout).unwrap_or(world.session_timeout);
     let life = match app.jwt_token_lifetime {
@@ -149,12 +145,12 @@ fn open_session(
     let session = Session {
         client_id: app.client_id.clone(),
         username: user.is.username.clone(),
-        scopes: app.scopes.clone(),
+        scopes: scopes.clone(),
         opened: now,
         life,
     };
     let token = match life {
-        Life::Fixed { ends } => access_token::jwt(&world.base_url, &state.org, (app, user), (now, ends)),
+        Life::Fixed { ends } => access_token::jwt(&world.base_url, &state.org, admitted, (now, ends)),
         Life::Sliding { .. } => {
             if state.switches.running_session_handed_back
                 && let Some(token) = state.sessions.running(&session, now)

@@ -6,7 +6,8 @@ use serde_json::json;
 
 use super::super::testing::{CLIENT_ID, Pair, Rig, USERNAME, app, claims, settings};
 use super::super::{
-    App, Door, Fault, FaultAnswer, PermittedUsers, Row, Settings, Standing, Switches, TokenRow, User, UserCounts, Users,
+    App, Approval, Door, Fault, FaultAnswer, PermittedUsers, Row, Settings, Standing, Switches, TokenRow, User,
+    UserCounts, Users,
 };
 
 #[tokio::test]
@@ -122,7 +123,7 @@ async fn users_and_apps_that_may_not_are_refused_word_for_word() {
     let policy = |permitted_users| App { permitted_users, ..app() };
     for (app, row) in [
         (policy(PermittedUsers::AdminApproved { assigned: nobody() }), TokenRow::NotAdminApproved),
-        (policy(PermittedUsers::SelfAuthorize { approved: nobody() }), TokenRow::UserHasNotApproved),
+        (policy(PermittedUsers::SelfAuthorize { approvals: Vec::new() }), TokenRow::UserHasNotApproved),
         (App { installed: false, ..app() }, TokenRow::AppNotFound),
         (App { scopes: vec!["refresh_token".to_owned()], ..app() }, TokenRow::InvalidScope),
         (App::new(CLIENT_ID, Pair::stranger().certificate_pem.as_bytes()), TokenRow::InvalidAssertion),
@@ -130,6 +131,28 @@ async fn users_and_apps_that_may_not_are_refused_word_for_word() {
         rig.simulator.put_app(app).unwrap();
         assert_eq!(rig.post(&claims(rig.now())).await.json()["error_description"], row.texts().1);
     }
+}
+
+#[tokio::test]
+async fn a_token_has_the_scopes_that_the_policy_gives() {
+    let scopes = ["web", "api", "refresh_token"].map(str::to_owned).to_vec();
+    let approvals = vec![Approval::new(USERNAME, "api refresh_token")];
+    let app = App { scopes, permitted_users: PermittedUsers::SelfAuthorize { approvals }, ..app() };
+    let rig = Rig::start(Settings { apps: vec![app.clone()], ..settings() }).await;
+    let approved = rig.post(&claims(rig.now())).await.json();
+    assert_eq!(approved["scope"], "api");
+    let everybody = PermittedUsers::AdminApproved { assigned: Users::Everyone };
+    rig.simulator.put_app(App { permitted_users: everybody, ..app.clone() }).unwrap();
+    let assigned = rig.post(&claims(rig.now())).await.json();
+    assert_eq!(assigned["scope"], "web api");
+    // Other scopes are another session.
+    assert_ne!(assigned["access_token"], approved["access_token"]);
+    let web_only = vec![Approval::new(USERNAME, "web refresh_token")];
+    rig.simulator
+        .put_app(App { permitted_users: PermittedUsers::SelfAuthorize { approvals: web_only }, ..app })
+        .unwrap();
+    let refused = rig.get(&rig.mint().await, "/services/data/v60.0/").await;
+    assert_eq!(refused.json()[0]["message"], "This session is not valid for use with the REST API");
 }
 
 #[tokio::test]
