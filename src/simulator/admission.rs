@@ -9,6 +9,7 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 
 use super::checks::Verified;
+use super::hosts::Place;
 use super::org::{Org, RegisteredApp, RegisteredUser};
 use super::permission;
 use super::rows::TokenRow;
@@ -43,8 +44,8 @@ impl Logins {
     /// Walks the checks from `jti` on. Each login that gets as far as the user counts against the user's hour.
     pub(super) fn admit(
         &mut self,
-        org: &Org,
-        switches: &Switches,
+        (org, switches): (&Org, &Switches),
+        place: &Place,
         verified: &Verified,
         now: Timestamp,
     ) -> Result<Admitted, TokenRow> {
@@ -52,10 +53,12 @@ impl Logins {
         if switches.jti_replay_refused && !self.is_new(verified, now) {
             return Err(TokenRow::InvalidAssertion);
         }
-        let user = org.user(&verified.username).ok_or(match switches.unknown_user_error {
-            UnknownUserError::InvalidAssertion => TokenRow::InvalidAssertion,
-            UnknownUserError::NotApproved => TokenRow::UserHasNotApproved,
-        })?;
+        let user = org.user(&verified.username).filter(|user| place.knows(&user.is, org.sandbox)).ok_or(
+            match switches.unknown_user_error {
+                UnknownUserError::InvalidAssertion => TokenRow::InvalidAssertion,
+                UnknownUserError::NotApproved => TokenRow::UserHasNotApproved,
+            },
+        )?;
         match user.is.standing {
             Standing::Active => {}
             Standing::Inactive => return Err(TokenRow::InactiveUser),

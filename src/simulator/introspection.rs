@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use axum::body::Body;
-use axum::extract::{Request, State};
+use axum::extract::{Extension, Request, State};
 use axum::http::header::AUTHORIZATION;
 use axum::http::{HeaderMap, Method, StatusCode};
 use axum::response::Response;
@@ -19,12 +19,17 @@ use super::faults::Door;
 use super::forced::{self, Order};
 use super::form::Form;
 use super::format::Format;
+use super::hosts::Place;
 use super::render::{json_answer, token_refusal};
 use super::rows::TokenRow;
 use super::world::World;
 
 /// `POST /services/oauth2/introspect`.
-pub(super) async fn introspect(State(world): State<Arc<World>>, request: Request) -> Response {
+pub(super) async fn introspect(
+    State(world): State<Arc<World>>,
+    Extension(place): Extension<Arc<Place>>,
+    request: Request,
+) -> Response {
     let fault = world.with(|state| {
         state.counts.introspections += 1;
         state.faults.take(Door::Introspect, None)
@@ -35,13 +40,13 @@ pub(super) async fn introspect(State(world): State<Arc<World>>, request: Request
         Order::AsUsual => {}
     }
     let basic = basic(request.headers());
-    match Form::read(request, false).await.and_then(|form| describe(&world, &form, basic)) {
+    match Form::read(request, false).await.and_then(|form| describe((&world, &place), &form, basic)) {
         Ok(answer) => json_answer(StatusCode::OK, &answer),
         Err(row) => token_refusal(row, Format::Json),
     }
 }
 
-fn describe(world: &World, form: &Form, basic: Option<(String, String)>) -> Result<Value, TokenRow> {
+fn describe((world, place): (&World, &Place), form: &Form, basic: Option<(String, String)>) -> Result<Value, TokenRow> {
     let in_body = || Ok(form.one("client_id")?.map(str::to_owned).zip(form.one("client_secret")?.map(str::to_owned)));
     let client = match basic {
         Some(client) => Some(client),
@@ -62,7 +67,7 @@ fn describe(world: &World, form: &Form, basic: Option<(String, String)>) -> Resu
         let Some(session) = state.sessions.living(token, now).filter(|session| session.client_id == client_id) else {
             return Ok(json!({"active": false}));
         };
-        let identity = format!("{}/id/{}/{}", world.base_url, caller.org.long_id(), caller.user.id);
+        let identity = format!("{}/id/{}/{}", place.base_url, caller.org.long_id(), caller.user.id);
         Ok(json!({
             "active": true,
             "scope": session.scopes.join(" "),

@@ -29,6 +29,7 @@ mod faults;
 mod forced;
 mod form;
 mod format;
+mod hosts;
 mod identity;
 mod introspection;
 mod logs;
@@ -51,10 +52,11 @@ pub use counts::{Counts, UserCounts};
 pub use faults::{Door, Fault, FaultAnswer, Row};
 pub use org::RegisterError;
 pub use rows::{RestRow, TokenRow};
-pub use settings::{App, Approval, EventLogs, PermittedUsers, Settings, Standing, User, Users};
+pub use settings::{App, Approval, EventLogs, Host, HostKind, PermittedUsers, Settings, Standing, User, Users};
 pub use switches::{SwitchError, Switches, UnknownUserError};
 pub use world::SeenAssertion;
 
+use hosts::{Place, Places};
 use org::Org;
 use world::{State, World};
 
@@ -96,7 +98,7 @@ impl Simulator {
         let stop = CancellationToken::new();
         let world = Arc::new(create_world(settings, org, address, stop.clone()));
         let tasks = TaskTracker::new();
-        tasks.spawn(server::serve(listener, router(&world), stop.clone()));
+        tasks.spawn(server::serve(listener, router(&world), Arc::clone(&world), stop.clone()));
         tasks.close();
         Ok(Running { world, address, tasks, stop: stop.drop_guard() })
     }
@@ -105,6 +107,7 @@ impl Simulator {
 fn found_org(settings: &Settings) -> Result<Org, RegisterError> {
     let mut org = Org::new(&settings.organization_id);
     org.api_access_control = settings.api_access_control;
+    org.sandbox = settings.sandbox;
     for app in &settings.apps {
         org.put_app(app.clone())?;
     }
@@ -116,7 +119,8 @@ fn found_org(settings: &Settings) -> Result<Org, RegisterError> {
 
 fn create_world(settings: Settings, org: Org, address: SocketAddr, stopping: CancellationToken) -> World {
     let host = if address.ip().is_unspecified() { IpAddr::from(Ipv4Addr::LOCALHOST) } else { address.ip() };
-    let base_url = format!("http://{}", SocketAddr::new(host, address.port()));
+    let scheme = "http";
+    let base_url = format!("{scheme}://{}", SocketAddr::new(host, address.port()));
     let state = State {
         org: Arc::new(org),
         switches: settings.switches,
@@ -128,11 +132,12 @@ fn create_world(settings: Settings, org: Org, address: SocketAddr, stopping: Can
         assertions: VecDeque::new(),
         api_calls: 0,
     };
+    let plain = Place::plain(&base_url, settings.audiences);
+    let places = Places::new(plain, settings.hosts, scheme, address.port(), settings.sandbox);
     World {
         clock: clock::Clock::default(),
-        instance_url: settings.instance_url.unwrap_or_else(|| base_url.clone()),
-        base_url,
-        audiences: settings.audiences,
+        instance_url: settings.instance_url.unwrap_or_else(|| places.instance_url().to_owned()),
+        places,
         session_timeout: settings.session_timeout,
         api_calls_per_day: settings.api_calls_per_day,
         event_logs: settings.event_logs,
@@ -174,12 +179,12 @@ impl Running {
 
     /// `http://127.0.0.1:PORT`; also an accepted audience by default.
     pub fn base_url(&self) -> String {
-        self.world.base_url.clone()
+        self.world.places.plain().base_url.clone()
     }
 
     /// The token endpoint.
     pub fn token_url(&self) -> String {
-        format!("{}/services/oauth2/token", self.world.base_url)
+        format!("{}/services/oauth2/token", self.world.places.plain().base_url)
     }
 
     /// What the control routes want as bearer.

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Request, State};
+use axum::extract::{Extension, Request, State};
 use axum::http::header::AUTHORIZATION;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::response::Response;
@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use super::faults::Door;
 use super::forced::{self, Order};
 use super::format::Format;
+use super::hosts::Place;
 use super::logs::{self, LogFile};
 use super::org::{Org, RegisteredUser};
 use super::render::{RestError, json_answer, plain, rest_error};
@@ -42,8 +43,12 @@ pub(super) async fn versions() -> Response {
 }
 
 /// Everything below `/services/data/`.
-pub(super) async fn answer(State(world): State<Arc<World>>, request: Request) -> Response {
-    let ask = Ask::read(&request);
+pub(super) async fn answer(
+    State(world): State<Arc<World>>,
+    Extension(place): Extension<Arc<Place>>,
+    request: Request,
+) -> Response {
+    let ask = Ask::read(&request, place);
     let (fault, user) = world.with(|state| {
         let user = ask.bearer.as_ref().ok().and_then(|token| state.sessions.username(token)).map(str::to_owned);
         (state.faults.take(Door::Rest, user.as_deref()), user)
@@ -63,6 +68,7 @@ pub(super) async fn answer(State(world): State<Arc<World>>, request: Request) ->
 
 /// What is asked for.
 struct Ask {
+    place: Arc<Place>,
     method: Method,
     bearer: Result<String, RestRow>,
     /// `60` of `v60.0`; `None` when that is no version we have.
@@ -73,13 +79,14 @@ struct Ask {
 }
 
 impl Ask {
-    fn read(request: &Request) -> Self {
+    fn read(request: &Request, place: Arc<Place>) -> Self {
         let path = request.uri().path().trim_start_matches("/services/data/");
         let mut segments = path.split('/').map(str::to_owned);
         let version = segments.next().and_then(|text| version_number(&text));
         let mut resource: Vec<String> = segments.collect();
         resource.pop_if(|last| last.is_empty());
         Self {
+            place,
             method: request.method().clone(),
             bearer: bearer(request.headers()),
             version,
@@ -150,6 +157,10 @@ fn serve(world: &World, ask: &Ask) -> Response {
 
 fn admit(world: &World, ask: &Ask, now: Timestamp) -> Result<(Caller, u64), RestRow> {
     let token = ask.bearer.as_ref().map_err(|row| *row)?;
+    // A login host has no data: for a client this looks like a dead session, and another token does not help.
+    if !ask.place.serves_data() {
+        return Err(RestRow::InvalidSessionId);
+    }
     world.with(|state| {
         let caller = state.caller(token, now).ok_or(RestRow::InvalidSessionId)?;
         if !caller.may_use_rest {
@@ -174,7 +185,7 @@ fn route(world: &World, ask: &Ask, caller: &Caller, now: Timestamp) -> Result<Re
     }
     let resource: Vec<&str> = ask.resource.iter().map(String::as_str).collect();
     match resource.as_slice() {
-        [] => Ok(json_answer(StatusCode::OK, &resources(world, caller, version))),
+        [] => Ok(json_answer(StatusCode::OK, &resources(&ask.place, caller, version))),
         ["limits"] => Ok(json_answer(StatusCode::OK, &limits(world))),
         ["query"] => query(world, ask, (caller, version), now),
         ["query", locator] => query_more(world, (caller, version), locator),
@@ -232,9 +243,9 @@ fn log_file(world: &World, caller: &Caller, id: &str, now: Timestamp) -> Result<
     Ok(plain(StatusCode::OK, "text/csv;charset=UTF-8", content))
 }
 
-fn resources(world: &World, caller: &Caller, version: u32) -> Value {
+fn resources(place: &Place, caller: &Caller, version: u32) -> Value {
     let root = format!("/services/data/v{version}.0");
-    let identity = format!("{}/id/{}/{}", world.base_url, caller.org.long_id(), caller.user.id);
+    let identity = format!("{}/id/{}/{}", place.base_url, caller.org.long_id(), caller.user.id);
     json!({
         "identity": identity,
         "limits": format!("{root}/limits"),

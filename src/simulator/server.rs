@@ -4,6 +4,7 @@
 
 use std::io;
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -18,11 +19,12 @@ use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
 use super::forced::HangUp;
+use super::world::World;
 
 /// How long a connection may go on after the simulator was told to stop.
 const GRACE: Duration = Duration::from_secs(1);
 
-pub(super) async fn serve(listener: TcpListener, router: Router, stop: CancellationToken) {
+pub(super) async fn serve(listener: TcpListener, router: Router, world: Arc<World>, stop: CancellationToken) {
     let connections = TaskTracker::new();
     loop {
         let accepted = tokio::select! {
@@ -31,7 +33,7 @@ pub(super) async fn serve(listener: TcpListener, router: Router, stop: Cancellat
         };
         match accepted {
             Ok((stream, _)) => {
-                connections.spawn(talk(stream, router.clone(), stop.clone()));
+                connections.spawn(talk(stream, router.clone(), Arc::clone(&world), stop.clone()));
             }
             // Out of file descriptors, most likely: others must end before the next one fits.
             Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
@@ -41,12 +43,13 @@ pub(super) async fn serve(listener: TcpListener, router: Router, stop: Cancellat
     connections.wait().await;
 }
 
-async fn talk(stream: TcpStream, router: Router, stop: CancellationToken) {
+async fn talk(stream: TcpStream, router: Router, world: Arc<World>, stop: CancellationToken) {
     let _ = stream.set_nodelay(true);
     let service = service_fn(move |request: hyper::Request<Incoming>| {
         let router = router.clone();
+        let request = world.places.arrive(request.map(Body::new));
         async move {
-            let response = match router.oneshot(request.map(Body::new)).await {
+            let response = match router.oneshot(request).await {
                 Ok(response) => response,
                 Err(never) => match never {},
             };

@@ -5,6 +5,7 @@
 
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::str::FromStr;
 use std::time::Duration;
 
 use super::switches::Switches;
@@ -18,11 +19,16 @@ pub struct Settings {
     pub listen: SocketAddr,
     /// Whether an address other machines can reach is allowed.
     pub allow_remote: bool,
-    /// What answers give as `instance_url`; the simulator's own base URL when absent.
+    /// Names that the simulator answers to as Salesforce's hosts do. All other requests, and without names all there
+    /// are, are answered as if every host were one.
+    pub hosts: Vec<Host>,
+    /// What answers give as `instance_url`; the named My Domain when absent, or else the simulator's own base URL.
     pub instance_url: Option<String>,
     /// The org's id in its 15-character form.
     pub organization_id: String,
-    /// Audiences accepted besides the simulator's own base URL.
+    /// Whether the org is a sandbox, whose users the production login host does not know (and the other way round).
+    pub sandbox: bool,
+    /// Audiences accepted besides the simulator's own base URL, where no named host has its own.
     pub audiences: Vec<String>,
     /// API Access Control: whether users reach the API only through apps on the allowlist ([`App::allowlisted`]).
     pub api_access_control: bool,
@@ -51,8 +57,10 @@ impl Default for Settings {
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             allow_remote: false,
+            hosts: Vec::new(),
             instance_url: None,
             organization_id: "00D5g00000SIMU1".to_owned(),
+            sandbox: false,
             audiences: vec!["https://login.salesforce.com".to_owned(), "https://test.salesforce.com".to_owned()],
             api_access_control: false,
             apps: Vec::new(),
@@ -89,6 +97,8 @@ pub struct App {
     pub certificate: Vec<u8>,
     /// Whether the app is installed in this org; if not, `app_not_found`.
     pub installed: bool,
+    /// Whether it is an External Client App, which only its org's My Domain finds; elsewhere `app_not_found`.
+    pub external: bool,
     /// Whether the app is on the allowlist of API Access Control; of no effect where that is off.
     pub allowlisted: bool,
     /// Who may use the app.
@@ -111,6 +121,7 @@ impl App {
             client_id: client_id.into(),
             certificate: certificate.into(),
             installed: true,
+            external: false,
             allowlisted: true,
             permitted_users: PermittedUsers::AdminApproved { assigned: Users::Everyone },
             session_timeout: None,
@@ -125,6 +136,60 @@ impl fmt::Debug for App {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("App").field("client_id", &self.client_id).finish_non_exhaustive()
     }
+}
+
+/// A name under which the simulator is also asked, told apart by the `Host` header.
+///
+/// As text it is `KIND=NAME`: `production=login.salesforce.com`, `sandbox=test.salesforce.com`,
+/// `my-domain=acme.my.salesforce.com`, `site=acme.my.site.com/customers`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Host {
+    /// What is found there.
+    pub kind: HostKind,
+    /// The name without a port; for a site with its path.
+    pub name: String,
+}
+
+impl Host {
+    /// The host's name, and the path with a slash before it or nothing.
+    pub(super) fn parts(&self) -> (&str, &str) {
+        self.name.split_at_checked(self.name.find('/').unwrap_or(self.name.len())).unwrap_or((&self.name, ""))
+    }
+}
+
+impl FromStr for Host {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (kind, name) = text.split_once('=').ok_or("write KIND=NAME, such as my-domain=acme.my.salesforce.com")?;
+        let kind = match kind {
+            "production" => HostKind::Production,
+            "sandbox" => HostKind::Sandbox,
+            "my-domain" => HostKind::MyDomain,
+            "site" => HostKind::Site,
+            _ => return Err("the kinds of hosts are production, sandbox, my-domain and site"),
+        };
+        let host = Self { kind, name: name.trim_end_matches('/').to_lowercase() };
+        match (kind, host.parts()) {
+            (_, ("", _)) => Err("a host has a name"),
+            (HostKind::Site, (_, "")) => Err("a site has a path, such as site=acme.my.site.com/customers"),
+            (HostKind::Site, _) | (_, (_, "")) => Ok(host),
+            _ => Err("only a site has a path"),
+        }
+    }
+}
+
+/// What stands behind a host's name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HostKind {
+    /// The login host of production and developer orgs: their users only, no data, no External Client App.
+    Production,
+    /// The login host of sandboxes: the same for them.
+    Sandbox,
+    /// The org's own host: its users, its data, its External Client Apps.
+    MyDomain,
+    /// An Experience Cloud site: its own audience, and members who exist nowhere else.
+    Site,
 }
 
 /// The app's policy *Permitted Users*.
@@ -199,6 +264,9 @@ pub struct User {
     /// The assigned permission sets.
     #[serde(default)]
     pub permission_sets: Vec<String>,
+    /// The name of the site, with its path, at which alone this user exists: an external user. Not settable as JSON.
+    #[serde(skip)]
+    pub site: Option<String>,
     /// The profile's session timeout, which goes before the org's. Not settable as JSON.
     #[serde(skip)]
     pub session_timeout: Option<Duration>,
@@ -229,6 +297,7 @@ impl User {
             standing: Standing::Active,
             profile: integration_profile(),
             permission_sets: Vec::new(),
+            site: None,
             session_timeout: None,
             api_enabled: true,
             view_event_log_files: true,

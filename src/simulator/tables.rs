@@ -83,7 +83,7 @@ fn organization(caller: &Caller) -> Table {
         Cell::text("SIMULATED Org"),
         Cell::text("Developer Edition"),
         Cell::text("SIM1"),
-        Cell::Boolean(false),
+        Cell::Boolean(caller.org.sandbox),
     ];
     Table { name: "Organization", columns, rows: vec![row] }
 }

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use aws_lc_rs::digest;
-use axum::extract::{Request, State};
+use axum::extract::{Extension, Request, State};
 use axum::http::{Method, StatusCode};
 use axum::response::Response;
 use base64::Engine;
@@ -21,6 +21,8 @@ use super::faults::Door;
 use super::forced::{self, Order};
 use super::form::Form;
 use super::format::Format;
+use super::hosts::Place;
+use super::org;
 use super::render;
 use super::rows::{TokenRow, name_of};
 use super::sessions::{Life, Session};
@@ -29,7 +31,11 @@ use super::world::{SeenAssertion, State as WorldState, World};
 
 const JWT_BEARER: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
 
-pub(super) async fn answer(State(world): State<Arc<World>>, request: Request) -> Response {
+pub(super) async fn answer(
+    State(world): State<Arc<World>>,
+    Extension(place): Extension<Arc<Place>>,
+    request: Request,
+) -> Response {
     let _arrival = Arrival::note(&world);
     let (asked, format) = read(&world, request).await;
     let named = asked.as_ref().ok().and_then(UnverifiedAssertion::subject);
@@ -37,9 +43,9 @@ pub(super) async fn answer(State(world): State<Arc<World>>, request: Request) ->
     let fault = world.with(|state| state.faults.take(Door::Token, named));
     let (response, outcome) = match forced::obey(&world, fault, format).await {
         Order::Answer(response, name) => (response, name),
-        Order::AsUsual => decide(&world, &asked, format),
+        Order::AsUsual => decide((&world, &place), &asked, format),
         Order::LoseAnswer => {
-            let (_, outcome) = decide(&world, &asked, format);
+            let (_, outcome) = decide((&world, &place), &asked, format);
             (forced::hang_up(), outcome)
         }
     };
@@ -93,8 +99,8 @@ fn assertion(form: &Form, switches: &Switches) -> Result<UnverifiedAssertion, To
     UnverifiedAssertion::parse(assertion).ok_or(TokenRow::InvalidAssertion)
 }
 
-fn decide(world: &World, asked: &Result<UnverifiedAssertion, TokenRow>, format: Format) -> (Response, String) {
-    match asked.as_ref().map_err(|row| *row).and_then(|assertion| grant(world, assertion)) {
+fn decide(at: (&World, &Place), asked: &Result<UnverifiedAssertion, TokenRow>, format: Format) -> (Response, String) {
+    match asked.as_ref().map_err(|row| *row).and_then(|assertion| grant(at, assertion)) {
         Ok((pairs, outcome)) => (render::token_answer(StatusCode::OK, &pairs, format), outcome.to_owned()),
         Err(row) => (render::token_refusal(row, format), name_of(row)),
     }
@@ -103,19 +109,19 @@ fn decide(world: &World, asked: &Result<UnverifiedAssertion, TokenRow>, format: 
 /// The fields of the answer, and how it came to them.
 type Grant = (Vec<(&'static str, String)>, &'static str);
 
-fn grant(world: &World, assertion: &UnverifiedAssertion) -> Result<Grant, TokenRow> {
+fn grant((world, place): (&World, &Place), assertion: &UnverifiedAssertion) -> Result<Grant, TokenRow> {
     let now = world.clock.now();
     let (org, switches) = world.with(|state| (Arc::clone(&state.org), state.switches.clone()));
-    let court = Court { org: &org, switches: &switches, audiences: &world.audiences, base_url: &world.base_url, now };
+    let court = Court { org: &org, switches: &switches, place, now };
     let verified = court.verify(assertion)?;
 
     let (admitted, token, outcome) = world.with(|state| {
-        let admitted = state.logins.admit(&org, &switches, &verified, now)?;
-        let (token, outcome) = open_session(world, state, &admitted, now);
+        let admitted = state.logins.admit((&org, &switches), place, &verified, now)?;
+        let (token, outcome) = open_session((world, place), state, &admitted, now);
         Ok((admitted, token, outcome))
     })?;
 
-    let identity = format!("{}/id/{}/{}", world.base_url, org.long_id(), admitted.user.id);
+    let identity = format!("{}/id/{}/{}", place.base_url, org.long_id(), admitted.user.id);
     let mut pairs = vec![
         ("access_token", token),
         ("scope", admitted.scopes.join(" ")),
@@ -123,6 +129,10 @@ fn grant(world: &World, assertion: &UnverifiedAssertion) -> Result<Grant, TokenR
         ("id", identity.clone()),
         ("token_type", "Bearer".to_owned()),
     ];
+    if place.is_site() {
+        pairs.push(("sfdc_site_url", place.base_url.clone()));
+        pairs.push(("sfdc_site_id", org::site_id(&place.base_url)));
+    }
     if switches.issued_at_present {
         let issued_at = now.as_millisecond().to_string();
         // The true one is an HMAC with the app's secret, which this flow's client does not hold either.
@@ -134,7 +144,12 @@ fn grant(world: &World, assertion: &UnverifiedAssertion) -> Result<Grant, TokenR
 }
 
 /// The running session's token, or that of a new one.
-fn open_session(world: &World, state: &mut WorldState, admitted: &Admitted, now: Timestamp) -> (String, &'static str) {
+fn open_session(
+    (world, place): (&World, &Place),
+    state: &mut WorldState,
+    admitted: &Admitted,
+    now: Timestamp,
+) -> (String, &'static str) {
     let Admitted { app, user, scopes } = admitted;
     // The app's policy goes before the user's profile, and that before the org's settings.
     let timeout = app.session_timeout.or(user.is.session_timeout).unwrap_or(world.session_timeout);
@@ -150,7 +165,7 @@ fn open_session(world: &World, state: &mut WorldState, admitted: &Admitted, now:
         life,
     };
     let token = match life {
-        Life::Fixed { ends } => access_token::jwt(&world.base_url, &state.org, admitted, (now, ends)),
+        Life::Fixed { ends } => access_token::jwt(&place.base_url, &state.org, admitted, (now, ends)),
         Life::Sliding { .. } => {
             if state.switches.running_session_handed_back
                 && let Some(token) = state.sessions.running(&session, now)

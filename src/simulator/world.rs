@@ -17,6 +17,7 @@ use super::clock::Clock;
 use super::counts::Counts;
 use super::cursors::Cursors;
 use super::faults::Faults;
+use super::hosts::Places;
 use super::org::Org;
 use super::sessions::Sessions;
 use super::settings::EventLogs;
@@ -28,9 +29,8 @@ const REMEMBERED_ASSERTIONS: usize = 100;
 /// Has no `Debug`: it holds the control secret and living tokens.
 pub(super) struct World {
     pub(super) clock: Clock,
-    pub(super) base_url: String,
+    pub(super) places: Places,
     pub(super) instance_url: String,
-    pub(super) audiences: Vec<String>,
     pub(super) session_timeout: Duration,
     pub(super) api_calls_per_day: u64,
     pub(super) event_logs: EventLogs,

@@ -1,5 +1,6 @@
 //! The simulator over a real socket.
 
 mod control;
+mod hosts;
 mod rest;
 mod token;
