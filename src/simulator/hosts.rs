@@ -127,7 +127,7 @@ impl Places {
         let found = self.named.iter().find_map(|place| {
             let (host, path) = place.host.as_ref()?.parts();
             let rest = request.uri().path().strip_prefix(path)?;
-            (host == name && (rest.is_empty() || rest.starts_with('/'))).then(|| (place, path.len()))
+            (host == name && (rest.is_empty() || rest.starts_with('/'))).then_some((place, path.len()))
         });
         let (place, taken) = found.unwrap_or((&self.plain, 0));
         let place = Arc::clone(place);

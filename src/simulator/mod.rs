@@ -1,8 +1,8 @@
 //! A strict stand-in for Salesforce: its token endpoint, its sessions, and the few REST resources a broker's customers
 //! use.
 //!
-//! It shares no code with the broker: if it did, one mistake would hide itself. Not here: TLS (it is for loopback),
-//! other OAuth flows, and any data but made-up event log files.
+//! It shares no code with the broker: if it did, one mistake would hide itself. Not here: other OAuth flows, and any
+//! data but made-up event log files.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -45,6 +45,7 @@ mod settings;
 mod soql;
 mod switches;
 mod tables;
+mod tls;
 mod token;
 mod world;
 
@@ -54,6 +55,7 @@ pub use org::RegisterError;
 pub use rows::{RestRow, TokenRow};
 pub use settings::{App, Approval, EventLogs, Host, HostKind, PermittedUsers, Settings, Standing, User, Users};
 pub use switches::{SwitchError, Switches, UnknownUserError};
+pub use tls::{Tls, TlsError};
 pub use world::SeenAssertion;
 
 use hosts::{Place, Places};
@@ -69,6 +71,9 @@ pub enum StartError {
     /// An app's certificate is not usable.
     #[error(transparent)]
     Register(#[from] RegisterError),
+    /// TLS cannot be served with what was given.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The address is taken or not ours.
     #[error("cannot listen on {address}")]
     Listen {
@@ -91,6 +96,7 @@ impl Simulator {
             return Err(StartError::NotLoopback(wanted));
         }
         let org = found_org(&settings)?;
+        let tls = settings.tls.as_ref().map(Tls::server_config).transpose()?;
         let listen_error = |source| StartError::Listen { address: wanted, source };
         let listener = TcpListener::bind(wanted).await.map_err(listen_error)?;
         let address = listener.local_addr().map_err(listen_error)?;
@@ -98,7 +104,7 @@ impl Simulator {
         let stop = CancellationToken::new();
         let world = Arc::new(create_world(settings, org, address, stop.clone()));
         let tasks = TaskTracker::new();
-        tasks.spawn(server::serve(listener, router(&world), Arc::clone(&world), stop.clone()));
+        tasks.spawn(server::serve((listener, tls), router(&world), Arc::clone(&world), stop.clone()));
         tasks.close();
         Ok(Running { world, address, tasks, stop: stop.drop_guard() })
     }
@@ -119,7 +125,7 @@ fn found_org(settings: &Settings) -> Result<Org, RegisterError> {
 
 fn create_world(settings: Settings, org: Org, address: SocketAddr, stopping: CancellationToken) -> World {
     let host = if address.ip().is_unspecified() { IpAddr::from(Ipv4Addr::LOCALHOST) } else { address.ip() };
-    let scheme = "http";
+    let scheme = if settings.tls.is_some() { "https" } else { "http" };
     let base_url = format!("{scheme}://{}", SocketAddr::new(host, address.port()));
     let state = State {
         org: Arc::new(org),
@@ -177,7 +183,7 @@ impl Running {
         self.address
     }
 
-    /// `http://127.0.0.1:PORT`; also an accepted audience by default.
+    /// `http://127.0.0.1:PORT`, with TLS `https`; also an accepted audience by default.
     pub fn base_url(&self) -> String {
         self.world.places.plain().base_url.clone()
     }

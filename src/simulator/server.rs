@@ -13,7 +13,10 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
+use rustls::ServerConfig;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
@@ -24,7 +27,16 @@ use super::world::World;
 /// How long a connection may go on after the simulator was told to stop.
 const GRACE: Duration = Duration::from_secs(1);
 
-pub(super) async fn serve(listener: TcpListener, router: Router, world: Arc<World>, stop: CancellationToken) {
+/// How long a client may take to greet.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+
+pub(super) async fn serve(
+    (listener, tls): (TcpListener, Option<Arc<ServerConfig>>),
+    router: Router,
+    world: Arc<World>,
+    stop: CancellationToken,
+) {
+    let tls = tls.map(TlsAcceptor::from);
     let connections = TaskTracker::new();
     loop {
         let accepted = tokio::select! {
@@ -33,7 +45,7 @@ pub(super) async fn serve(listener: TcpListener, router: Router, world: Arc<Worl
         };
         match accepted {
             Ok((stream, _)) => {
-                connections.spawn(talk(stream, router.clone(), Arc::clone(&world), stop.clone()));
+                connections.spawn(welcome((stream, tls.clone()), router.clone(), Arc::clone(&world), stop.clone()));
             }
             // Out of file descriptors, most likely: others must end before the next one fits.
             Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
@@ -43,8 +55,31 @@ pub(super) async fn serve(listener: TcpListener, router: Router, world: Arc<Worl
     connections.wait().await;
 }
 
-async fn talk(stream: TcpStream, router: Router, world: Arc<World>, stop: CancellationToken) {
+/// Shakes hands where there is TLS, and talks.
+async fn welcome(
+    (stream, tls): (TcpStream, Option<TlsAcceptor>),
+    router: Router,
+    world: Arc<World>,
+    stop: CancellationToken,
+) {
     let _ = stream.set_nodelay(true);
+    let Some(tls) = tls else { return talk(stream, router, world, stop).await };
+    tokio::select! {
+        shaken = tokio::time::timeout(HANDSHAKE, tls.accept(stream)) => {
+            if let Ok(Ok(stream)) = shaken {
+                talk(stream, router, world, stop).await;
+            }
+        }
+        () = stop.cancelled() => {}
+    }
+}
+
+async fn talk(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    router: Router,
+    world: Arc<World>,
+    stop: CancellationToken,
+) {
     let service = service_fn(move |request: hyper::Request<Incoming>| {
         let router = router.clone();
         let request = world.places.arrive(request.map(Body::new));

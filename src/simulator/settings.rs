@@ -9,6 +9,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use super::switches::Switches;
+use super::tls::Tls;
 
 /// Everything a simulator is started with. `Settings::default()` listens on a free loopback port and knows nobody.
 ///
@@ -19,6 +20,8 @@ pub struct Settings {
     pub listen: SocketAddr,
     /// Whether an address other machines can reach is allowed.
     pub allow_remote: bool,
+    /// Serves TLS with this certificate, and nothing else.
+    pub tls: Option<Tls>,
     /// Names that the simulator answers to as Salesforce's hosts do. All other requests, and without names all there
     /// are, are answered as if every host were one.
     pub hosts: Vec<Host>,
@@ -57,6 +60,7 @@ impl Default for Settings {
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             allow_remote: false,
+            tls: None,
             hosts: Vec::new(),
             instance_url: None,
             organization_id: "00D5g00000SIMU1".to_owned(),
@@ -151,6 +155,11 @@ pub struct Host {
 }
 
 impl Host {
+    /// The name alone, as a certificate has it.
+    pub fn dns_name(&self) -> &str {
+        self.parts().0
+    }
+
     /// The host's name, and the path with a slash before it or nothing.
     pub(super) fn parts(&self) -> (&str, &str) {
         self.name.split_at_checked(self.name.find('/').unwrap_or(self.name.len())).unwrap_or((&self.name, ""))

@@ -3,4 +3,5 @@
 mod control;
 mod hosts;
 mod rest;
+mod tls;
 mod token;
