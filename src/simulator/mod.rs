@@ -4,14 +4,14 @@
 //! It shares no code with the broker: if it did, one mistake would hide itself. Not here: other OAuth flows, and any
 //! data but made-up event log files.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use axum::Router;
 use axum::routing::{any, get, post};
+use axum::{Router, middleware};
 use serde_json::{Map, Value};
 use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -21,10 +21,12 @@ mod access_token;
 mod admission;
 mod assertion;
 mod checks;
+mod chunks;
 mod clock;
 mod control;
 mod counts;
 mod cursors;
+mod describe;
 mod faults;
 mod forced;
 mod form;
@@ -32,6 +34,7 @@ mod format;
 mod hosts;
 mod identity;
 mod introspection;
+mod limits;
 mod logs;
 mod org;
 mod permission;
@@ -136,6 +139,7 @@ fn create_world(settings: Settings, org: Org, address: SocketAddr, stopping: Can
         faults: faults::Faults::default(),
         counts: Counts::default(),
         assertions: VecDeque::new(),
+        log_lengths: BTreeMap::new(),
         api_calls: 0,
     };
     let plain = Place::plain(&base_url, settings.audiences);
@@ -165,6 +169,7 @@ fn router(world: &Arc<World>) -> Router {
         .route("/services/oauth2/introspect", post(introspection::introspect))
         .route("/services/oauth2/revoke", post(introspection::revoke).get(introspection::revoke))
         .route("/id/{organization}/{user}", get(identity::identity))
+        .layer(middleware::from_fn_with_state(Arc::clone(world), chunks::cut))
         .merge(control::router(world))
         .with_state(Arc::clone(world))
 }

@@ -12,10 +12,12 @@ use axum::response::Response;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use super::describe;
 use super::faults::Door;
 use super::forced::{self, Order};
 use super::format::Format;
 use super::hosts::Place;
+use super::limits;
 use super::logs::{self, LogFile};
 use super::org::{Org, RegisteredUser};
 use super::render::{RestError, json_answer, plain, rest_error};
@@ -186,10 +188,15 @@ fn route(world: &World, ask: &Ask, caller: &Caller, now: Timestamp) -> Result<Re
     let resource: Vec<&str> = ask.resource.iter().map(String::as_str).collect();
     match resource.as_slice() {
         [] => Ok(json_answer(StatusCode::OK, &resources(&ask.place, caller, version))),
-        ["limits"] => Ok(json_answer(StatusCode::OK, &limits(world))),
+        ["limits"] => {
+            let used = world.with(|state| state.api_calls);
+            Ok(json_answer(StatusCode::OK, &limits::told(used, world.api_calls_per_day)))
+        }
         ["query"] => query(world, ask, (caller, version), now),
         ["query", locator] => query_more(world, (caller, version), locator),
-        ["sobjects", object, "describe"] => describe(world, (caller, version), object, now),
+        ["sobjects"] => Ok(json_answer(StatusCode::OK, &objects(world, (caller, version), now))),
+        ["sobjects", object] => object_summary(world, (caller, version), object, now),
+        ["sobjects", object, "describe"] => described(world, (caller, version), object, now),
         ["sobjects", "EventLogFile", id, "LogFile"] => log_file(world, caller, id, now),
         ["sobjects", object, id] => record(world, (caller, version), (object, id), now),
         _ => Err(RestRow::NotFound.into()),
@@ -201,7 +208,12 @@ fn query(world: &World, ask: &Ask, by: (&Caller, u32), now: Timestamp) -> Result
         return Err(RestError::bad_request("MALFORMED_QUERY", "SOQL statements cannot be empty or null"));
     };
     let (caller, version) = by;
-    let answer = soql::answer(&text, version, now, |name| tables::open(world, caller, version, now, name))?;
+    let open = |name: &str| tables::open(world, caller, version, now, name);
+    if ask.parameter("columns").is_some_and(|wanted| wanted == "true") {
+        let (table, columns) = soql::asked_columns(&text, now, open)?;
+        return Ok(json_answer(StatusCode::OK, &describe::columns(&table, &columns, version)));
+    }
+    let answer = soql::answer(&text, version, now, open)?;
     let username = &caller.user.is.username;
     let batch = world.with(|state| state.cursors.first(answer, version, username, world.query_batch));
     Ok(json_answer(StatusCode::OK, &batch))
@@ -214,11 +226,26 @@ fn query_more(world: &World, (caller, version): (&Caller, u32), locator: &str) -
     Ok(json_answer(StatusCode::OK, &batch))
 }
 
-/// The object's fields by name and type.
-fn describe(world: &World, by: (&Caller, u32), object: &str, now: Timestamp) -> Result<Response, RestError> {
+/// The objects that this user may see.
+fn objects(world: &World, (caller, version): (&Caller, u32), now: Timestamp) -> Value {
+    let seen = |name: &&str| tables::open(world, caller, version, now, name).is_some();
+    let names = describe::OBJECTS.iter().map(|(name, _)| *name).filter(seen);
+    let objects: Vec<Value> = names.map(|name| describe::summary(name, version)).collect();
+    json!({"encoding": "UTF-8", "maxBatchSize": 200, "sobjects": objects})
+}
+
+fn object_summary(world: &World, by: (&Caller, u32), object: &str, now: Timestamp) -> Result<Response, RestError> {
     let (caller, version) = by;
     let table = tables::open(world, caller, version, now, object).ok_or(RestRow::NotFound)?;
-    Ok(json_answer(StatusCode::OK, &table.described()))
+    let summary = describe::summary(table.name, version);
+    Ok(json_answer(StatusCode::OK, &json!({"objectDescribe": summary, "recentItems": []})))
+}
+
+/// The object's fields by name and type.
+fn described(world: &World, by: (&Caller, u32), object: &str, now: Timestamp) -> Result<Response, RestError> {
+    let (caller, version) = by;
+    let table = tables::open(world, caller, version, now, object).ok_or(RestRow::NotFound)?;
+    Ok(json_answer(StatusCode::OK, &describe::object(&table, version)))
 }
 
 /// One record with all its fields, without the wrapping of a query.
@@ -239,7 +266,7 @@ fn log_file(world: &World, caller: &Caller, id: &str, now: Timestamp) -> Result<
     }
     let is_asked_for = |file: &LogFile| file.id == id || file.id.get(..15) == Some(id);
     let file = logs::files(&world.event_logs, now).into_iter().find(is_asked_for).ok_or(RestRow::NotFound)?;
-    let content = file.csv(&caller.org.id, world.event_logs.rows_per_file);
+    let content = file.csv(&caller.org.id, world.event_logs.events_per_hour);
     Ok(plain(StatusCode::OK, "text/csv;charset=UTF-8", content))
 }
 
@@ -252,10 +279,4 @@ fn resources(place: &Place, caller: &Caller, version: u32) -> Value {
         "query": format!("{root}/query"),
         "sobjects": format!("{root}/sobjects"),
     })
-}
-
-fn limits(world: &World) -> Value {
-    let max = world.api_calls_per_day;
-    let remaining = max.saturating_sub(world.with(|state| state.api_calls));
-    json!({"DailyApiRequests": {"Max": max, "Remaining": remaining}})
 }

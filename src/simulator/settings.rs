@@ -339,12 +339,12 @@ pub struct EventLogs {
     pub days: u16,
     /// Whether the org has hourly files; without them the columns `Interval` and `Sequence` do not exist.
     pub hourly: bool,
-    /// Events in each file.
-    pub rows_per_file: u16,
+    /// Events of each type in an hour: so many in an hourly file, and those of its hours in a daily one.
+    pub events_per_hour: u16,
 }
 
 impl Default for EventLogs {
     fn default() -> Self {
-        Self { days: 2, hourly: true, rows_per_file: 5 }
+        Self { days: 2, hourly: true, events_per_hour: 5 }
     }
 }

@@ -82,6 +82,10 @@ pub struct Switches {
     ///
     /// UNSURE; default `true`: called intended by Salesforce's product management in 2020; vendors say the opposite.
     pub expired_certificate_accepted: bool,
+    /// Whether answers come in pieces without a length (`Transfer-Encoding: chunked` over HTTP/1.1).
+    ///
+    /// Default `false`, unlike Salesforce, so that recordings stay readable; a client must be right with `true`.
+    pub answers_chunked: bool,
     /// Whether a call of `userinfo` counts as activity of the session.
     ///
     /// UNSURE; default `false`, the harder world. Only data calls are documented to count.
@@ -121,6 +125,7 @@ impl Default for Switches {
             query_parameters_accepted: false,
             refresh_scope_listed: false,
             expired_certificate_accepted: true,
+            answers_chunked: false,
             userinfo_counts_as_activity: false,
             introspection_counts_as_activity: false,
         }

@@ -3,7 +3,7 @@
 //! Invariant: the lock is only held inside [`World::with`], by a closure, so it cannot be held across an await; slow
 //! work (signatures, delays) happens outside.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -50,6 +50,8 @@ pub(super) struct State {
     pub(super) faults: Faults,
     pub(super) counts: Counts,
     pub(super) assertions: VecDeque<SeenAssertion>,
+    /// How long event log files are, by their ids: it costs writing them to know.
+    pub(super) log_lengths: BTreeMap<String, usize>,
     /// API calls since the start, for `Sforce-Limit-Info`.
     pub(super) api_calls: u64,
 }
