@@ -80,6 +80,10 @@ pub(super) struct SimulateArgs {
     #[arg(long, value_name = "TIME", default_value = "2h", value_parser = duration)]
     pub(super) session_timeout: Duration,
 
+    /// How many records an answer holds; the rest is behind `nextRecordsUrl`.
+    #[arg(long, value_name = "N", default_value_t = 2_000, value_parser = clap::value_parser!(u16).range(1..))]
+    pub(super) query_batch: u16,
+
     /// File with the secret of the control routes [default: one is made and printed].
     #[arg(long, value_name = "FILE")]
     pub(super) control_secret_path: Option<PathBuf>,
@@ -121,6 +125,7 @@ fn settings(args: &SimulateArgs) -> anyhow::Result<Settings> {
         switches,
         control_secret: control_secret(args)?,
         session_timeout: args.session_timeout,
+        query_batch: args.query_batch,
         ..Settings::default()
     })
 }
