@@ -1,6 +1,6 @@
 //! SHA-256 and hexadecimal: digests of keys, tokens and settings, all by one function.
 
-use std::fmt::Write;
+use std::fmt;
 
 use aws_lc_rs::digest;
 
@@ -15,11 +15,43 @@ pub fn sha256<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> [u8; 32] {
 
 /// Lower-case hex digits.
 pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        // Writing into a String does not fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    bytes.iter().flat_map(|&byte| digits(byte)).map(char::from).collect()
+}
+
+/// The hex digits of the first eight bytes of a digest: enough to recognise it, useless to undo it.
+pub fn short_hex(digest: &[u8; 32]) -> ShortHex {
+    let mut text = [0; 16];
+    let written = digest.iter().flat_map(|&byte| digits(byte));
+    text.iter_mut().zip(written).for_each(|(to, from)| *to = from);
+    ShortHex(text)
+}
+
+/// Sixteen hex digits, without an allocation.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ShortHex([u8; 16]);
+
+impl ShortHex {
+    /// The digits.
+    pub fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.0).unwrap_or_default()
+    }
+}
+
+impl fmt::Display for ShortHex {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl fmt::Debug for ShortHex {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+fn digits(byte: u8) -> [u8; 2] {
+    let digit = |value: u8| if value < 10 { b'0' + value } else { b'a' + value - 10 };
+    [digit(byte >> 4), digit(byte & 0xF)]
 }
 
 #[cfg(test)]
@@ -32,5 +64,6 @@ mod tests {
         let expected = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
         assert_eq!(hex(&sha256([b"abc".as_slice()])), expected);
         assert_eq!(hex(&sha256([b"a".as_slice(), b"", b"bc"])), expected);
+        assert_eq!(short_hex(&sha256([b"abc".as_slice()])).as_str(), expected.get(..16).unwrap());
     }
 }

@@ -4,7 +4,7 @@ use std::fmt;
 
 use secrecy::{ExposeSecret, SecretString};
 
-use crate::hash::{hex, sha256};
+use crate::hash::{ShortHex, sha256, short_hex};
 
 /// A Salesforce access token. It has no `Display`, its `Debug` shows the fingerprint, and it is wiped on drop.
 pub struct AccessToken {
@@ -14,8 +14,7 @@ pub struct AccessToken {
 
 /// The first 16 hex digits of a token's SHA-256: enough to find out who received a leaked token, useless for a login.
 /// `printf %s "$TOKEN" | sha256sum | cut -c1-16` gives the same.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Fingerprint([u8; 8]);
+pub type Fingerprint = ShortHex;
 
 /// Salesforce's tokens have some hundred characters, JWT-format ones a few thousand.
 const MAX_LENGTH: usize = 16 * 1024;
@@ -32,7 +31,7 @@ impl AccessToken {
         if !fits {
             return None;
         }
-        let fingerprint = Fingerprint::of(text.expose_secret());
+        let fingerprint = short_hex(&sha256([text.expose_secret().as_bytes()]));
         Some(Self { text, fingerprint })
     }
 
@@ -53,26 +52,6 @@ impl fmt::Debug for AccessToken {
     }
 }
 
-impl Fingerprint {
-    /// The fingerprint of a text.
-    pub fn of(text: &str) -> Self {
-        let [a, b, c, d, e, f, g, h, ..] = sha256([text.as_bytes()]);
-        Self([a, b, c, d, e, f, g, h])
-    }
-}
-
-impl fmt::Display for Fingerprint {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&hex(&self.0))
-    }
-}
-
-impl fmt::Debug for Fingerprint {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -80,7 +59,7 @@ mod tests {
     #[test]
     fn the_fingerprint_is_what_sha256sum_prints() {
         // printf %s abc | sha256sum
-        assert_eq!(Fingerprint::of("abc").to_string(), "ba7816bf8f01cfea");
+        assert_eq!(AccessToken::parse("abc".to_owned()).unwrap().fingerprint().as_str(), "ba7816bf8f01cfea");
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use aws_lc_rs::constant_time;
 
 pub use self::api_key::{ApiKey, KeyDigest};
-use crate::hash::sha256;
+use crate::hash::{ShortHex, sha256, short_hex};
 use crate::names::CallerName;
 
 /// What a request offers, not yet proved.
@@ -25,17 +25,17 @@ pub struct Credentials {
 pub struct OfferedKey {
     /// The name in HTTP Basic or in the form, as it came; not trusted, not printed.
     pub unverified_name: Option<String>,
-    /// The key; `None` when the text is not of a key's form, which is a failed proof without a hash.
-    pub key: Option<ApiKey>,
+    /// The digest of the key; `None` when the text is not of a key's form, which is a failed proof without a hash.
+    pub key: Option<KeyDigest>,
 }
 
 /// A proof that held.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Proof {
     /// Position of the caller in the directory.
     pub caller: usize,
-    /// Which of its keys: the first four bytes of the digest.
-    pub key: [u8; 4],
+    /// Which of its keys, by the start of its digest.
+    pub key: ShortHex,
 }
 
 /// Why nobody was recognised. The wire names are label values.
@@ -100,8 +100,7 @@ impl Directory {
     /// The same work for a key that is known, one that is not, and one offered under a false name: a hash, a look-up
     /// by digest (which nobody can steer without inverting SHA-256), and two comparisons in constant time.
     fn prove(&self, offered: &OfferedKey) -> Result<Proof, AuthnError> {
-        let Some(key) = &offered.key else { return Err(AuthnError::NotAKey) };
-        let digest = key.digest();
+        let Some(digest) = offered.key else { return Err(AuthnError::NotAKey) };
         let (known, position) = match self.by_digest.get_key_value(&digest) {
             Some((known, position)) => (*known, *position),
             None => (KeyDigest::default(), usize::MAX),
@@ -110,8 +109,7 @@ impl Directory {
         let owner = self.names.get(position).map_or("", CallerName::as_str);
         let same_name = offered.unverified_name.as_ref().is_none_or(|name| same_text(name, owner));
         if same_key & same_name {
-            let [a, b, c, d, ..] = digest;
-            Ok(Proof { caller: position, key: [a, b, c, d] })
+            Ok(Proof { caller: position, key: short_hex(&digest) })
         } else {
             Err(AuthnError::Unknown)
         }
@@ -128,7 +126,7 @@ mod tests {
     use super::*;
 
     fn offered(name: Option<&str>, key: &ApiKey) -> Credentials {
-        let key = ApiKey::parse(key.expose());
+        let key = ApiKey::digest_of(key.expose());
         Credentials { keys: vec![OfferedKey { unverified_name: name.map(str::to_owned), key }] }
     }
 

@@ -34,7 +34,7 @@ pub(super) fn read(headers: &HeaderMap, form: Option<&Params>) -> Result<Credent
             Some(offered)
         }
         (None, Some(secret)) => {
-            let key = ApiKey::parse(secret);
+            let key = ApiKey::digest_of(secret);
             // Without a name the key still says whose it is.
             Some(OfferedKey { unverified_name: name.map(str::to_owned), key })
         }
@@ -55,7 +55,7 @@ fn from_header(headers: &HeaderMap) -> Result<Option<OfferedKey>, Refusal> {
     let (scheme, credential) = text.split_once(' ').unwrap_or((text, ""));
     let credential = credential.trim_matches(' ');
     Ok(Some(match scheme {
-        _ if scheme.eq_ignore_ascii_case("bearer") => OfferedKey { key: ApiKey::parse(credential), ..nothing },
+        _ if scheme.eq_ignore_ascii_case("bearer") => OfferedKey { key: ApiKey::digest_of(credential), ..nothing },
         _ if scheme.eq_ignore_ascii_case("basic") => basic(credential).unwrap_or(nothing),
         _ => nothing,
     }))
@@ -67,7 +67,7 @@ fn basic(credential: &str) -> Option<OfferedKey> {
     // Latin-1 and UTF-8 agree on all that a name or a key may hold; the rest cannot match anyway.
     let text = std::str::from_utf8(&decoded).ok()?;
     let (name, secret) = text.split_once(':')?;
-    let key = ApiKey::parse(secret).or_else(|| ApiKey::parse(&form_decoded(secret)));
+    let key = ApiKey::digest_of(secret).or_else(|| ApiKey::digest_of(&form_decoded(secret)));
     Some(OfferedKey { unverified_name: Some(form_decoded(name).to_string()), key })
 }
 

@@ -3,6 +3,7 @@
 use crate::authn::{AuthnError, Proof};
 use crate::broker::{IssueError, Issued, Trouble};
 use crate::names::{CallerName, IntegrationName};
+use crate::policy::Rule;
 use crate::snapshot::{Authenticated, Denied};
 use crate::token::Fingerprint;
 
@@ -20,7 +21,7 @@ pub(super) struct Decision {
     /// The integration, once it is known to exist.
     pub(super) integration: Option<IntegrationName>,
     /// The rule that allowed it.
-    pub(super) rule: Option<String>,
+    pub(super) rule: Option<Rule>,
     /// How the token was found.
     pub(super) cache: Option<&'static str>,
     /// The token that was handed out.
@@ -69,7 +70,7 @@ impl Decision {
     /// Notes who calls.
     pub(super) fn authenticated(&mut self, authenticated: &Authenticated) {
         self.caller = Some(authenticated.caller.name().clone());
-        self.proof = Some(authenticated.proof.clone());
+        self.proof = Some(authenticated.proof);
     }
 
     /// Notes that nobody was recognised.
@@ -82,7 +83,7 @@ impl Decision {
     pub(super) fn issued(&mut self, issued: &Issued) {
         self.outcome = Outcome::Issued;
         self.integration = Some(issued.holding.name().clone());
-        self.rule = Some(issued.rule.as_str().to_owned());
+        self.rule = Some(issued.rule.clone());
         self.cache = Some(issued.lookup.as_str());
         self.token = Some(issued.kept.value.grant.token.fingerprint());
     }
@@ -104,7 +105,7 @@ impl Decision {
                     Trouble::Broken => Outcome::InternalError,
                 };
                 self.integration = Some(holding.name().clone());
-                self.rule = Some(rule.as_str().to_owned());
+                self.rule = Some(rule.clone());
             }
         }
     }

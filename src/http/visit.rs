@@ -17,9 +17,10 @@ use super::decision::{Decision, Outcome};
 use super::error::{Refusal, Shape};
 use super::route::{Route, method_label};
 use crate::clock::Moment;
-use crate::hash::hex;
 use crate::names::{CallerName, IntegrationName};
+use crate::policy::Rule;
 use crate::telemetry::audit::Record;
+use crate::token::Fingerprint;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -89,8 +90,8 @@ impl Visit {
             return response;
         }
         let mut decision = response.extensions_mut().remove::<Decision>().unwrap_or_default();
-        let texts = Texts::of(&decision, self.remote);
-        let record = self.describe(&decision, &texts, response.status());
+        let remote = self.remote.to_string();
+        let record = self.describe(&decision, &remote, response.status());
         let recorded = self.door.trail.record(&record);
         if !matches!(tokio::time::timeout_at(self.context.record_deadline(), recorded).await, Ok(Ok(()))) {
             response = Refusal::no_record().into_response(self.shape, self.context.id());
@@ -120,7 +121,7 @@ impl Visit {
         self.door.metrics.decided(integration, decision.caller.as_ref(), decision.outcome.as_str());
     }
 
-    fn describe<'a>(&'a self, decision: &'a Decision, texts: &'a Texts, status: StatusCode) -> Record<'a> {
+    fn describe<'a>(&'a self, decision: &'a Decision, remote: &'a str, status: StatusCode) -> Record<'a> {
         let lasted = self.door.clock.now().since(self.arrived);
         Record {
             time: self.door.clock.timestamp().to_string(),
@@ -130,14 +131,14 @@ impl Visit {
             status: status.as_u16(),
             caller: decision.caller.as_ref().map(CallerName::as_str),
             proof: decision.proof.as_ref().map(|_| "api_key"),
-            proof_key: texts.proof_key.as_deref(),
+            proof_key: decision.proof.as_ref().map(|proof| proof.key.as_str()),
             integration: decision.integration.as_ref().map(IntegrationName::as_str),
-            rule: decision.rule.as_deref(),
+            rule: decision.rule.as_ref().map(Rule::as_str),
             cache: decision.cache,
-            token_fingerprint: texts.token.as_deref(),
+            token_fingerprint: decision.token.as_ref().map(Fingerprint::as_str),
             route: self.route.pattern(),
             method: self.method,
-            remote_address: &texts.remote,
+            remote_address: remote,
             duration_us: u64::try_from(lasted.as_micros()).unwrap_or(u64::MAX),
         }
     }
@@ -151,25 +152,7 @@ impl Drop for Visit {
         let decision = Decision { outcome: Outcome::Abandoned, ..Decision::default() };
         // 499, as proxies write it down: nobody was there to be answered.
         let status = StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST);
-        let texts = Texts::of(&decision, self.remote);
-        self.door.trail.note(&self.describe(&decision, &texts, status));
+        self.door.trail.note(&self.describe(&decision, &self.remote.to_string(), status));
         self.count(&decision);
-    }
-}
-
-/// Parts of a record that have to be written out first.
-struct Texts {
-    remote: String,
-    proof_key: Option<String>,
-    token: Option<String>,
-}
-
-impl Texts {
-    fn of(decision: &Decision, remote: SocketAddr) -> Self {
-        Self {
-            remote: remote.to_string(),
-            proof_key: decision.proof.as_ref().map(|proof| hex(&proof.key)),
-            token: decision.token.map(|token| token.to_string()),
-        }
     }
 }
