@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, Response, StatusCode};
 use serde::Serialize;
 
@@ -154,6 +154,9 @@ impl Refusal {
         *response.status_mut() = self.status;
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+        // A cache may keep 404 and 405 at its own discretion (RFC 9110 section 15.1); what is refused now may be right
+        // after the next reload.
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         if let Some(wait) = self.retry_after {
             // Rounded up: a client that comes back too early would be told to wait once more.
             let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
@@ -243,6 +246,17 @@ mod tests {
         for refusal in all {
             assert!(refusal.detail.bytes().all(|b| matches!(b, 0x20..=0x7E) && b != b'"' && b != b'\\'), "{refusal:?}");
             assert!(refusal.status.is_client_error() || refusal.status.is_server_error());
+        }
+    }
+
+    #[test]
+    fn no_cache_may_keep_a_refusal() {
+        let id = RequestId::new(jiff::Timestamp::UNIX_EPOCH);
+        for shape in [Shape::Problem, Shape::OAuth] {
+            for refusal in [Refusal::not_found(), Refusal::method_not_allowed(), Refusal::no_record()] {
+                let response = refusal.into_response(shape, &id);
+                assert_eq!(response.headers().get(CACHE_CONTROL).unwrap(), "no-store");
+            }
         }
     }
 
