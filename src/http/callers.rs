@@ -19,7 +19,7 @@ use super::decision::Decision;
 use super::error::{Refusal, Shape};
 use super::request_id::RequestId;
 use super::route::{Route, method_label};
-use super::{health, metadata, token};
+use super::{health, metadata, openapi, token};
 use crate::broker::Broker;
 use crate::clock::Clock;
 use crate::snapshot::Snapshots;
@@ -91,7 +91,8 @@ impl CallersDoor {
             .route(Route::OauthToken.pattern(), axum::routing::post(token::post))
             .route(Route::NamedOauthToken.pattern(), axum::routing::post(token::post))
             .route(Route::Metadata.pattern(), get(metadata::get))
-            .route(&format!("{}/{{*path}}", Route::Metadata.pattern()), get(metadata::get))
+            .route(Route::IssuerMetadata.pattern(), get(metadata::get))
+            .route(Route::OpenApi.pattern(), get(openapi::get))
             .route(Route::Healthz.pattern(), get(health::alive))
             .method_not_allowed_fallback(method_not_allowed)
             .fallback(not_found)

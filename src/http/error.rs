@@ -144,6 +144,12 @@ impl Refusal {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "server_error", detail)
     }
 
+    /// Its status and error code, for the tests that hold the API description against this list.
+    #[cfg(test)]
+    pub(super) fn told(&self) -> (u16, &'static str) {
+        (self.status.as_u16(), self.error)
+    }
+
     /// The answer.
     pub(super) fn into_response(self, shape: Shape, id: &RequestId) -> Response<Body> {
         let (body, kind) = match shape {

@@ -3,6 +3,7 @@
 use axum::Json;
 use axum::extract::State;
 use axum::http::Response;
+use axum::http::header::CACHE_CONTROL;
 use axum::response::IntoResponse;
 use serde::Serialize;
 use url::Url;
@@ -38,12 +39,13 @@ pub(super) async fn get(
     let Some(issuer) = issuer else {
         return Refusal::not_found().into_response(Shape::Problem, context.id());
     };
-    Json(Metadata {
+    let metadata = Metadata {
         token_endpoint: format!("{issuer}/token"),
         issuer: issuer.to_owned(),
         grant_types_supported: ["client_credentials"],
         response_types_supported: ["none"],
         token_endpoint_auth_methods_supported: ["client_secret_basic", "client_secret_post"],
-    })
-    .into_response()
+    };
+    // It follows the configuration, so nobody should work from an old one.
+    ([(CACHE_CONTROL, "no-store")], Json(metadata)).into_response()
 }
