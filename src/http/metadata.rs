@@ -31,7 +31,7 @@ pub(super) async fn get(
 ) -> Response<axum::body::Body> {
     let snapshot = door.snapshots.current();
     let context = Context::of(request.extensions());
-    let path = request.uri().path().trim_start_matches(Route::Metadata.pattern());
+    let path = request.uri().path().strip_prefix(Route::Metadata.pattern()).unwrap_or_default();
     let issuer = snapshot.issuer().filter(|issuer| {
         let own = Url::parse(issuer).map(|url| url.path().trim_end_matches('/').to_owned()).unwrap_or_default();
         path.is_empty() || path.trim_end_matches('/') == own

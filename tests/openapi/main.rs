@@ -283,6 +283,7 @@ fn documents(service: &Service) -> anyhow::Result<Vec<Case>> {
         add("/.well-known/oauth-authorization-server", 200, get("/.well-known/oauth-authorization-server")?);
         add(below, 200, get("/.well-known/oauth-authorization-server/broker")?);
         add(below, 404, get("/.well-known/oauth-authorization-server/other")?);
+        add(below, 404, get("/.well-known/oauth-authorization-server/.well-known/oauth-authorization-server")?);
         add("/openapi.json", 200, get("/openapi.json")?);
         add("/healthz", 200, get("/healthz")?);
     }
