@@ -126,6 +126,18 @@ async fn a_path_of_one_door_is_not_on_the_other() -> TestResult {
     service.stop().await
 }
 
+#[tokio::test]
+async fn status_and_token_name_the_instance_alike() -> TestResult {
+    let service = Service::start().await?;
+    let get = service.request(Door::Callers, "get", "/token")?.bearer_auth(service.one.expose());
+    let token = answer(get).await?.json();
+    let get = service.request(Door::Ops, "get", "/status.json")?.bearer_auth(OPS_TOKEN);
+    let status = answer(get).await?.json();
+    ensure!(token["instance_url"].is_string(), "{token}");
+    assert_eq!(status["integrations"][0]["token"]["instance_url"], token["instance_url"]);
+    service.stop().await
+}
+
 fn judge_problem(description: &Description, came: &Answer, error: &str) -> TestResult {
     let schema = &description.document["components"]["schemas"]["Problem"];
     let problems = description.problems(schema, &came.json())?;
