@@ -138,6 +138,27 @@ async fn status_and_token_name_the_instance_alike() -> TestResult {
     service.stop().await
 }
 
+#[tokio::test]
+async fn a_request_without_exactly_one_sound_host_is_no_http() -> TestResult {
+    let service = Service::start().await?;
+    for (hosts, status) in [
+        ("host: aquila.example\r\n", 200),
+        ("host: [::1]:8080\r\n", 200),
+        ("", 400),
+        ("host: a\r\nhost: b\r\n", 400),
+        ("host: a\r\nhost: a\r\n", 400),
+        ("host: a b\r\n", 400),
+        ("host: a/b\r\n", 400),
+        ("host: user@a\r\n", 400),
+    ] {
+        let came = raw(&service, "GET /healthz HTTP/1.1\r\nconnection: close\r\n", &format!("{hosts}\r\n")).await?;
+        ensure!(came.status == status && (status == 200 || came.body.is_empty()), "{hosts:?}: {came:?}");
+    }
+    let old = raw(&service, "GET /healthz HTTP/1.0\r\n", "\r\n").await?;
+    ensure!(old.status == 200, "HTTP/1.0 knows no Host: {old:?}");
+    service.stop().await
+}
+
 fn judge_problem(description: &Description, came: &Answer, error: &str) -> TestResult {
     let schema = &description.document["components"]["schemas"]["Problem"];
     let problems = description.problems(schema, &came.json())?;
@@ -319,10 +340,15 @@ fn ops(service: &Service) -> anyhow::Result<Vec<Case>> {
 
 /// A body that is announced and does not come.
 async fn slow_body(service: &Service) -> anyhow::Result<Answer> {
+    raw(service, "POST /token HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 10\r\n", FORM).await
+}
+
+const FORM: &str = "content-type: application/x-www-form-urlencoded\r\n\r\n";
+
+/// The answer of the callers' door to these bytes; they ask for the connection to be closed.
+async fn raw(service: &Service, head: &str, rest: &str) -> anyhow::Result<Answer> {
     let mut stream = tokio::net::TcpStream::connect(service.callers).await?;
-    let head = "POST /token HTTP/1.1\r\nhost: x\r\ncontent-type: application/x-www-form-urlencoded\r\n\
-                content-length: 10\r\nconnection: close\r\n\r\n";
-    stream.write_all(head.as_bytes()).await?;
+    stream.write_all(format!("{head}{rest}").as_bytes()).await?;
     let mut text = String::new();
     stream.read_to_string(&mut text).await?;
     let (head, body) = text.split_once("\r\n\r\n").context("no head")?;
