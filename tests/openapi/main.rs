@@ -159,6 +159,21 @@ async fn a_request_without_exactly_one_sound_host_is_no_http() -> TestResult {
     service.stop().await
 }
 
+#[tokio::test]
+async fn a_broken_body_and_two_content_types_are_malformed_requests() -> TestResult {
+    let (description, service) = (description()?, Service::start().await?);
+    let head = "POST /token HTTP/1.1\r\nhost: x\r\nconnection: close\r\n";
+    for rest in [
+        format!("transfer-encoding: chunked\r\n{FORM}no number\r\n"),
+        format!("content-length: 3\r\ncontent-type: application/json\r\n{FORM}a=b"),
+    ] {
+        let came = raw(&service, head, &rest).await?;
+        ensure!(came.status == 400 && came.json()["error"] == "invalid_request", "{rest:?}: {came:?}");
+        assert_eq!(description.judge("/token", "post", &came)?, Vec::<String>::new());
+    }
+    service.stop().await
+}
+
 fn judge_problem(description: &Description, came: &Answer, error: &str) -> TestResult {
     let schema = &description.document["components"]["schemas"]["Problem"];
     let problems = description.problems(schema, &came.json())?;
