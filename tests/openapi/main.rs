@@ -174,6 +174,18 @@ async fn a_broken_body_and_two_content_types_are_malformed_requests() -> TestRes
     service.stop().await
 }
 
+#[tokio::test]
+async fn heads_over_the_limits_are_refused_as_the_text_says() -> TestResult {
+    let service = Service::start().await?;
+    let many: String = (0..64).map(|number| format!("x-{number}: y\r\n")).collect();
+    let long = format!("GET /{} HTTP/1.1\r\n", "a".repeat(80 * 1024));
+    for (line, rest) in [("GET /healthz HTTP/1.1\r\n", format!("{many}\r\n")), (long.as_str(), "\r\n".to_owned())] {
+        let came = raw(&service, line, &format!("host: x\r\nconnection: close\r\n{rest}")).await?;
+        ensure!(came.status == 431 && came.body.is_empty(), "{came:?}");
+    }
+    service.stop().await
+}
+
 fn judge_problem(description: &Description, came: &Answer, error: &str) -> TestResult {
     let schema = &description.document["components"]["schemas"]["Problem"];
     let problems = description.problems(schema, &came.json())?;
