@@ -17,7 +17,7 @@ use super::health::{self, Readiness};
 use super::request_id::RequestId;
 use super::route::Route;
 use super::visit::Visit;
-use super::{metadata, token};
+use super::{metadata, openapi, token};
 use crate::broker::Broker;
 use crate::clock::Clock;
 use crate::snapshot::Snapshots;
@@ -102,7 +102,8 @@ impl CallersDoor {
             .route(Route::OauthToken.pattern(), axum::routing::post(token::post))
             .route(Route::NamedOauthToken.pattern(), axum::routing::post(token::post))
             .route(Route::Metadata.pattern(), get(metadata::get))
-            .route(&format!("{}/{{*path}}", Route::Metadata.pattern()), get(metadata::get))
+            .route(Route::IssuerMetadata.pattern(), get(metadata::get))
+            .route(Route::OpenApi.pattern(), get(openapi::get))
             .route(Route::Healthz.pattern(), get(health::alive))
             .method_not_allowed_fallback(method_not_allowed)
             .with_state(self.clone())

@@ -145,6 +145,12 @@ impl Refusal {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "server_error", detail)
     }
 
+    /// Its status and error code, for the tests that hold the API description against this list.
+    #[cfg(test)]
+    pub(super) fn told(&self) -> (u16, &'static str) {
+        (self.status.as_u16(), self.error)
+    }
+
     /// The answer.
     pub(super) fn into_response(self, shape: Shape, id: &RequestId) -> Response<Body> {
         let (body, kind) = match shape {
@@ -155,6 +161,8 @@ impl Refusal {
         *response.status_mut() = self.status;
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+        // A cache may keep 404 and 405 at its own discretion (RFC 9110 section 15.1); what is refused now may be right
+        // after the next reload.
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         if let Some(wait) = self.retry_after {
             // Rounded up: a client that comes back too early would be told to wait once more.
@@ -245,6 +253,17 @@ mod tests {
         for refusal in all {
             assert!(refusal.detail.bytes().all(|b| matches!(b, 0x20..=0x7E) && b != b'"' && b != b'\\'), "{refusal:?}");
             assert!(refusal.status.is_client_error() || refusal.status.is_server_error());
+        }
+    }
+
+    #[test]
+    fn no_cache_may_keep_a_refusal() {
+        let id = RequestId::new(jiff::Timestamp::UNIX_EPOCH);
+        for shape in [Shape::Problem, Shape::OAuth] {
+            for refusal in [Refusal::not_found(), Refusal::method_not_allowed(), Refusal::no_record()] {
+                let response = refusal.into_response(shape, &id);
+                assert_eq!(response.headers().get(CACHE_CONTROL).unwrap(), "no-store");
+            }
         }
     }
 

@@ -13,7 +13,9 @@ use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use axum::body::Body;
-use axum::http::{Request, Response};
+use axum::http::header::HOST;
+use axum::http::uri::Authority;
+use axum::http::{Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -183,8 +185,13 @@ impl Connection {
     {
         let remote = self.remote;
         let service = service_fn(move |request: Request<Incoming>| {
-            let answered = answer(remote, request.map(Body::new));
-            async move { Ok::<_, Infallible>(answered.await) }
+            let answered = has_sound_host(&request).then(|| answer(remote, request.map(Body::new)));
+            async move {
+                Ok::<_, Infallible>(match answered {
+                    Some(answered) => answered.await,
+                    None => not_http(),
+                })
+            }
         });
         let builder = builder(http2);
         let mut connection = pin!(builder.serve_connection(stream, service));
@@ -210,6 +217,28 @@ impl Connection {
             return;
         }
     }
+}
+
+/// RFC 9112 section 3.2: exactly one `Host`, and one that can name a host. Of two, what stands before this door might go
+/// by the other one.
+fn has_sound_host<B>(request: &Request<B>) -> bool {
+    let mut hosts = request.headers().get_all(HOST).iter();
+    match (hosts.next(), hosts.next()) {
+        (Some(host), None) => {
+            let host = host.as_bytes();
+            host.is_empty() || (!host.contains(&b'@') && Authority::try_from(host).is_ok())
+        }
+        // HTTP/2 has `:authority` instead, HTTP/1.0 nothing.
+        (None, _) => request.version() != Version::HTTP_11,
+        (Some(_), Some(_)) => false,
+    }
+}
+
+/// As hyper answers what it cannot read.
+fn not_http() -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::BAD_REQUEST;
+    response
 }
 
 /// Whether the client begins with the preface of HTTP/2. Peeks, takes nothing.

@@ -3,13 +3,14 @@
 use axum::Json;
 use axum::extract::State;
 use axum::http::Response;
+use axum::http::header::CACHE_CONTROL;
 use axum::response::IntoResponse;
 use serde::Serialize;
 use url::Url;
 
 use super::callers::{CallersDoor, Context};
 use super::error::{Refusal, Shape};
-use super::route::below_metadata;
+use super::route::Route;
 
 /// The members of RFC 8414 section 2 that apply.
 #[derive(Debug, Serialize)]
@@ -30,7 +31,7 @@ pub(super) async fn get(
 ) -> Response<axum::body::Body> {
     let snapshot = door.snapshots.current();
     let context = Context::of(request.extensions());
-    let path = below_metadata(request.uri().path()).unwrap_or("/");
+    let path = request.uri().path().strip_prefix(Route::Metadata.pattern()).unwrap_or_default();
     let issuer = snapshot.issuer().filter(|issuer| {
         let own = Url::parse(issuer).map(|url| url.path().trim_end_matches('/').to_owned()).unwrap_or_default();
         path.is_empty() || path.trim_end_matches('/') == own
@@ -38,12 +39,13 @@ pub(super) async fn get(
     let Some(issuer) = issuer else {
         return Refusal::not_found().into_response(Shape::Problem, context.id());
     };
-    Json(Metadata {
+    let metadata = Metadata {
         token_endpoint: format!("{issuer}/token"),
         issuer: issuer.to_owned(),
         grant_types_supported: ["client_credentials"],
         response_types_supported: ["none"],
         token_endpoint_auth_methods_supported: ["client_secret_basic", "client_secret_post"],
-    })
-    .into_response()
+    };
+    // It follows the configuration, so nobody should work from an old one.
+    ([(CACHE_CONTROL, "no-store")], Json(metadata)).into_response()
 }

@@ -8,6 +8,7 @@ mod error;
 pub mod health;
 pub mod listener;
 mod metadata;
+mod openapi;
 pub mod ops;
 mod params;
 mod request_id;

@@ -5,6 +5,8 @@
 pub(super) enum Route {
     /// `/healthz`, on both doors.
     Healthz,
+    /// RFC 8414 metadata of an issuer with a path, which stands behind the well-known part.
+    IssuerMetadata,
     /// `/livez`, ops door.
     Livez,
     /// RFC 8414 metadata.
@@ -17,6 +19,8 @@ pub(super) enum Route {
     NamedToken,
     /// The path that Salesforce's own clients know.
     OauthToken,
+    /// The API's own description.
+    OpenApi,
     /// `/readyz`, ops door.
     Readyz,
     /// `/status.json`, ops door.
@@ -32,12 +36,14 @@ impl Route {
     pub(super) const fn pattern(self) -> &'static str {
         match self {
             Self::Healthz => "/healthz",
+            Self::IssuerMetadata => "/.well-known/oauth-authorization-server/{*path}",
             Self::Livez => "/livez",
             Self::Metadata => "/.well-known/oauth-authorization-server",
             Self::Metrics => "/metrics",
             Self::NamedOauthToken => "/integrations/{integration}/services/oauth2/token",
             Self::NamedToken => "/token/{integration}",
             Self::OauthToken => "/services/oauth2/token",
+            Self::OpenApi => "/openapi.json",
             Self::Readyz => "/readyz",
             Self::StatusJson => "/status.json",
             Self::Token => "/token",
@@ -51,7 +57,11 @@ impl Route {
             "/token" => Self::Token,
             "/services/oauth2/token" => Self::OauthToken,
             "/healthz" => Self::Healthz,
-            _ if below_metadata(path).is_some() => Self::Metadata,
+            "/openapi.json" => Self::OpenApi,
+            "/.well-known/oauth-authorization-server" => Self::Metadata,
+            _ if path.strip_prefix("/.well-known/oauth-authorization-server/").is_some_and(|rest| !rest.is_empty()) => {
+                Self::IssuerMetadata
+            }
             _ => match path.strip_prefix("/token/") {
                 Some(name) if is_segment(name) => Self::NamedToken,
                 _ => path
@@ -73,11 +83,6 @@ impl Route {
     pub(super) fn decides(self) -> bool {
         matches!(self, Self::Token | Self::NamedToken | Self::OauthToken | Self::NamedOauthToken)
     }
-}
-
-/// What follows the well-known part: nothing, or the path of an issuer that has one (RFC 8414 section 3.1).
-pub(super) fn below_metadata(path: &str) -> Option<&str> {
-    path.strip_prefix(Route::Metadata.pattern()).filter(|rest| rest.is_empty() || rest.starts_with('/') && *rest != "/")
 }
 
 fn is_segment(text: &str) -> bool {
@@ -115,9 +120,10 @@ mod tests {
             ("/integrations/elf/services/oauth2/token", Route::NamedOauthToken),
             ("/integrations//services/oauth2/token", Route::Unmatched),
             ("/.well-known/oauth-authorization-server", Route::Metadata),
-            ("/.well-known/oauth-authorization-server/broker", Route::Metadata),
+            ("/.well-known/oauth-authorization-server/a/b", Route::IssuerMetadata),
             ("/.well-known/oauth-authorization-server/", Route::Unmatched),
             ("/.well-known/oauth-authorization-servers", Route::Unmatched),
+            ("/openapi.json", Route::OpenApi),
             ("/", Route::Unmatched),
             ("/metrics", Route::Unmatched),
         ];

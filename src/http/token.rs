@@ -1,5 +1,7 @@
 //! `GET /token` and the client-credentials routes: from a request to what is asked, and from a token to its answer.
 
+use std::error::Error;
+
 use axum::body::Body;
 use axum::extract::rejection::RawPathParamsRejection;
 use axum::extract::{RawPathParams, Request, State};
@@ -179,7 +181,11 @@ fn ask_by_form(ask: &mut Ask, path: InPath, query: Option<&str>, form: &Params) 
 }
 
 async fn read_form(headers: &HeaderMap, body: Body, deadline: Instant) -> Result<Params, Refusal> {
-    let kind = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let mut kinds = headers.get_all(CONTENT_TYPE).iter();
+    let kind = kinds.next().and_then(|value| value.to_str().ok()).unwrap_or_default();
+    if kinds.next().is_some() {
+        return Err(Refusal::invalid_request("more than one Content-Type header"));
+    }
     let media_type = kind.split(';').next().unwrap_or_default().trim();
     // 400 and not 415: RFC 6749 knows only 400 here, and some clients read the error of no other status.
     if !media_type.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
@@ -187,9 +193,22 @@ async fn read_form(headers: &HeaderMap, body: Body, deadline: Instant) -> Result
     }
     match tokio::time::timeout_at(deadline, axum::body::to_bytes(body, MAX_BODY)).await {
         Err(_) => Err(Refusal::body_timeout()),
+        Ok(Err(error)) if came_broken(&error) => Err(Refusal::invalid_request("the body cannot be read")),
         Ok(Err(_)) => Err(Refusal::too_large()),
         Ok(Ok(bytes)) => Params::parse(&bytes),
     }
+}
+
+/// Whether the connection gave the error, and not the limit.
+fn came_broken(error: &axum::Error) -> bool {
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        if error.is::<hyper::Error>() {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
 }
 
 /// The answer of RFC 6749 section 5.1, flat, at most 15 members, in the order in which people read them.
