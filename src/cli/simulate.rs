@@ -4,19 +4,18 @@
 //! to stop. Each line says SIMULATED, so that nobody takes the output for an org's.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
 use tokio_util::sync::CancellationToken;
 
-use crate::simulator::{App, Running, Settings, Simulator, Switches, User};
+use crate::simulator::{App, Host, Running, Settings, Simulator, Switches, Tls, User};
 
 /// Serve a SIMULATED Salesforce: token endpoint, sessions, REST resources, event log files.
 ///
 /// It judges JWT bearer assertions as strictly as Salesforce does, answers with Salesforce's own error texts, and keeps
-/// sessions by its rules. Nothing it hands out opens anything but itself. It speaks plain HTTP and is meant for
-/// loopback.
+/// sessions by its rules. Nothing it hands out opens anything but itself. It is meant for loopback.
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_long_help = switches_help())]
 pub(super) struct SimulateArgs {
@@ -28,6 +27,31 @@ pub(super) struct SimulateArgs {
     #[arg(long)]
     pub(super) allow_remote: bool,
 
+    /// Serve TLS with a throw-away certificate; the authority to trust is written to the file of `--ca-out`.
+    #[arg(long, requires = "ca_out")]
+    pub(super) tls: bool,
+
+    /// Where to write the throw-away authority's certificate, PEM.
+    #[arg(long, value_name = "FILE", requires = "tls")]
+    pub(super) ca_out: Option<PathBuf>,
+
+    /// Serve TLS with this certificate and its chain, PEM.
+    #[arg(long, value_name = "FILE", requires = "tls_key", conflicts_with = "tls")]
+    pub(super) tls_certificate: Option<PathBuf>,
+
+    /// The private key of the certificate, PEM without a password.
+    #[arg(long, value_name = "FILE", requires = "tls_certificate")]
+    pub(super) tls_key: Option<PathBuf>,
+
+    /// Answer to this name as one of Salesforce's hosts does. KIND is `production`, `sandbox`, `my-domain` or `site`
+    /// (whose name has a path). Repeatable; other names are answered as if every host were one.
+    #[arg(long = "host", value_name = "KIND=NAME")]
+    pub(super) hosts: Vec<Host>,
+
+    /// The org is a sandbox.
+    #[arg(long)]
+    pub(super) sandbox: bool,
+
     /// The X.509 certificate of the app, PEM or DER, at most 4 KB: the file one would upload in Setup.
     #[arg(long, value_name = "FILE")]
     pub(super) certificate: PathBuf,
@@ -35,6 +59,10 @@ pub(super) struct SimulateArgs {
     /// The app's consumer key, which assertions name as `iss`.
     #[arg(long, value_name = "ID", default_value = "simulated-client-id")]
     pub(super) client_id: String,
+
+    /// The app is an External Client App, which only its org's `my-domain` host finds.
+    #[arg(long)]
+    pub(super) external_client_app: bool,
 
     /// A user of the org, which assertions name as `sub`. Repeat it for more users.
     #[arg(long, value_name = "NAME", default_value = "simulated@example.com")]
@@ -51,6 +79,10 @@ pub(super) struct SimulateArgs {
     /// How long a session lives without activity, such as `15m` or `2h`.
     #[arg(long, value_name = "TIME", default_value = "2h", value_parser = duration)]
     pub(super) session_timeout: Duration,
+
+    /// How many records an answer holds; the rest is behind `nextRecordsUrl`.
+    #[arg(long, value_name = "N", default_value_t = 2_000, value_parser = clap::value_parser!(u16).range(1..))]
+    pub(super) query_batch: u16,
 
     /// File with the secret of the control routes [default: one is made and printed].
     #[arg(long, value_name = "FILE")]
@@ -71,8 +103,7 @@ pub(super) async fn run(args: SimulateArgs, shutdown: CancellationToken) -> anyh
 }
 
 fn settings(args: &SimulateArgs) -> anyhow::Result<Settings> {
-    let certificate =
-        std::fs::read(&args.certificate).with_context(|| format!("cannot read {}", args.certificate.display()))?;
+    let certificate = read(&args.certificate)?;
     let mut switches = Switches::default();
     for assignment in &args.switches {
         let Some((name, value)) = assignment.split_once('=') else {
@@ -84,15 +115,34 @@ fn settings(args: &SimulateArgs) -> anyhow::Result<Settings> {
     Ok(Settings {
         listen: args.listen,
         allow_remote: args.allow_remote,
+        tls: tls(args)?,
+        hosts: args.hosts.clone(),
+        sandbox: args.sandbox,
         instance_url: args.instance_url.clone(),
         audiences: if args.audience.is_empty() { usual.audiences } else { args.audience.clone() },
-        apps: vec![App::new(&args.client_id, certificate)],
+        apps: vec![App { external: args.external_client_app, ..App::new(&args.client_id, certificate) }],
         users: args.username.iter().map(User::new).collect(),
         switches,
         control_secret: control_secret(args)?,
         session_timeout: args.session_timeout,
+        query_batch: args.query_batch,
         ..Settings::default()
     })
+}
+
+fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
+    std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))
+}
+
+fn tls(args: &SimulateArgs) -> anyhow::Result<Option<Tls>> {
+    if let (Some(certificate), Some(key)) = (&args.tls_certificate, &args.tls_key) {
+        return Ok(Some(Tls { certificate_chain: read(certificate)?, private_key: read(key)? }));
+    }
+    let Some(path) = args.ca_out.as_ref().filter(|_| args.tls) else { return Ok(None) };
+    let names: Vec<String> = args.hosts.iter().map(|host| host.dns_name().to_owned()).collect();
+    let (tls, authority) = Tls::throw_away(&names)?;
+    std::fs::write(path, authority).with_context(|| format!("cannot write {}", path.display()))?;
+    Ok(Some(tls))
 }
 
 fn control_secret(args: &SimulateArgs) -> anyhow::Result<Option<String>> {
@@ -120,14 +170,18 @@ fn lines(args: &SimulateArgs, simulator: &Running) -> Vec<String> {
         Some(path) => format!("the secret in {}", path.display()),
         None => simulator.control_secret().to_owned(),
     };
-    vec![
+    let mut lines = vec![
         format!("Salesforce   {base}"),
         format!("token URL    {}", simulator.token_url()),
         format!("audience     {audience} (or {base})"),
         format!("client id    {}", args.client_id),
         format!("username     {}", args.username.join(", ")),
         format!("control      {base}/__simulator/counts with `Authorization: Bearer` and {control}"),
-    ]
+    ];
+    let port = simulator.address().port();
+    lines.extend(args.hosts.iter().map(|host| format!("host         {} at port {port}", host.name)));
+    lines.extend(args.ca_out.iter().map(|path| format!("authority    {}", path.display())));
+    lines
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
@@ -191,6 +245,35 @@ mod tests {
         assert_eq!(settings.session_timeout, Duration::from_secs(900));
         assert_eq!(settings.switches.exp_upper_bound_seconds, Some(180));
         assert_eq!(settings.audiences, Settings::default().audiences);
+        assert!(settings.tls.is_none() && settings.hosts.is_empty() && !settings.apps[0].external);
+    }
+
+    #[tokio::test]
+    async fn tls_is_served_with_a_made_certificate_or_a_given_one() {
+        let (file, authority) = (certificate(), tempfile::NamedTempFile::new().unwrap());
+        let usual = ["--certificate", file.path().to_str().unwrap(), "--listen", "127.0.0.1:0"];
+        let out = authority.path().to_str().unwrap();
+        let more = ["--tls", "--ca-out", out, "--host", "my-domain=acme.my.salesforce.com", "--external-client-app"];
+        let made = args(&[&usual[..], &more].concat());
+        let simulator = Simulator::start(settings(&made).unwrap()).await.unwrap();
+        let told = lines(&made, &simulator).concat();
+        assert!(told.contains("https://127.0.0.1:") && told.contains("acme.my.salesforce.com") && told.contains(out));
+        assert!(std::fs::read_to_string(out).unwrap().starts_with("-----BEGIN CERTIFICATE-----"));
+
+        let (tls, _) = Tls::throw_away(&[]).unwrap();
+        let files = [tls.certificate_chain, tls.private_key].map(|pem| {
+            let file = tempfile::NamedTempFile::new().unwrap();
+            std::fs::write(file.path(), pem).unwrap();
+            file
+        });
+        let [chain, key] = files.each_ref().map(|file| file.path().to_str().unwrap());
+        let given = args(&[&usual[..], &["--tls-certificate", chain, "--tls-key", key]].concat());
+        let simulator = Simulator::start(settings(&given).unwrap()).await.unwrap();
+        assert!(simulator.base_url().starts_with("https://"));
+
+        for wrong in [&["--tls"][..], &["--ca-out", out], &["--tls-key", key], &["--host", "acme.example"]] {
+            assert!(Alone::try_parse_from(["simulate"].iter().chain(&usual).chain(wrong)).is_err(), "{wrong:?}");
+        }
     }
 
     #[test]

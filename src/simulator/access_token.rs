@@ -8,7 +8,8 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use jiff::Timestamp;
 use serde_json::json;
 
-use super::org::{Org, RegisteredApp, RegisteredUser};
+use super::admission::Admitted;
+use super::org::Org;
 use super::random;
 
 /// The opaque shape: 112 characters that nobody can take for a real token.
@@ -18,19 +19,14 @@ pub(super) fn opaque(organization_id: &str) -> String {
 }
 
 /// The JWT shape. Its signature is random: the simulator publishes no keys to check it with.
-pub(super) fn jwt(
-    issuer: &str,
-    org: &Org,
-    (app, user): (&RegisteredApp, &RegisteredUser),
-    (now, ends): (Timestamp, Timestamp),
-) -> String {
+pub(super) fn jwt(issuer: &str, org: &Org, admitted: &Admitted, (now, ends): (Timestamp, Timestamp)) -> String {
     let header = json!({"alg": "RS256", "typ": "JWT", "kid": "SIMULATED", "tty": "sfdc-core-token", "tnk": org.id, "ver": "1.0"});
     let claims = json!({
         "iss": issuer,
         "aud": [issuer],
-        "sub": format!("uid:{}", user.id),
-        "scp": app.scopes.join(" "),
-        "client_id": app.client_id,
+        "sub": format!("uid:{}", admitted.user.id),
+        "scp": admitted.scopes.join(" "),
+        "client_id": admitted.app.client_id,
         "mty": "oauth",
         "nbf": now.as_second(),
         "iat": now.as_second(),

@@ -9,9 +9,11 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 
 use super::checks::Verified;
+use super::hosts::Place;
 use super::org::{Org, RegisteredApp, RegisteredUser};
+use super::permission;
 use super::rows::TokenRow;
-use super::settings::{PermittedUsers, Standing};
+use super::settings::Standing;
 use super::switches::{Switches, UnknownUserError};
 
 /// Above this many remembered `jti` the unusable ones are swept out.
@@ -27,6 +29,13 @@ pub(super) struct Logins {
     recent: HashMap<String, VecDeque<Timestamp>>,
 }
 
+/// Who gets a token, through what, for what.
+pub(super) struct Admitted {
+    pub(super) app: Arc<RegisteredApp>,
+    pub(super) user: Arc<RegisteredUser>,
+    pub(super) scopes: Vec<String>,
+}
+
 impl Logins {
     pub(super) fn new(per_hour: u32) -> Self {
         Self { per_hour: per_hour.try_into().unwrap_or(usize::MAX), seen: HashMap::new(), recent: HashMap::new() }
@@ -35,19 +44,21 @@ impl Logins {
     /// Walks the checks from `jti` on. Each login that gets as far as the user counts against the user's hour.
     pub(super) fn admit(
         &mut self,
-        org: &Org,
-        switches: &Switches,
+        (org, switches): (&Org, &Switches),
+        place: &Place,
         verified: &Verified,
         now: Timestamp,
-    ) -> Result<(Arc<RegisteredApp>, Arc<RegisteredUser>), TokenRow> {
+    ) -> Result<Admitted, TokenRow> {
         let app = org.app(&verified.client_id).ok_or(TokenRow::ClientIdentifierInvalid)?;
         if switches.jti_replay_refused && !self.is_new(verified, now) {
             return Err(TokenRow::InvalidAssertion);
         }
-        let user = org.user(&verified.username).ok_or(match switches.unknown_user_error {
-            UnknownUserError::InvalidAssertion => TokenRow::InvalidAssertion,
-            UnknownUserError::NotApproved => TokenRow::UserHasNotApproved,
-        })?;
+        let user = org.user(&verified.username).filter(|user| place.knows(&user.is, org.sandbox)).ok_or(
+            match switches.unknown_user_error {
+                UnknownUserError::InvalidAssertion => TokenRow::InvalidAssertion,
+                UnknownUserError::NotApproved => TokenRow::UserHasNotApproved,
+            },
+        )?;
         match user.is.standing {
             Standing::Active => {}
             Standing::Inactive => return Err(TokenRow::InactiveUser),
@@ -58,19 +69,8 @@ impl Logins {
         if !self.within_rate(&user.is.username, now) {
             return Err(TokenRow::LoginRateExceeded);
         }
-        match &app.permitted_users {
-            PermittedUsers::AdminApproved { assigned } if !assigned.contains(&user.is.username) => {
-                return Err(TokenRow::NotAdminApproved);
-            }
-            PermittedUsers::SelfAuthorize { approved } if !approved.contains(&user.is.username) => {
-                return Err(TokenRow::UserHasNotApproved);
-            }
-            PermittedUsers::AdminApproved { .. } | PermittedUsers::SelfAuthorize { .. } => {}
-        }
-        if app.scopes.iter().all(|scope| matches!(scope.as_str(), "refresh_token" | "offline_access")) {
-            return Err(TokenRow::InvalidScope);
-        }
-        Ok((Arc::clone(app), Arc::clone(user)))
+        let scopes = permission::granted_scopes(org, switches, app, &user.is)?;
+        Ok(Admitted { app: Arc::clone(app), user: Arc::clone(user), scopes })
     }
 
     fn is_new(&mut self, verified: &Verified, now: Timestamp) -> bool {

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::assertion::UnverifiedAssertion;
+use super::hosts::Place;
 use super::org::{Org, RegisteredApp};
 use super::rows::TokenRow;
 use super::switches::Switches;
@@ -16,8 +17,8 @@ use super::switches::Switches;
 pub(super) struct Court<'a> {
     pub(super) org: &'a Org,
     pub(super) switches: &'a Switches,
-    pub(super) audiences: &'a [String],
-    pub(super) base_url: &'a str,
+    /// Where the assertion was handed in.
+    pub(super) place: &'a Place,
     pub(super) now: Timestamp,
 }
 
@@ -43,7 +44,7 @@ impl Court<'_> {
             return Err(TokenRow::AudienceIsInvalid);
         }
         let app = self.org.app(issuer).ok_or(TokenRow::ClientIdentifierInvalid)?;
-        if !app.installed {
+        if !self.place.finds(app) {
             return Err(TokenRow::AppNotFound);
         }
         if !self.trusts(app) || !assertion.is_signed_by(&app.key) {
@@ -96,8 +97,7 @@ impl Court<'_> {
         if self.switches.aud_trailing_slash_accepted && host == text {
             host = host.strip_suffix('/').unwrap_or(host);
         }
-        let own = self.switches.aud_own_url_accepted && host == self.base_url;
-        own || self.audiences.iter().any(|accepted| accepted == host)
+        self.place.is_own_audience(host, self.switches) || self.place.audiences.iter().any(|accepted| accepted == host)
     }
 }
 
@@ -120,9 +120,9 @@ mod tests {
         org.put_app(testing::app()).unwrap();
         let gone = App { installed: false, ..App::new("gone", Pair::registered().certificate_pem.as_bytes()) };
         org.put_app(gone).unwrap();
-        let audiences = ["https://login.salesforce.com".to_owned()];
+        let place = Place::plain(OWN, vec!["https://login.salesforce.com".to_owned()]);
         let now = Timestamp::from_second(NOW).unwrap();
-        let court = Court { org: &org, switches, audiences: &audiences, base_url: OWN, now };
+        let court = Court { org: &org, switches, place: &place, now };
         court.verify(&UnverifiedAssertion::parse(assertion).ok_or(TokenRow::InvalidAssertion)?)
     }
 
@@ -245,10 +245,9 @@ mod tests {
         let mut org = Org::new("00D5g00000SIMU1");
         org.put_app(App::new("old", params.self_signed(&key).unwrap().der().to_vec())).unwrap();
         let now = Timestamp::from_second(NOW).unwrap();
+        let place = Place::plain(OWN, Vec::new());
         let strict = switched("expired_certificate_accepted", "false");
-        let trusted = |switches| {
-            Court { org: &org, switches, audiences: &[], base_url: OWN, now }.trusts(org.app("old").unwrap())
-        };
+        let trusted = |switches| Court { org: &org, switches, place: &place, now }.trusts(org.app("old").unwrap());
         assert_eq!((trusted(&Switches::default()), trusted(&strict)), (true, false));
     }
 }

@@ -11,6 +11,7 @@ use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::Response;
 
 use super::faults::{Fault, FaultAnswer, Row};
+use super::format::Format;
 use super::render::{self, JSON};
 use super::rows::name_of;
 use super::world::World;
@@ -29,7 +30,8 @@ pub(super) enum Order {
     Answer(Response, String),
 }
 
-pub(super) async fn obey(world: &World, fault: Option<Fault>) -> Order {
+/// Carries the order out; a row of the token endpoint comes in the `format` that the request wants.
+pub(super) async fn obey(world: &World, fault: Option<Fault>, format: Format) -> Order {
     let Some(fault) = fault else { return Order::AsUsual };
     if fault.delay_ms > 0 {
         tokio::select! {
@@ -40,7 +42,7 @@ pub(super) async fn obey(world: &World, fault: Option<Fault>) -> Order {
     let (response, name) = match fault.answer {
         FaultAnswer::AsUsual => return Order::AsUsual,
         FaultAnswer::LoseAnswer => return Order::LoseAnswer,
-        FaultAnswer::Row { row: Row::Token(row) } => (render::token_refusal(row), name_of(row)),
+        FaultAnswer::Row { row: Row::Token(row) } => (render::token_refusal(row, format), name_of(row)),
         FaultAnswer::Row { row: Row::Rest(row) } => (render::rest_row(row), name_of(row)),
         FaultAnswer::Raw { status, content_type, headers, body } => {
             (raw(status, content_type.as_deref(), &headers, body), "raw".to_owned())

@@ -4,28 +4,34 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, Request, State};
+use axum::extract::{Extension, Path, Request, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use serde_json::{Value, json};
 
 use super::faults::Door;
 use super::forced::{self, Order};
+use super::format::Format;
+use super::hosts::Place;
 use super::render::{json_answer, rest_row};
 use super::rest::{self, Caller};
 use super::rows::RestRow;
 use super::world::World;
 
-pub(super) async fn userinfo(State(world): State<Arc<World>>, request: Request) -> Response {
+pub(super) async fn userinfo(
+    State(world): State<Arc<World>>,
+    Extension(place): Extension<Arc<Place>>,
+    request: Request,
+) -> Response {
     let token = rest::bearer(request.headers()).ok();
     let fault = world.with(|state| {
         state.counts.userinfo_calls += 1;
         let user = token.as_ref().and_then(|token| state.sessions.username(token)).map(str::to_owned);
         state.faults.take(Door::Userinfo, user.as_deref())
     });
-    match forced::obey(&world, fault).await {
+    match forced::obey(&world, fault, Format::Json).await {
         Order::Answer(response, _) => response,
-        Order::AsUsual => tell(&world, token, None),
+        Order::AsUsual => tell((&world, &place), token, None),
         Order::LoseAnswer => forced::hang_up(),
     }
 }
@@ -33,6 +39,7 @@ pub(super) async fn userinfo(State(world): State<Arc<World>>, request: Request) 
 /// `GET /id/ORG/USER`, which also takes the token as `oauth_token`.
 pub(super) async fn identity(
     State(world): State<Arc<World>>,
+    Extension(place): Extension<Arc<Place>>,
     Path(path): Path<(String, String)>,
     headers: HeaderMap,
     request: Request,
@@ -40,10 +47,10 @@ pub(super) async fn identity(
     let query = request.uri().query().unwrap_or_default();
     let parameter = || url::form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "oauth_token");
     let token = rest::bearer(&headers).ok().or_else(|| parameter().map(|(_, token)| token.into_owned()));
-    tell(&world, token, Some(path))
+    tell((&world, &place), token, Some(path))
 }
 
-fn tell(world: &World, token: Option<String>, asked_for: Option<(String, String)>) -> Response {
+fn tell((world, place): (&World, &Place), token: Option<String>, asked_for: Option<(String, String)>) -> Response {
     let now = world.clock.now();
     let caller = token.and_then(|token| {
         world.with(|state| {
@@ -57,15 +64,15 @@ fn tell(world: &World, token: Option<String>, asked_for: Option<(String, String)
     let own = |caller: &Caller| (caller.org.long_id(), caller.user.id.clone());
     match caller {
         Some(caller) if asked_for.is_none_or(|asked_for| asked_for == own(&caller)) => {
-            json_answer(StatusCode::OK, &described(world, &caller))
+            json_answer(StatusCode::OK, &described((world, place), &caller))
         }
         _ => rest_row(RestRow::BadOauthToken),
     }
 }
 
-fn described(world: &World, caller: &Caller) -> Value {
+fn described((world, place): (&World, &Place), caller: &Caller) -> Value {
     let (organization, user, instance) = (caller.org.long_id(), &caller.user.id, &world.instance_url);
-    let identity = format!("{}/id/{organization}/{user}", world.base_url);
+    let identity = format!("{}/id/{organization}/{user}", place.base_url);
     json!({
         "sub": identity,
         "id": identity,

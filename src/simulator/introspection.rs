@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use axum::body::Body;
-use axum::extract::{Request, State};
+use axum::extract::{Extension, Request, State};
 use axum::http::header::AUTHORIZATION;
 use axum::http::{HeaderMap, Method, StatusCode};
 use axum::response::Response;
@@ -18,29 +18,35 @@ use serde_json::{Value, json};
 use super::faults::Door;
 use super::forced::{self, Order};
 use super::form::Form;
+use super::format::Format;
+use super::hosts::Place;
 use super::render::{json_answer, token_refusal};
 use super::rows::TokenRow;
 use super::world::World;
 
 /// `POST /services/oauth2/introspect`.
-pub(super) async fn introspect(State(world): State<Arc<World>>, request: Request) -> Response {
+pub(super) async fn introspect(
+    State(world): State<Arc<World>>,
+    Extension(place): Extension<Arc<Place>>,
+    request: Request,
+) -> Response {
     let fault = world.with(|state| {
         state.counts.introspections += 1;
         state.faults.take(Door::Introspect, None)
     });
-    match forced::obey(&world, fault).await {
+    match forced::obey(&world, fault, Format::Json).await {
         Order::Answer(response, _) => return response,
         Order::LoseAnswer => return forced::hang_up(),
         Order::AsUsual => {}
     }
     let basic = basic(request.headers());
-    match Form::read(request, false).await.and_then(|form| describe(&world, &form, basic)) {
+    match Form::read(request, false).await.and_then(|form| describe((&world, &place), &form, basic)) {
         Ok(answer) => json_answer(StatusCode::OK, &answer),
-        Err(row) => token_refusal(row),
+        Err(row) => token_refusal(row, Format::Json),
     }
 }
 
-fn describe(world: &World, form: &Form, basic: Option<(String, String)>) -> Result<Value, TokenRow> {
+fn describe((world, place): (&World, &Place), form: &Form, basic: Option<(String, String)>) -> Result<Value, TokenRow> {
     let in_body = || Ok(form.one("client_id")?.map(str::to_owned).zip(form.one("client_secret")?.map(str::to_owned)));
     let client = match basic {
         Some(client) => Some(client),
@@ -61,7 +67,7 @@ fn describe(world: &World, form: &Form, basic: Option<(String, String)>) -> Resu
         let Some(session) = state.sessions.living(token, now).filter(|session| session.client_id == client_id) else {
             return Ok(json!({"active": false}));
         };
-        let identity = format!("{}/id/{}/{}", world.base_url, caller.org.long_id(), caller.user.id);
+        let identity = format!("{}/id/{}/{}", place.base_url, caller.org.long_id(), caller.user.id);
         Ok(json!({
             "active": true,
             "scope": session.scopes.join(" "),
@@ -86,14 +92,15 @@ fn basic(headers: &HeaderMap) -> Option<(String, String)> {
 /// `POST /services/oauth2/revoke`; `GET` takes the token in the query string. It ends the session for every holder.
 pub(super) async fn revoke(State(world): State<Arc<World>>, request: Request) -> Response {
     let with_query = request.method() == Method::GET;
-    let form = match Form::read(request, with_query).await {
-        Ok(form) => form,
-        Err(row) => return token_refusal(row),
-    };
-    match form.one("token") {
-        Ok(Some(token)) if world.with(|state| state.sessions.end(token)) => Response::new(Body::empty()),
-        Ok(Some(_)) => token_refusal(TokenRow::InvalidToken),
-        Ok(None) => token_refusal(TokenRow::MissingToken),
-        Err(row) => token_refusal(row),
+    let headers = request.headers().clone();
+    let form = Form::read(request, with_query).await;
+    let format = Format::wanted(&headers, form.as_ref().ok());
+    let ended = form.and_then(|form| {
+        let token = form.one("token")?.ok_or(TokenRow::MissingToken)?;
+        if world.with(|state| state.sessions.end(token)) { Ok(()) } else { Err(TokenRow::InvalidToken) }
+    });
+    match ended {
+        Ok(()) => Response::new(Body::empty()),
+        Err(row) => token_refusal(row, format),
     }
 }

@@ -1,17 +1,17 @@
 //! A strict stand-in for Salesforce: its token endpoint, its sessions, and the few REST resources a broker's customers
 //! use.
 //!
-//! It shares no code with the broker: if it did, one mistake would hide itself. Not here: TLS (it is for loopback),
-//! other OAuth flows, and any data but made-up event log files.
+//! It shares no code with the broker: if it did, one mistake would hide itself. Not here: other OAuth flows, and any
+//! data but made-up event log files.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use axum::Router;
 use axum::routing::{any, get, post};
+use axum::{Router, middleware};
 use serde_json::{Map, Value};
 use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -21,17 +21,23 @@ mod access_token;
 mod admission;
 mod assertion;
 mod checks;
+mod chunks;
 mod clock;
 mod control;
 mod counts;
 mod cursors;
+mod describe;
 mod faults;
 mod forced;
 mod form;
+mod format;
+mod hosts;
 mod identity;
 mod introspection;
+mod limits;
 mod logs;
 mod org;
+mod permission;
 mod random;
 mod render;
 mod rest;
@@ -42,6 +48,7 @@ mod settings;
 mod soql;
 mod switches;
 mod tables;
+mod tls;
 mod token;
 mod world;
 
@@ -49,10 +56,12 @@ pub use counts::{Counts, UserCounts};
 pub use faults::{Door, Fault, FaultAnswer, Row};
 pub use org::RegisterError;
 pub use rows::{RestRow, TokenRow};
-pub use settings::{App, EventLogs, PermittedUsers, Settings, Standing, User, Users};
+pub use settings::{App, Approval, EventLogs, Host, HostKind, PermittedUsers, Settings, Standing, User, Users};
 pub use switches::{SwitchError, Switches, UnknownUserError};
+pub use tls::{Tls, TlsError};
 pub use world::SeenAssertion;
 
+use hosts::{Place, Places};
 use org::Org;
 use world::{State, World};
 
@@ -65,6 +74,9 @@ pub enum StartError {
     /// An app's certificate is not usable.
     #[error(transparent)]
     Register(#[from] RegisterError),
+    /// TLS cannot be served with what was given.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The address is taken or not ours.
     #[error("cannot listen on {address}")]
     Listen {
@@ -87,6 +99,7 @@ impl Simulator {
             return Err(StartError::NotLoopback(wanted));
         }
         let org = found_org(&settings)?;
+        let tls = settings.tls.as_ref().map(Tls::server_config).transpose()?;
         let listen_error = |source| StartError::Listen { address: wanted, source };
         let listener = TcpListener::bind(wanted).await.map_err(listen_error)?;
         let address = listener.local_addr().map_err(listen_error)?;
@@ -94,7 +107,7 @@ impl Simulator {
         let stop = CancellationToken::new();
         let world = Arc::new(create_world(settings, org, address, stop.clone()));
         let tasks = TaskTracker::new();
-        tasks.spawn(server::serve(listener, router(&world), stop.clone()));
+        tasks.spawn(server::serve((listener, tls), router(&world), Arc::clone(&world), stop.clone()));
         tasks.close();
         Ok(Running { world, address, tasks, stop: stop.drop_guard() })
     }
@@ -102,6 +115,8 @@ impl Simulator {
 
 fn found_org(settings: &Settings) -> Result<Org, RegisterError> {
     let mut org = Org::new(&settings.organization_id);
+    org.api_access_control = settings.api_access_control;
+    org.sandbox = settings.sandbox;
     for app in &settings.apps {
         org.put_app(app.clone())?;
     }
@@ -113,7 +128,8 @@ fn found_org(settings: &Settings) -> Result<Org, RegisterError> {
 
 fn create_world(settings: Settings, org: Org, address: SocketAddr, stopping: CancellationToken) -> World {
     let host = if address.ip().is_unspecified() { IpAddr::from(Ipv4Addr::LOCALHOST) } else { address.ip() };
-    let base_url = format!("http://{}", SocketAddr::new(host, address.port()));
+    let scheme = if settings.tls.is_some() { "https" } else { "http" };
+    let base_url = format!("{scheme}://{}", SocketAddr::new(host, address.port()));
     let state = State {
         org: Arc::new(org),
         switches: settings.switches,
@@ -123,13 +139,15 @@ fn create_world(settings: Settings, org: Org, address: SocketAddr, stopping: Can
         faults: faults::Faults::default(),
         counts: Counts::default(),
         assertions: VecDeque::new(),
+        log_lengths: BTreeMap::new(),
         api_calls: 0,
     };
+    let plain = Place::plain(&base_url, settings.audiences);
+    let places = Places::new(plain, settings.hosts, scheme, address.port(), settings.sandbox);
     World {
         clock: clock::Clock::default(),
-        instance_url: settings.instance_url.unwrap_or_else(|| base_url.clone()),
-        base_url,
-        audiences: settings.audiences,
+        instance_url: settings.instance_url.unwrap_or_else(|| places.instance_url().to_owned()),
+        places,
         session_timeout: settings.session_timeout,
         api_calls_per_day: settings.api_calls_per_day,
         event_logs: settings.event_logs,
@@ -151,6 +169,7 @@ fn router(world: &Arc<World>) -> Router {
         .route("/services/oauth2/introspect", post(introspection::introspect))
         .route("/services/oauth2/revoke", post(introspection::revoke).get(introspection::revoke))
         .route("/id/{organization}/{user}", get(identity::identity))
+        .layer(middleware::from_fn_with_state(Arc::clone(world), chunks::cut))
         .merge(control::router(world))
         .with_state(Arc::clone(world))
 }
@@ -169,14 +188,14 @@ impl Running {
         self.address
     }
 
-    /// `http://127.0.0.1:PORT`; also an accepted audience by default.
+    /// `http://127.0.0.1:PORT`, with TLS `https`; also an accepted audience by default.
     pub fn base_url(&self) -> String {
-        self.world.base_url.clone()
+        self.world.places.plain().base_url.clone()
     }
 
     /// The token endpoint.
     pub fn token_url(&self) -> String {
-        format!("{}/services/oauth2/token", self.world.base_url)
+        format!("{}/services/oauth2/token", self.world.places.plain().base_url)
     }
 
     /// What the control routes want as bearer.

@@ -31,6 +31,9 @@ const CERTIFICATE_LIMIT: usize = 4 * 1024;
 pub(super) struct Org {
     /// 15 characters.
     pub(super) id: String,
+    /// Whether only apps on the allowlist may be used.
+    pub(super) api_access_control: bool,
+    pub(super) sandbox: bool,
     apps: BTreeMap<String, Arc<RegisteredApp>>,
     users: BTreeMap<String, Arc<RegisteredUser>>,
 }
@@ -40,6 +43,8 @@ pub(super) struct RegisteredApp {
     pub(super) key: DecodingKey,
     pub(super) certificate_ends: Timestamp,
     pub(super) installed: bool,
+    pub(super) external: bool,
+    pub(super) allowlisted: bool,
     pub(super) permitted_users: PermittedUsers,
     pub(super) session_timeout: Option<Duration>,
     pub(super) scopes: Vec<String>,
@@ -56,7 +61,13 @@ pub(super) struct RegisteredUser {
 
 impl Org {
     pub(super) fn new(id: &str) -> Self {
-        Self { id: id.to_owned(), apps: BTreeMap::new(), users: BTreeMap::new() }
+        Self {
+            id: id.to_owned(),
+            api_access_control: false,
+            sandbox: false,
+            apps: BTreeMap::new(),
+            users: BTreeMap::new(),
+        }
     }
 
     /// The id in its 18-character form.
@@ -87,6 +98,8 @@ impl Org {
             key,
             certificate_ends,
             installed: app.installed,
+            external: app.external,
+            allowlisted: app.allowlisted,
             permitted_users: app.permitted_users,
             session_timeout: app.session_timeout,
             scopes: app.scopes,
@@ -139,6 +152,12 @@ pub(super) fn base62(number: u64, width: u32) -> String {
         usize::try_from(index).ok().and_then(|index| BASE62.get(index)).map_or('0', |&byte| char::from(byte))
     };
     (0..width).rev().map(digit).collect()
+}
+
+/// The id of the site at this URL. UNSURE: that it has the prefix of a `Site` and not of a `Network`.
+pub(super) fn site_id(url: &str) -> String {
+    let number = url.bytes().fold(7_u64, |sum, byte| sum.wrapping_mul(31).wrapping_add(u64::from(byte)));
+    long_id(&format!("0DM5g000000{}", base62(number, 4)))
 }
 
 /// The 18-character form of a 15-character id: three more characters that tell which letters are capitals.

@@ -1,31 +1,31 @@
 //! The one place where answers become bytes.
 //!
-//! Token answers are lists of pairs until here, so that another format (`xml`, `urlencoded`) is one more arm of
-//! [`token_answer`]; today there is JSON only. REST errors are JSON arrays, as Salesforce sends them.
+//! Token answers are lists of pairs until here, written in the form that the request wants (`format.rs`). REST errors
+//! are JSON arrays, as Salesforce sends them.
 
 use axum::body::Body;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, PRAGMA};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::Response;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
+use super::format::Format;
 use super::rows::{RestRow, TokenRow};
 
 pub(super) const JSON: &str = "application/json;charset=UTF-8";
 
 /// An answer of the token endpoint.
-pub(super) fn token_answer(status: StatusCode, pairs: &[(&str, String)]) -> Response {
-    let object: Map<String, Value> =
-        pairs.iter().map(|(name, value)| ((*name).to_owned(), Value::from(value.as_str()))).collect();
-    let mut response = plain(status, JSON, Value::Object(object).to_string());
+pub(super) fn token_answer(status: StatusCode, pairs: &[(&str, String)], format: Format) -> Response {
+    let mut response = plain(status, format.content_type(), format.written(pairs));
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response.headers_mut().insert(PRAGMA, HeaderValue::from_static("no-cache"));
     response
 }
 
-pub(super) fn token_refusal(row: TokenRow) -> Response {
+pub(super) fn token_refusal(row: TokenRow, format: Format) -> Response {
     let (error, description) = row.texts();
-    token_answer(StatusCode::BAD_REQUEST, &[("error", error.to_owned()), ("error_description", description.to_owned())])
+    let pairs = [("error", error.to_owned()), ("error_description", description.to_owned())];
+    token_answer(StatusCode::BAD_REQUEST, &pairs, format)
 }
 
 /// An error of the REST resources that is not one of the fixed rows, or is.
@@ -79,7 +79,7 @@ mod tests {
 
     #[test]
     fn a_refusal_is_status_400_with_the_two_texts_and_must_not_be_stored() {
-        let response = token_refusal(TokenRow::UserHasNotApproved);
+        let response = token_refusal(TokenRow::UserHasNotApproved, Format::Json);
         assert_eq!(response.status(), 400);
         assert_eq!(response.headers()["cache-control"], "no-store");
         assert_eq!(response.headers()["pragma"], "no-cache");

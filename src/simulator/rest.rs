@@ -5,15 +5,19 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Request, State};
+use axum::extract::{Extension, Request, State};
 use axum::http::header::AUTHORIZATION;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::response::Response;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use super::describe;
 use super::faults::Door;
 use super::forced::{self, Order};
+use super::format::Format;
+use super::hosts::Place;
+use super::limits;
 use super::logs::{self, LogFile};
 use super::org::{Org, RegisteredUser};
 use super::render::{RestError, json_answer, plain, rest_error};
@@ -41,13 +45,17 @@ pub(super) async fn versions() -> Response {
 }
 
 /// Everything below `/services/data/`.
-pub(super) async fn answer(State(world): State<Arc<World>>, request: Request) -> Response {
-    let ask = Ask::read(&request);
+pub(super) async fn answer(
+    State(world): State<Arc<World>>,
+    Extension(place): Extension<Arc<Place>>,
+    request: Request,
+) -> Response {
+    let ask = Ask::read(&request, place);
     let (fault, user) = world.with(|state| {
         let user = ask.bearer.as_ref().ok().and_then(|token| state.sessions.username(token)).map(str::to_owned);
         (state.faults.take(Door::Rest, user.as_deref()), user)
     });
-    let response = match forced::obey(&world, fault).await {
+    let response = match forced::obey(&world, fault, Format::Json).await {
         Order::Answer(response, _) => response,
         Order::AsUsual => serve(&world, &ask),
         Order::LoseAnswer => {
@@ -62,6 +70,7 @@ pub(super) async fn answer(State(world): State<Arc<World>>, request: Request) ->
 
 /// What is asked for.
 struct Ask {
+    place: Arc<Place>,
     method: Method,
     bearer: Result<String, RestRow>,
     /// `60` of `v60.0`; `None` when that is no version we have.
@@ -72,13 +81,14 @@ struct Ask {
 }
 
 impl Ask {
-    fn read(request: &Request) -> Self {
+    fn read(request: &Request, place: Arc<Place>) -> Self {
         let path = request.uri().path().trim_start_matches("/services/data/");
         let mut segments = path.split('/').map(str::to_owned);
         let version = segments.next().and_then(|text| version_number(&text));
         let mut resource: Vec<String> = segments.collect();
         resource.pop_if(|last| last.is_empty());
         Self {
+            place,
             method: request.method().clone(),
             bearer: bearer(request.headers()),
             version,
@@ -149,6 +159,10 @@ fn serve(world: &World, ask: &Ask) -> Response {
 
 fn admit(world: &World, ask: &Ask, now: Timestamp) -> Result<(Caller, u64), RestRow> {
     let token = ask.bearer.as_ref().map_err(|row| *row)?;
+    // A login host has no data: for a client this looks like a dead session, and another token does not help.
+    if !ask.place.serves_data() {
+        return Err(RestRow::InvalidSessionId);
+    }
     world.with(|state| {
         let caller = state.caller(token, now).ok_or(RestRow::InvalidSessionId)?;
         if !caller.may_use_rest {
@@ -173,11 +187,16 @@ fn route(world: &World, ask: &Ask, caller: &Caller, now: Timestamp) -> Result<Re
     }
     let resource: Vec<&str> = ask.resource.iter().map(String::as_str).collect();
     match resource.as_slice() {
-        [] => Ok(json_answer(StatusCode::OK, &resources(world, caller, version))),
-        ["limits"] => Ok(json_answer(StatusCode::OK, &limits(world))),
+        [] => Ok(json_answer(StatusCode::OK, &resources(&ask.place, caller, version))),
+        ["limits"] => {
+            let used = world.with(|state| state.api_calls);
+            Ok(json_answer(StatusCode::OK, &limits::told(used, world.api_calls_per_day)))
+        }
         ["query"] => query(world, ask, (caller, version), now),
         ["query", locator] => query_more(world, (caller, version), locator),
-        ["sobjects", object, "describe"] => describe(world, (caller, version), object, now),
+        ["sobjects"] => Ok(json_answer(StatusCode::OK, &objects(world, (caller, version), now))),
+        ["sobjects", object] => object_summary(world, (caller, version), object, now),
+        ["sobjects", object, "describe"] => described(world, (caller, version), object, now),
         ["sobjects", "EventLogFile", id, "LogFile"] => log_file(world, caller, id, now),
         ["sobjects", object, id] => record(world, (caller, version), (object, id), now),
         _ => Err(RestRow::NotFound.into()),
@@ -189,7 +208,12 @@ fn query(world: &World, ask: &Ask, by: (&Caller, u32), now: Timestamp) -> Result
         return Err(RestError::bad_request("MALFORMED_QUERY", "SOQL statements cannot be empty or null"));
     };
     let (caller, version) = by;
-    let answer = soql::answer(&text, version, now, |name| tables::open(world, caller, version, now, name))?;
+    let open = |name: &str| tables::open(world, caller, version, now, name);
+    if ask.parameter("columns").is_some_and(|wanted| wanted == "true") {
+        let (table, columns) = soql::asked_columns(&text, now, open)?;
+        return Ok(json_answer(StatusCode::OK, &describe::columns(&table, &columns, version)));
+    }
+    let answer = soql::answer(&text, version, now, open)?;
     let username = &caller.user.is.username;
     let batch = world.with(|state| state.cursors.first(answer, version, username, world.query_batch));
     Ok(json_answer(StatusCode::OK, &batch))
@@ -202,11 +226,26 @@ fn query_more(world: &World, (caller, version): (&Caller, u32), locator: &str) -
     Ok(json_answer(StatusCode::OK, &batch))
 }
 
-/// The object's fields by name and type.
-fn describe(world: &World, by: (&Caller, u32), object: &str, now: Timestamp) -> Result<Response, RestError> {
+/// The objects that this user may see.
+fn objects(world: &World, (caller, version): (&Caller, u32), now: Timestamp) -> Value {
+    let seen = |name: &&str| tables::open(world, caller, version, now, name).is_some();
+    let names = describe::OBJECTS.iter().map(|(name, _)| *name).filter(seen);
+    let objects: Vec<Value> = names.map(|name| describe::summary(name, version)).collect();
+    json!({"encoding": "UTF-8", "maxBatchSize": 200, "sobjects": objects})
+}
+
+fn object_summary(world: &World, by: (&Caller, u32), object: &str, now: Timestamp) -> Result<Response, RestError> {
     let (caller, version) = by;
     let table = tables::open(world, caller, version, now, object).ok_or(RestRow::NotFound)?;
-    Ok(json_answer(StatusCode::OK, &table.described()))
+    let summary = describe::summary(table.name, version);
+    Ok(json_answer(StatusCode::OK, &json!({"objectDescribe": summary, "recentItems": []})))
+}
+
+/// The object's fields by name and type.
+fn described(world: &World, by: (&Caller, u32), object: &str, now: Timestamp) -> Result<Response, RestError> {
+    let (caller, version) = by;
+    let table = tables::open(world, caller, version, now, object).ok_or(RestRow::NotFound)?;
+    Ok(json_answer(StatusCode::OK, &describe::object(&table, version)))
 }
 
 /// One record with all its fields, without the wrapping of a query.
@@ -227,23 +266,17 @@ fn log_file(world: &World, caller: &Caller, id: &str, now: Timestamp) -> Result<
     }
     let is_asked_for = |file: &LogFile| file.id == id || file.id.get(..15) == Some(id);
     let file = logs::files(&world.event_logs, now).into_iter().find(is_asked_for).ok_or(RestRow::NotFound)?;
-    let content = file.csv(&caller.org.id, world.event_logs.rows_per_file);
+    let content = file.csv(&caller.org.id, world.event_logs.events_per_hour);
     Ok(plain(StatusCode::OK, "text/csv;charset=UTF-8", content))
 }
 
-fn resources(world: &World, caller: &Caller, version: u32) -> Value {
+fn resources(place: &Place, caller: &Caller, version: u32) -> Value {
     let root = format!("/services/data/v{version}.0");
-    let identity = format!("{}/id/{}/{}", world.base_url, caller.org.long_id(), caller.user.id);
+    let identity = format!("{}/id/{}/{}", place.base_url, caller.org.long_id(), caller.user.id);
     json!({
         "identity": identity,
         "limits": format!("{root}/limits"),
         "query": format!("{root}/query"),
         "sobjects": format!("{root}/sobjects"),
     })
-}
-
-fn limits(world: &World) -> Value {
-    let max = world.api_calls_per_day;
-    let remaining = max.saturating_sub(world.with(|state| state.api_calls));
-    json!({"DailyApiRequests": {"Max": max, "Remaining": remaining}})
 }

@@ -4,6 +4,7 @@
 
 use std::io;
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -12,17 +13,30 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
+use rustls::ServerConfig;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
 use super::forced::HangUp;
+use super::world::World;
 
 /// How long a connection may go on after the simulator was told to stop.
 const GRACE: Duration = Duration::from_secs(1);
 
-pub(super) async fn serve(listener: TcpListener, router: Router, stop: CancellationToken) {
+/// How long a client may take to greet.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+
+pub(super) async fn serve(
+    (listener, tls): (TcpListener, Option<Arc<ServerConfig>>),
+    router: Router,
+    world: Arc<World>,
+    stop: CancellationToken,
+) {
+    let tls = tls.map(TlsAcceptor::from);
     let connections = TaskTracker::new();
     loop {
         let accepted = tokio::select! {
@@ -31,7 +45,7 @@ pub(super) async fn serve(listener: TcpListener, router: Router, stop: Cancellat
         };
         match accepted {
             Ok((stream, _)) => {
-                connections.spawn(talk(stream, router.clone(), stop.clone()));
+                connections.spawn(welcome((stream, tls.clone()), router.clone(), Arc::clone(&world), stop.clone()));
             }
             // Out of file descriptors, most likely: others must end before the next one fits.
             Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
@@ -41,12 +55,36 @@ pub(super) async fn serve(listener: TcpListener, router: Router, stop: Cancellat
     connections.wait().await;
 }
 
-async fn talk(stream: TcpStream, router: Router, stop: CancellationToken) {
+/// Shakes hands where there is TLS, and talks.
+async fn welcome(
+    (stream, tls): (TcpStream, Option<TlsAcceptor>),
+    router: Router,
+    world: Arc<World>,
+    stop: CancellationToken,
+) {
     let _ = stream.set_nodelay(true);
+    let Some(tls) = tls else { return talk(stream, router, world, stop).await };
+    tokio::select! {
+        shaken = tokio::time::timeout(HANDSHAKE, tls.accept(stream)) => {
+            if let Ok(Ok(stream)) = shaken {
+                talk(stream, router, world, stop).await;
+            }
+        }
+        () = stop.cancelled() => {}
+    }
+}
+
+async fn talk(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    router: Router,
+    world: Arc<World>,
+    stop: CancellationToken,
+) {
     let service = service_fn(move |request: hyper::Request<Incoming>| {
         let router = router.clone();
+        let request = world.places.arrive(request.map(Body::new));
         async move {
-            let response = match router.oneshot(request.map(Body::new)).await {
+            let response = match router.oneshot(request).await {
                 Ok(response) => response,
                 Err(never) => match never {},
             };

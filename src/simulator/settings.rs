@@ -5,9 +5,11 @@
 
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::str::FromStr;
 use std::time::Duration;
 
 use super::switches::Switches;
+use super::tls::Tls;
 
 /// Everything a simulator is started with. `Settings::default()` listens on a free loopback port and knows nobody.
 ///
@@ -18,12 +20,21 @@ pub struct Settings {
     pub listen: SocketAddr,
     /// Whether an address other machines can reach is allowed.
     pub allow_remote: bool,
-    /// What answers give as `instance_url`; the simulator's own base URL when absent.
+    /// Serves TLS with this certificate, and nothing else.
+    pub tls: Option<Tls>,
+    /// Names that the simulator answers to as Salesforce's hosts do. All other requests, and without names all there
+    /// are, are answered as if every host were one.
+    pub hosts: Vec<Host>,
+    /// What answers give as `instance_url`; the named My Domain when absent, or else the simulator's own base URL.
     pub instance_url: Option<String>,
     /// The org's id in its 15-character form.
     pub organization_id: String,
-    /// Audiences accepted besides the simulator's own base URL.
+    /// Whether the org is a sandbox, whose users the production login host does not know (and the other way round).
+    pub sandbox: bool,
+    /// Audiences accepted besides the simulator's own base URL, where no named host has its own.
     pub audiences: Vec<String>,
+    /// API Access Control: whether users reach the API only through apps on the allowlist ([`App::allowlisted`]).
+    pub api_access_control: bool,
     /// The registered apps.
     pub apps: Vec<App>,
     /// The org's users.
@@ -49,9 +60,13 @@ impl Default for Settings {
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             allow_remote: false,
+            tls: None,
+            hosts: Vec::new(),
             instance_url: None,
             organization_id: "00D5g00000SIMU1".to_owned(),
+            sandbox: false,
             audiences: vec!["https://login.salesforce.com".to_owned(), "https://test.salesforce.com".to_owned()],
+            api_access_control: false,
             apps: Vec::new(),
             users: Vec::new(),
             switches: Switches::default(),
@@ -86,6 +101,10 @@ pub struct App {
     pub certificate: Vec<u8>,
     /// Whether the app is installed in this org; if not, `app_not_found`.
     pub installed: bool,
+    /// Whether it is an External Client App, which only its org's My Domain finds; elsewhere `app_not_found`.
+    pub external: bool,
+    /// Whether the app is on the allowlist of API Access Control; of no effect where that is off.
+    pub allowlisted: bool,
     /// Who may use the app.
     pub permitted_users: PermittedUsers,
     /// The app's own session timeout, which goes before the user's and the org's.
@@ -106,6 +125,8 @@ impl App {
             client_id: client_id.into(),
             certificate: certificate.into(),
             installed: true,
+            external: false,
+            allowlisted: true,
             permitted_users: PermittedUsers::AdminApproved { assigned: Users::Everyone },
             session_timeout: None,
             scopes: vec!["api".to_owned(), "id".to_owned()],
@@ -121,6 +142,65 @@ impl fmt::Debug for App {
     }
 }
 
+/// A name under which the simulator is also asked, told apart by the `Host` header.
+///
+/// As text it is `KIND=NAME`: `production=login.salesforce.com`, `sandbox=test.salesforce.com`,
+/// `my-domain=acme.my.salesforce.com`, `site=acme.my.site.com/customers`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Host {
+    /// What is found there.
+    pub kind: HostKind,
+    /// The name without a port; for a site with its path.
+    pub name: String,
+}
+
+impl Host {
+    /// The name alone, as a certificate has it.
+    pub fn dns_name(&self) -> &str {
+        self.parts().0
+    }
+
+    /// The host's name, and the path with a slash before it or nothing.
+    pub(super) fn parts(&self) -> (&str, &str) {
+        self.name.split_at_checked(self.name.find('/').unwrap_or(self.name.len())).unwrap_or((&self.name, ""))
+    }
+}
+
+impl FromStr for Host {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (kind, name) = text.split_once('=').ok_or("write KIND=NAME, such as my-domain=acme.my.salesforce.com")?;
+        let kind = match kind {
+            "production" => HostKind::Production,
+            "sandbox" => HostKind::Sandbox,
+            "my-domain" => HostKind::MyDomain,
+            "site" => HostKind::Site,
+            _ => return Err("the kinds of hosts are production, sandbox, my-domain and site"),
+        };
+        let host = Self { kind, name: name.trim_end_matches('/').to_lowercase() };
+        match (kind, host.parts()) {
+            (_, ("", _)) => Err("a host has a name"),
+            (HostKind::Site, (_, "")) => Err("a site has a path, such as site=acme.my.site.com/customers"),
+            (HostKind::Site, _) | (_, (_, "")) => Ok(host),
+            _ => Err("only a site has a path"),
+        }
+    }
+}
+
+/// What stands behind a host's name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HostKind {
+    /// The login host of production and developer orgs: their users only, no data, no External Client App.
+    Production,
+    /// The login host of sandboxes: the same for them.
+    Sandbox,
+    /// The org's own host: its users, its data, its External Client Apps.
+    MyDomain,
+    /// An Experience Cloud site: its own audience, and members who exist nowhere else.
+    Site,
+}
+
 /// The app's policy *Permitted Users*.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PermittedUsers {
@@ -129,11 +209,28 @@ pub enum PermittedUsers {
         /// Users with a profile or permission set that the app is assigned to.
         assigned: Users,
     },
-    /// *All users may self-authorize*: users without an earlier approval get `user hasn't approved this consumer`.
+    /// *All users may self-authorize*: the scopes are those of earlier approvals that came with a refresh token; users
+    /// without one get `user hasn't approved this consumer`.
     SelfAuthorize {
-        /// Users who approved the app before.
-        approved: Users,
+        /// What users approved before, in another flow.
+        approvals: Vec<Approval>,
     },
+}
+
+/// A user's consent to an app, given in a flow with a browser.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Approval {
+    /// Who approved.
+    pub username: String,
+    /// What was approved. A refresh token came of it if `refresh_token` or `offline_access` is among the scopes.
+    pub scopes: Vec<String>,
+}
+
+impl Approval {
+    /// An approval of scopes with blanks between.
+    pub fn new(username: impl Into<String>, scopes: &str) -> Self {
+        Self { username: username.into(), scopes: scopes.split_whitespace().map(str::to_owned).collect() }
+    }
 }
 
 /// A set of users.
@@ -141,15 +238,20 @@ pub enum PermittedUsers {
 pub enum Users {
     /// All of them.
     Everyone,
+    /// Those with one of these profiles or permission sets.
+    Holding(Vec<String>),
     /// These usernames.
     Only(Vec<String>),
 }
 
 impl Users {
-    pub(super) fn contains(&self, username: &str) -> bool {
+    pub(super) fn contains(&self, user: &User) -> bool {
         match self {
             Self::Everyone => true,
-            Self::Only(names) => names.iter().any(|name| name.eq_ignore_ascii_case(username)),
+            Self::Holding(names) => {
+                names.contains(&user.profile) || names.iter().any(|name| user.permission_sets.contains(name))
+            }
+            Self::Only(names) => names.iter().any(|name| name.eq_ignore_ascii_case(&user.username)),
         }
     }
 }
@@ -165,6 +267,15 @@ pub struct User {
     /// Whether the user may log in at all.
     #[serde(default)]
     pub standing: Standing,
+    /// The profile.
+    #[serde(default = "integration_profile")]
+    pub profile: String,
+    /// The assigned permission sets.
+    #[serde(default)]
+    pub permission_sets: Vec<String>,
+    /// The name of the site, with its path, at which alone this user exists: an external user. Not settable as JSON.
+    #[serde(skip)]
+    pub site: Option<String>,
     /// The profile's session timeout, which goes before the org's. Not settable as JSON.
     #[serde(skip)]
     pub session_timeout: Option<Duration>,
@@ -183,12 +294,19 @@ fn granted() -> bool {
     true
 }
 
+fn integration_profile() -> String {
+    "Minimum Access - API Only Integrations".to_owned()
+}
+
 impl User {
     /// An active integration user with the least rights that read event log files.
     pub fn new(username: impl Into<String>) -> Self {
         Self {
             username: username.into(),
             standing: Standing::Active,
+            profile: integration_profile(),
+            permission_sets: Vec::new(),
+            site: None,
             session_timeout: None,
             api_enabled: true,
             view_event_log_files: true,
@@ -221,12 +339,12 @@ pub struct EventLogs {
     pub days: u16,
     /// Whether the org has hourly files; without them the columns `Interval` and `Sequence` do not exist.
     pub hourly: bool,
-    /// Events in each file.
-    pub rows_per_file: u16,
+    /// Events of each type in an hour: so many in an hourly file, and those of its hours in a daily one.
+    pub events_per_hour: u16,
 }
 
 impl Default for EventLogs {
     fn default() -> Self {
-        Self { days: 2, hourly: true, rows_per_file: 5 }
+        Self { days: 2, hourly: true, events_per_hour: 5 }
     }
 }

@@ -74,10 +74,18 @@ pub struct Switches {
     ///
     /// Default `false`, on purpose stricter than Salesforce, where it works: an assertion in a URL ends up in logs.
     pub query_parameters_accepted: bool,
+    /// Whether the scope that allows refresh tokens stands in the answer's `scope`, though no such token comes.
+    ///
+    /// UNSURE; default `false`: guides ask for it in the app, and no published answer of this flow lists it.
+    pub refresh_scope_listed: bool,
     /// Whether an assertion still verifies once the registered certificate has expired.
     ///
     /// UNSURE; default `true`: called intended by Salesforce's product management in 2020; vendors say the opposite.
     pub expired_certificate_accepted: bool,
+    /// Whether answers come in pieces without a length (`Transfer-Encoding: chunked` over HTTP/1.1).
+    ///
+    /// Default `false`, unlike Salesforce, so that recordings stay readable; a client must be right with `true`.
+    pub answers_chunked: bool,
     /// Whether a call of `userinfo` counts as activity of the session.
     ///
     /// UNSURE; default `false`, the harder world. Only data calls are documented to count.
@@ -115,7 +123,9 @@ impl Default for Switches {
             unknown_user_error: UnknownUserError::NotApproved,
             scope_parameter_refused: true,
             query_parameters_accepted: false,
+            refresh_scope_listed: false,
             expired_certificate_accepted: true,
+            answers_chunked: false,
             userinfo_counts_as_activity: false,
             introspection_counts_as_activity: false,
         }

@@ -2,6 +2,7 @@
 //!
 //! The signing side is `jsonwebtoken`'s, written by others than the broker's.
 
+use std::net::SocketAddr;
 use std::sync::OnceLock;
 
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
@@ -88,6 +89,15 @@ impl Reply {
 impl Rig {
     pub(super) async fn start(settings: Settings) -> Self {
         Self { simulator: Simulator::start(settings).await.unwrap(), http: client() }
+    }
+
+    /// A client that trusts this authority only and takes the name for the address.
+    #[expect(clippy::disallowed_methods, reason = "the broker's client is what these tests must not use")]
+    pub(super) fn trusting(simulator: Running, authority: &[u8], (name, address): (&str, SocketAddr)) -> Self {
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let authority = reqwest::Certificate::from_pem(authority).unwrap();
+        let builder = reqwest::Client::builder().no_proxy().tls_certs_only([authority]).resolve(name, address);
+        Self { simulator, http: builder.build().unwrap() }
     }
 
     /// Seconds since 1970 by the simulator's clock.

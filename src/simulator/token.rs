@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use aws_lc_rs::digest;
-use axum::extract::{Request, State};
+use axum::extract::{Extension, Request, State};
 use axum::http::{Method, StatusCode};
 use axum::response::Response;
 use base64::Engine;
@@ -14,30 +14,38 @@ use base64::prelude::BASE64_STANDARD;
 use jiff::Timestamp;
 
 use super::access_token;
+use super::admission::Admitted;
 use super::assertion::UnverifiedAssertion;
 use super::checks::Court;
 use super::faults::Door;
 use super::forced::{self, Order};
 use super::form::Form;
-use super::org::{RegisteredApp, RegisteredUser};
+use super::format::Format;
+use super::hosts::Place;
+use super::org;
 use super::render;
 use super::rows::{TokenRow, name_of};
 use super::sessions::{Life, Session};
+use super::switches::Switches;
 use super::world::{SeenAssertion, State as WorldState, World};
 
 const JWT_BEARER: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
 
-pub(super) async fn answer(State(world): State<Arc<World>>, request: Request) -> Response {
+pub(super) async fn answer(
+    State(world): State<Arc<World>>,
+    Extension(place): Extension<Arc<Place>>,
+    request: Request,
+) -> Response {
     let _arrival = Arrival::note(&world);
-    let asked = read(&world, request).await;
+    let (asked, format) = read(&world, request).await;
     let named = asked.as_ref().ok().and_then(UnverifiedAssertion::subject);
 
     let fault = world.with(|state| state.faults.take(Door::Token, named));
-    let (response, outcome) = match forced::obey(&world, fault).await {
+    let (response, outcome) = match forced::obey(&world, fault, format).await {
         Order::Answer(response, name) => (response, name),
-        Order::AsUsual => decide(&world, &asked),
+        Order::AsUsual => decide((&world, &place), &asked, format),
         Order::LoseAnswer => {
-            let (_, outcome) = decide(&world, &asked);
+            let (_, outcome) = decide((&world, &place), &asked, format);
             (forced::hang_up(), outcome)
         }
     };
@@ -68,12 +76,19 @@ impl Drop for Arrival<'_> {
     }
 }
 
-async fn read(world: &World, request: Request) -> Result<UnverifiedAssertion, TokenRow> {
+/// The assertion, or why there is none; and in which form to answer, which holds for refusals, too.
+async fn read(world: &World, request: Request) -> (Result<UnverifiedAssertion, TokenRow>, Format) {
+    let headers = request.headers().clone();
     if request.method() != Method::POST {
-        return Err(TokenRow::MustUsePost);
+        return (Err(TokenRow::MustUsePost), Format::wanted(&headers, None));
     }
     let switches = world.with(|state| state.switches.clone());
-    let form = Form::read(request, switches.query_parameters_accepted).await?;
+    let form = Form::read(request, switches.query_parameters_accepted).await;
+    let format = Format::wanted(&headers, form.as_ref().ok());
+    (form.and_then(|form| assertion(&form, &switches)), format)
+}
+
+fn assertion(form: &Form, switches: &Switches) -> Result<UnverifiedAssertion, TokenRow> {
     if form.one("grant_type")?.ok_or(TokenRow::MissingGrantType)? != JWT_BEARER {
         return Err(TokenRow::UnsupportedGrantType);
     }
@@ -84,33 +99,40 @@ async fn read(world: &World, request: Request) -> Result<UnverifiedAssertion, To
     UnverifiedAssertion::parse(assertion).ok_or(TokenRow::InvalidAssertion)
 }
 
-fn decide(world: &World, asked: &Result<UnverifiedAssertion, TokenRow>) -> (Response, String) {
-    match asked.as_ref().map_err(|row| *row).and_then(|assertion| grant(world, assertion)) {
-        Ok((answer, outcome)) => (answer, outcome.to_owned()),
-        Err(row) => (render::token_refusal(row), name_of(row)),
+fn decide(at: (&World, &Place), asked: &Result<UnverifiedAssertion, TokenRow>, format: Format) -> (Response, String) {
+    match asked.as_ref().map_err(|row| *row).and_then(|assertion| grant(at, assertion)) {
+        Ok((pairs, outcome)) => (render::token_answer(StatusCode::OK, &pairs, format), outcome.to_owned()),
+        Err(row) => (render::token_refusal(row, format), name_of(row)),
     }
 }
 
-fn grant(world: &World, assertion: &UnverifiedAssertion) -> Result<(Response, &'static str), TokenRow> {
+/// The fields of the answer, and how it came to them.
+type Grant = (Vec<(&'static str, String)>, &'static str);
+
+fn grant((world, place): (&World, &Place), assertion: &UnverifiedAssertion) -> Result<Grant, TokenRow> {
     let now = world.clock.now();
     let (org, switches) = world.with(|state| (Arc::clone(&state.org), state.switches.clone()));
-    let court = Court { org: &org, switches: &switches, audiences: &world.audiences, base_url: &world.base_url, now };
+    let court = Court { org: &org, switches: &switches, place, now };
     let verified = court.verify(assertion)?;
 
-    let (app, user, token, outcome) = world.with(|state| {
-        let (app, user) = state.logins.admit(&org, &switches, &verified, now)?;
-        let (token, outcome) = open_session(world, state, (&app, &user), now);
-        Ok((app, user, token, outcome))
+    let (admitted, token, outcome) = world.with(|state| {
+        let admitted = state.logins.admit((&org, &switches), place, &verified, now)?;
+        let (token, outcome) = open_session((world, place), state, &admitted, now);
+        Ok((admitted, token, outcome))
     })?;
 
-    let identity = format!("{}/id/{}/{}", world.base_url, org.long_id(), user.id);
+    let identity = format!("{}/id/{}/{}", place.base_url, org.long_id(), admitted.user.id);
     let mut pairs = vec![
         ("access_token", token),
-        ("scope", app.scopes.join(" ")),
+        ("scope", admitted.scopes.join(" ")),
         ("instance_url", world.instance_url.clone()),
         ("id", identity.clone()),
         ("token_type", "Bearer".to_owned()),
     ];
+    if place.is_site() {
+        pairs.push(("sfdc_site_url", place.base_url.clone()));
+        pairs.push(("sfdc_site_id", org::site_id(&place.base_url)));
+    }
     if switches.issued_at_present {
         let issued_at = now.as_millisecond().to_string();
         // The true one is an HMAC with the app's secret, which this flow's client does not hold either.
@@ -118,16 +140,17 @@ fn grant(world: &World, assertion: &UnverifiedAssertion) -> Result<(Response, &'
         pairs.push(("issued_at", issued_at));
         pairs.push(("signature", BASE64_STANDARD.encode(signature)));
     }
-    Ok((render::token_answer(StatusCode::OK, &pairs), outcome))
+    Ok((pairs, outcome))
 }
 
 /// The running session's token, or that of a new one.
 fn open_session(
-    world: &World,
+    (world, place): (&World, &Place),
     state: &mut WorldState,
-    (app, user): (&RegisteredApp, &RegisteredUser),
+    admitted: &Admitted,
     now: Timestamp,
 ) -> (String, &'static str) {
+    let Admitted { app, user, scopes } = admitted;
     // The app's policy goes before the user's profile, and that before the org's settings.
     let timeout = app.session_timeout.or(user.is.session_timeout).unwrap_or(world.session_timeout);
     let life = match app.jwt_token_lifetime {
@@ -137,12 +160,12 @@ fn open_session(
     let session = Session {
         client_id: app.client_id.clone(),
         username: user.is.username.clone(),
-        scopes: app.scopes.clone(),
+        scopes: scopes.clone(),
         opened: now,
         life,
     };
     let token = match life {
-        Life::Fixed { ends } => access_token::jwt(&world.base_url, &state.org, (app, user), (now, ends)),
+        Life::Fixed { ends } => access_token::jwt(&place.base_url, &state.org, admitted, (now, ends)),
         Life::Sliding { .. } => {
             if state.switches.running_session_handed_back
                 && let Some(token) = state.sessions.running(&session, now)

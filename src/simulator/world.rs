@@ -3,7 +3,7 @@
 //! Invariant: the lock is only held inside [`World::with`], by a closure, so it cannot be held across an await; slow
 //! work (signatures, delays) happens outside.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -17,6 +17,7 @@ use super::clock::Clock;
 use super::counts::Counts;
 use super::cursors::Cursors;
 use super::faults::Faults;
+use super::hosts::Places;
 use super::org::Org;
 use super::sessions::Sessions;
 use super::settings::EventLogs;
@@ -28,9 +29,8 @@ const REMEMBERED_ASSERTIONS: usize = 100;
 /// Has no `Debug`: it holds the control secret and living tokens.
 pub(super) struct World {
     pub(super) clock: Clock,
-    pub(super) base_url: String,
+    pub(super) places: Places,
     pub(super) instance_url: String,
-    pub(super) audiences: Vec<String>,
     pub(super) session_timeout: Duration,
     pub(super) api_calls_per_day: u64,
     pub(super) event_logs: EventLogs,
@@ -50,6 +50,8 @@ pub(super) struct State {
     pub(super) faults: Faults,
     pub(super) counts: Counts,
     pub(super) assertions: VecDeque<SeenAssertion>,
+    /// How long event log files are, by their ids: it costs writing them to know.
+    pub(super) log_lengths: BTreeMap<String, usize>,
     /// API calls since the start, for `Sforce-Limit-Info`.
     pub(super) api_calls: u64,
 }

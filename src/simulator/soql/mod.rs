@@ -28,6 +28,7 @@ pub(super) enum Kind {
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Cell {
     Boolean(bool),
+    Null,
     Number(f64),
     Text(String),
     Time(Timestamp),
@@ -42,6 +43,7 @@ impl Cell {
         match self {
             Self::Number(value) if kind == Kind::Integer => Value::from(*value as i64),
             Self::Boolean(value) => Value::from(*value),
+            Self::Null => Value::Null,
             Self::Number(value) => Value::from(*value),
             Self::Text(text) => Value::from(text.as_str()),
             Self::Time(time) => Value::from(time.strftime("%Y-%m-%dT%H:%M:%S.000+0000").to_string()),
@@ -58,23 +60,6 @@ pub(super) struct Table {
 }
 
 impl Table {
-    /// The object's name and its fields with their types, as `describe` tells them.
-    pub(super) fn described(&self) -> Value {
-        let field = |(name, kind): &(&'static str, Kind)| {
-            let kind = match kind {
-                Kind::Boolean => "boolean",
-                Kind::Id => "id",
-                Kind::Integer => "int",
-                Kind::Number => "double",
-                Kind::Text => "string",
-                Kind::Time => "datetime",
-            };
-            json!({"name": name, "label": name, "type": kind, "filterable": true, "sortable": true})
-        };
-        let fields: Vec<Value> = self.columns.iter().map(field).collect();
-        json!({"name": self.name, "label": self.name, "queryable": true, "fields": fields})
-    }
-
     /// The row with this id and all its cells.
     pub(super) fn record(&self, id: &str, version: u32) -> Option<Value> {
         let reader = Reader { text: "", table: self, now: Timestamp::UNIX_EPOCH };
@@ -106,6 +91,18 @@ pub(super) fn answer(
     let wanted = rows.into_iter().skip(query.offset).take(query.limit.unwrap_or(usize::MAX));
     let records: Vec<Value> = wanted.map(|row| reader.record(row, &columns, version)).collect();
     Ok(json!({"totalSize": records.len(), "done": true, "records": records}))
+}
+
+/// The table that a query asks, and which of its columns.
+pub(super) fn asked_columns(
+    text: &str,
+    now: Timestamp,
+    open: impl Fn(&str) -> Option<Table>,
+) -> Result<(Table, Vec<usize>), RestError> {
+    let query = parse::read(text).map_err(|what| RestError::bad_request("MALFORMED_QUERY", what))?;
+    let table = open(&query.from).ok_or_else(|| unknown_object(&query.from))?;
+    let columns = Reader { text, table: &table, now }.selected(&query.select)?;
+    Ok((table, columns))
 }
 
 pub(super) fn unknown_object(name: &str) -> RestError {
@@ -203,10 +200,11 @@ impl Reader<'_> {
         }
     }
 
-    /// How the cell stands to the literal. Nothing in our tables is null, so nothing compares to `null`.
+    /// How the cell stands to the literal.
     fn order(&self, cell: &Cell, kind: Kind, literal: &Literal) -> Option<Ordering> {
         match (cell, literal) {
             (Cell::Boolean(cell), Literal::Boolean(literal)) => Some(cell.cmp(literal)),
+            (Cell::Null, Literal::Null) => Some(Ordering::Equal),
             (Cell::Number(cell), Literal::Number(literal)) => cell.partial_cmp(literal),
             (Cell::Text(cell), Literal::Text(literal)) if kind == Kind::Id => {
                 // The 15-character form is the same id.
@@ -238,6 +236,8 @@ impl Reader<'_> {
                     (Some(Cell::Number(left)), Some(Cell::Number(right))) => left.total_cmp(right),
                     (Some(Cell::Text(left)), Some(Cell::Text(right))) => left.cmp(right),
                     (Some(Cell::Time(left)), Some(Cell::Time(right))) => left.cmp(right),
+                    (Some(Cell::Null), Some(right)) if *right != Cell::Null => Ordering::Less,
+                    (Some(left), Some(Cell::Null)) if *left != Cell::Null => Ordering::Greater,
                     _ => Ordering::Equal,
                 };
                 if *descending { order.reverse() } else { order }

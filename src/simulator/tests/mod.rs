@@ -1,5 +1,7 @@
 //! The simulator over a real socket.
 
 mod control;
+mod hosts;
 mod rest;
+mod tls;
 mod token;

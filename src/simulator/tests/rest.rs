@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::super::testing::{CLIENT_ID, Rig, USERNAME, app, settings};
-use super::super::{App, EventLogs, Settings, User};
+use super::super::{App, EventLogs, Settings, Switches, User};
 
 #[tokio::test]
 async fn the_versions_need_no_token_and_nothing_else_goes_without() {
@@ -172,4 +172,96 @@ async fn a_long_answer_comes_in_batches() {
     assert!(ids.len() > 100);
     let described = rig.get(&token, "/services/data/v60.0/sobjects/EventLogFile/describe").await.json();
     assert_eq!(described["fields"][0]["name"], "Id");
+}
+
+#[tokio::test]
+async fn a_query_tells_its_columns_when_asked() {
+    let rig = Rig::start(settings()).await;
+    let token = rig.mint().await;
+    let query = "/services/data/v60.0/query?q=SELECT%20Id,EventType%20FROM%20EventLogFile%20LIMIT%201&columns=true";
+    let told = rig.get(&token, query).await.json();
+    let names: Vec<_> = told["columnMetadata"].as_array().unwrap().iter().map(|column| &column["columnName"]).collect();
+    assert_eq!((names, &told["entityName"]), (vec![&json!("Id"), &json!("EventType")], &json!("EventLogFile")));
+    assert_eq!(rig.get(&token, &query.replace("EventType", "Nothing")).await.status, 400);
+    let records = rig.get(&token, &query.replace("=true", "=false")).await.json();
+    assert!(records["records"][0]["Id"].is_string());
+}
+
+#[tokio::test]
+async fn every_object_in_the_list_can_be_described_and_queried() {
+    let rig = Rig::start(settings()).await;
+    let token = rig.mint().await;
+    let root = rig.get(&token, "/services/data/v60.0").await.json();
+    let list = rig.get(&token, root["sobjects"].as_str().unwrap()).await.json();
+    let objects = list["sobjects"].as_array().unwrap();
+    let names: Vec<&str> = objects.iter().map(|object| object["name"].as_str().unwrap()).collect();
+    assert!(
+        ["EventLogFile", "LoginEvent", "Organization", "User"].iter().all(|name| names.contains(name)),
+        "{names:?}"
+    );
+    for object in objects {
+        let name = object["name"].as_str().unwrap();
+        let described = rig.get(&token, object["urls"]["describe"].as_str().unwrap()).await.json();
+        let summary = rig.get(&token, object["urls"]["sobject"].as_str().unwrap()).await.json();
+        assert_eq!((&described["name"], &summary["objectDescribe"]["name"]), (&json!(name), &json!(name)));
+        let fields: Vec<&str> =
+            described["fields"].as_array().unwrap().iter().map(|field| field["name"].as_str().unwrap()).collect();
+        let query = format!("/services/data/v60.0/query?q=SELECT+FIELDS(STANDARD)+FROM+{name}+LIMIT+1");
+        let answer = rig.get(&token, &query).await.json();
+        for field in fields {
+            assert!(answer["records"][0].get(field).is_some(), "{name}.{field}");
+        }
+    }
+    rig.simulator.put_user(User { view_event_log_files: false, ..User::new(USERNAME) });
+    let list = rig.get(&token, "/services/data/v60.0/sobjects").await.body;
+    assert!(!list.contains("\"EventLogFile\"") && !list.contains("\"LoginEvent\"") && list.contains("\"User\""));
+}
+
+#[tokio::test]
+async fn what_the_official_command_line_asks_at_login_is_answered() {
+    let rig = Rig::start(settings()).await;
+    let token = rig.mint().await;
+    let organization = "SELECT+Name,InstanceName,IsSandbox,TrialExpirationDate,NamespacePrefix,OrganizationType+FROM+\
+                        Organization";
+    let answer = rig.get(&token, &format!("/services/data/v60.0/query?q={organization}")).await.json();
+    assert_eq!((&answer["totalSize"], &answer["records"][0]["IsSandbox"]), (&json!(1), &json!(false)));
+    assert_eq!(answer["records"][0]["TrialExpirationDate"], json!(null));
+    // No Dev Hub: the object does not exist, which the client takes for a no.
+    let scratch = rig.get(&token, "/services/data/v51.0/query?q=SELECT+Id+FROM+ScratchOrgInfo+limit+1").await;
+    assert_eq!((scratch.status, scratch.json()[0]["errorCode"].clone()), (400, json!("INVALID_TYPE")));
+
+    let identity = rig.get(&token, "/services/data/v60.0").await.json()["identity"].as_str().unwrap().to_owned();
+    let by_parameter = format!("{identity}?format=json&oauth_token={}", token.replace('!', "%21"));
+    let who = rig.send(rig.http.get(by_parameter)).await.unwrap().json();
+    assert_eq!(who["username"], USERNAME);
+    assert_eq!(rig.send(rig.http.get(format!("{identity}?oauth_token=x"))).await.unwrap().status, 403);
+}
+
+#[tokio::test]
+async fn real_time_logins_are_asked_by_their_time() {
+    let rig = Rig::start(settings()).await;
+    let token = rig.mint().await;
+    let at = |hours: i64| (rig.simulator.now() - jiff::SignedDuration::from_hours(hours)).to_string();
+    let query =
+        format!("SELECT+FIELDS(STANDARD)+FROM+LoginEvent+WHERE+EventDate+>+{}+AND+EventDate+<=+{}", at(26), at(2));
+    let answer = rig.get(&token, &format!("/services/data/v60.0/query?q={query}")).await.json();
+    assert_eq!(answer["totalSize"], 120, "{answer}");
+    let record = &answer["records"][0];
+    assert!(record["Username"].as_str().unwrap().ends_with("@simulated.example"));
+    let unseen = User { view_event_log_files: false, ..User::new(USERNAME) };
+    rig.simulator.put_user(unseen);
+    assert_eq!(rig.get(&token, &format!("/services/data/v60.0/query?q={query}")).await.status, 400);
+}
+
+#[tokio::test]
+async fn answers_come_in_pieces_when_switched_so_and_say_the_same() {
+    let rig = Rig::start(settings()).await;
+    let token = rig.mint().await;
+    let whole = rig.get(&token, "/services/oauth2/userinfo").await;
+    assert!(whole.headers.contains_key("content-length"));
+    rig.simulator.set_switches(Switches { answers_chunked: true, ..Switches::default() });
+    let pieces = rig.get(&token, "/services/oauth2/userinfo").await;
+    assert_eq!((pieces.body, pieces.headers["transfer-encoding"].to_str().unwrap()), (whole.body, "chunked"));
+    assert!(!pieces.headers.contains_key("content-length"));
+    assert_eq!(rig.mint().await, token);
 }

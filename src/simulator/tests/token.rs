@@ -5,7 +5,10 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::super::testing::{CLIENT_ID, Pair, Rig, USERNAME, app, claims, settings};
-use super::super::{App, PermittedUsers, Settings, Standing, Switches, TokenRow, User, UserCounts, Users};
+use super::super::{
+    App, Approval, Door, Fault, FaultAnswer, PermittedUsers, Row, Settings, Standing, Switches, TokenRow, User,
+    UserCounts, Users,
+};
 
 #[tokio::test]
 async fn a_signed_assertion_is_traded_for_a_token_that_opens_the_rest_api() {
@@ -120,7 +123,7 @@ async fn users_and_apps_that_may_not_are_refused_word_for_word() {
     let policy = |permitted_users| App { permitted_users, ..app() };
     for (app, row) in [
         (policy(PermittedUsers::AdminApproved { assigned: nobody() }), TokenRow::NotAdminApproved),
-        (policy(PermittedUsers::SelfAuthorize { approved: nobody() }), TokenRow::UserHasNotApproved),
+        (policy(PermittedUsers::SelfAuthorize { approvals: Vec::new() }), TokenRow::UserHasNotApproved),
         (App { installed: false, ..app() }, TokenRow::AppNotFound),
         (App { scopes: vec!["refresh_token".to_owned()], ..app() }, TokenRow::InvalidScope),
         (App::new(CLIENT_ID, Pair::stranger().certificate_pem.as_bytes()), TokenRow::InvalidAssertion),
@@ -128,6 +131,28 @@ async fn users_and_apps_that_may_not_are_refused_word_for_word() {
         rig.simulator.put_app(app).unwrap();
         assert_eq!(rig.post(&claims(rig.now())).await.json()["error_description"], row.texts().1);
     }
+}
+
+#[tokio::test]
+async fn a_token_has_the_scopes_that_the_policy_gives() {
+    let scopes = ["web", "api", "refresh_token"].map(str::to_owned).to_vec();
+    let approvals = vec![Approval::new(USERNAME, "api refresh_token")];
+    let app = App { scopes, permitted_users: PermittedUsers::SelfAuthorize { approvals }, ..app() };
+    let rig = Rig::start(Settings { apps: vec![app.clone()], ..settings() }).await;
+    let approved = rig.post(&claims(rig.now())).await.json();
+    assert_eq!(approved["scope"], "api");
+    let everybody = PermittedUsers::AdminApproved { assigned: Users::Everyone };
+    rig.simulator.put_app(App { permitted_users: everybody, ..app.clone() }).unwrap();
+    let assigned = rig.post(&claims(rig.now())).await.json();
+    assert_eq!(assigned["scope"], "web api");
+    // Other scopes are another session.
+    assert_ne!(assigned["access_token"], approved["access_token"]);
+    let web_only = vec![Approval::new(USERNAME, "web refresh_token")];
+    rig.simulator
+        .put_app(App { permitted_users: PermittedUsers::SelfAuthorize { approvals: web_only }, ..app })
+        .unwrap();
+    let refused = rig.get(&rig.mint().await, "/services/data/v60.0/").await;
+    assert_eq!(refused.json()[0]["message"], "This session is not valid for use with the REST API");
 }
 
 #[tokio::test]
@@ -152,4 +177,43 @@ async fn a_token_in_jwt_form_lives_just_as_long_as_it_says() {
     assert_eq!(rig.get(&token, "/services/data/v60.0/").await.status, 200);
     rig.simulator.advance_clock(Duration::from_secs(101));
     assert_eq!(rig.get(&token, "/services/data/v60.0/").await.status, 401);
+}
+
+#[tokio::test]
+async fn answers_come_in_the_form_that_is_asked_for_refusals_too() {
+    let rig = Rig::start(settings()).await;
+    let ask = |right: bool, format: &str, accept: &str| {
+        let assertion = Pair::registered().sign(&claims(rig.now()));
+        let assertion = if right { assertion } else { "x".to_owned() };
+        let grant = "urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Ajwt-bearer";
+        let body = format!("grant_type={grant}&assertion={assertion}{format}");
+        let request = rig.http.post(rig.simulator.token_url()).header("accept", accept.to_owned());
+        rig.send(request.header("content-type", "application/x-www-form-urlencoded").body(body))
+    };
+    for (format, accept, expected) in [
+        ("", "*/*", "json"),
+        ("", "application/xml", "xml"),
+        ("", "application/x-www-form-urlencoded", "x-www-form-urlencoded"),
+        ("&format=json", "application/xml", "json"),
+        ("&format=xml", "application/json", "xml"),
+        ("&format=urlencoded", "application/json", "x-www-form-urlencoded"),
+        ("&format=yaml", "application/xml", "xml"),
+    ] {
+        for right in [true, false] {
+            let reply = ask(right, format, accept).await.unwrap();
+            assert_eq!(reply.status, if right { 200 } else { 400 }, "{}", reply.body);
+            assert_eq!(reply.headers["content-type"], format!("application/{expected};charset=UTF-8").as_str());
+            assert_eq!(reply.headers["cache-control"], "no-store");
+            let field = if right { "access_token" } else { "error_description" };
+            let begins = match expected {
+                "json" => format!("\"{field}\":\""),
+                "xml" => format!("<{field}>"),
+                _ => format!("{field}="),
+            };
+            assert!(reply.body.contains(&begins), "{}", reply.body);
+        }
+    }
+    rig.simulator.force(Fault::once(Door::Token, FaultAnswer::Row { row: Row::Token(TokenRow::UnknownError) }));
+    let forced = ask(true, "&format=urlencoded", "*/*").await.unwrap();
+    assert_eq!(forced.body, "error=unknown_error&error_description=retry+your+request");
 }
