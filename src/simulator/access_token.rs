@@ -26,7 +26,7 @@ pub(super) fn jwt(issuer: &str, org: &Org, admitted: &Admitted, (now, ends): (Ti
         "aud": [issuer],
         "sub": format!("uid:{}", admitted.user.id),
         "scp": admitted.scopes.join(" "),
-        "client_id": admitted.app.client_id,
+        "client_id": admitted.app.is.client_id,
         "mty": "oauth",
         "nbf": now.as_second(),
         "iat": now.as_second(),

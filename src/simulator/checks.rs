@@ -52,7 +52,7 @@ impl Court<'_> {
         }
         let usable_until = self.judge_times(assertion, expires)?;
         Ok(Verified {
-            client_id: app.client_id.clone(),
+            client_id: app.is.client_id.clone(),
             username: subject.to_owned(),
             jti: assertion.jti().map(str::to_owned),
             usable_until,

@@ -9,19 +9,19 @@ use std::time::Duration;
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use axum::Router;
 use axum::body::to_bytes;
-use axum::extract::{Request, State};
+use axum::extract::{Path, Request, State};
 use axum::http::StatusCode;
 use axum::http::header::AUTHORIZATION;
 use axum::middleware::{self, Next};
 use axum::response::Response;
-use axum::routing::{get, post};
+use axum::routing::{get, patch, post};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
 use super::faults::Fault;
 use super::render::json_answer;
-use super::settings::User;
+use super::settings::{PermittedUsers, User};
 use super::world::World;
 
 const BODY_LIMIT: usize = 1024 * 1024;
@@ -38,6 +38,8 @@ pub(super) fn router(world: &Arc<World>) -> Router<Arc<World>> {
         .route("/__simulator/assertions", get(assertions))
         .route("/__simulator/switches", get(switches).patch(patch_switches))
         .route("/__simulator/users", post(put_user))
+        .route("/__simulator/apps/{client_id}", patch(change_app))
+        .route("/__simulator/org", patch(change_org))
         .route_layer(middleware::from_fn_with_state(Arc::clone(world), guard))
 }
 
@@ -133,6 +135,47 @@ async fn patch_switches(State(world): State<Arc<World>>, request: Request) -> An
 async fn put_user(State(world): State<Arc<World>>, request: Request) -> Answer {
     let user: User = body(request).await?;
     world.with(|state| Arc::make_mut(&mut state.org).put_user(user));
+    Ok(shown(&json!({})))
+}
+
+/// Changes what is said of the app and leaves the rest.
+async fn change_app(State(world): State<Arc<World>>, Path(client_id): Path<String>, request: Request) -> Answer {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Changes {
+        /// PEM.
+        certificate: Option<String>,
+        installed: Option<bool>,
+        external: Option<bool>,
+        allowlisted: Option<bool>,
+        permitted_users: Option<PermittedUsers>,
+        scopes: Option<Vec<String>>,
+    }
+    let changes: Changes = body(request).await?;
+    let changed = world.with(|state| {
+        let known =
+            state.org.app(&client_id).ok_or_else(|| (StatusCode::NOT_FOUND, "no app has this key".to_owned()))?;
+        let mut app = known.is.clone();
+        app.certificate = changes.certificate.map_or(app.certificate, String::into_bytes);
+        app.installed = changes.installed.unwrap_or(app.installed);
+        app.external = changes.external.unwrap_or(app.external);
+        app.allowlisted = changes.allowlisted.unwrap_or(app.allowlisted);
+        app.permitted_users = changes.permitted_users.unwrap_or(app.permitted_users);
+        app.scopes = changes.scopes.unwrap_or(app.scopes);
+        let error = |error: super::RegisterError| (StatusCode::BAD_REQUEST, error.to_string());
+        Arc::make_mut(&mut state.org).put_app(app).map_err(error)
+    });
+    changed.map(|()| shown(&json!({}))).map_err(|(status, what)| problem(status, &what))
+}
+
+async fn change_org(State(world): State<Arc<World>>, request: Request) -> Answer {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Changes {
+        api_access_control: bool,
+    }
+    let changes: Changes = body(request).await?;
+    world.with(|state| Arc::make_mut(&mut state.org).api_access_control = changes.api_access_control);
     Ok(shown(&json!({})))
 }
 

@@ -69,7 +69,7 @@ impl Place {
 
     /// An External Client App is only found where its org is.
     pub(super) fn finds(&self, app: &RegisteredApp) -> bool {
-        app.installed && (!app.external || matches!(self.kind(), None | Some(HostKind::MyDomain)))
+        app.is.installed && (!app.is.external || matches!(self.kind(), None | Some(HostKind::MyDomain)))
     }
 
     /// A login host knows the users of its kind of org, a site its members as well, and nobody else knows those.

@@ -57,7 +57,7 @@ fn describe((world, place): (&World, &Place), form: &Form, basic: Option<(String
     let now = world.clock.now();
     world.with(|state| {
         let app = state.org.app(&client_id).ok_or(TokenRow::InvalidClientCredentials)?;
-        let registered = app.client_secret.as_deref().ok_or(TokenRow::InvalidClientCredentials)?;
+        let registered = app.is.client_secret.as_deref().ok_or(TokenRow::InvalidClientCredentials)?;
         verify_slices_are_equal(registered.as_bytes(), secret.as_bytes())
             .map_err(|_| TokenRow::InvalidClientCredentials)?;
         let Some(caller) = state.caller(token, now) else { return Ok(json!({"active": false})) };

@@ -5,14 +5,13 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use jiff::Timestamp;
 use jsonwebtoken::DecodingKey;
 use x509_parser::prelude::{FromDer, X509Certificate};
 use x509_parser::public_key::PublicKey;
 
-use super::settings::{App, PermittedUsers, User};
+use super::settings::{App, User};
 
 /// Why an app cannot be registered.
 #[derive(Debug, thiserror::Error)]
@@ -39,17 +38,9 @@ pub(super) struct Org {
 }
 
 pub(super) struct RegisteredApp {
-    pub(super) client_id: String,
+    pub(super) is: App,
     pub(super) key: DecodingKey,
     pub(super) certificate_ends: Timestamp,
-    pub(super) installed: bool,
-    pub(super) external: bool,
-    pub(super) allowlisted: bool,
-    pub(super) permitted_users: PermittedUsers,
-    pub(super) session_timeout: Option<Duration>,
-    pub(super) scopes: Vec<String>,
-    pub(super) client_secret: Option<String>,
-    pub(super) jwt_token_lifetime: Option<Duration>,
 }
 
 #[derive(Debug)]
@@ -93,20 +84,8 @@ impl Org {
             Ok(found) => found,
             Err(reason) => return Err(RegisterError { client_id: app.client_id, reason }),
         };
-        let registered = RegisteredApp {
-            client_id: app.client_id.clone(),
-            key,
-            certificate_ends,
-            installed: app.installed,
-            external: app.external,
-            allowlisted: app.allowlisted,
-            permitted_users: app.permitted_users,
-            session_timeout: app.session_timeout,
-            scopes: app.scopes,
-            client_secret: app.client_secret,
-            jwt_token_lifetime: app.jwt_token_lifetime,
-        };
-        self.apps.insert(app.client_id, Arc::new(registered));
+        let client_id = app.client_id.clone();
+        self.apps.insert(client_id, Arc::new(RegisteredApp { is: app, key, certificate_ends }));
         Ok(())
     }
 

@@ -16,13 +16,13 @@ pub(super) fn granted_scopes(
     app: &RegisteredApp,
     user: &User,
 ) -> Result<Vec<String>, TokenRow> {
-    if org.api_access_control && !app.allowlisted {
+    if org.api_access_control && !app.is.allowlisted {
         return Err(TokenRow::NotAdminApproved);
     }
-    let scopes: Vec<String> = match &app.permitted_users {
-        PermittedUsers::AdminApproved { assigned } if assigned.contains(user) => app.scopes.clone(),
+    let scopes: Vec<String> = match &app.is.permitted_users {
+        PermittedUsers::AdminApproved { assigned } if assigned.contains(user) => app.is.scopes.clone(),
         PermittedUsers::AdminApproved { .. } => return Err(TokenRow::NotAdminApproved),
-        PermittedUsers::SelfAuthorize { .. } if org.api_access_control => app.scopes.clone(),
+        PermittedUsers::SelfAuthorize { .. } if org.api_access_control => app.is.scopes.clone(),
         PermittedUsers::SelfAuthorize { approvals } => approved_scopes(app, user, approvals)?,
     };
     if scopes.iter().all(|scope| is_for_refreshing(scope)) {
@@ -43,7 +43,7 @@ fn approved_scopes(app: &RegisteredApp, user: &User, approvals: &[Approval]) -> 
         return Err(TokenRow::UserHasNotApproved);
     }
     let approved = |scope: &&String| counting.iter().any(|approval| approval.scopes.contains(scope));
-    Ok(app.scopes.iter().filter(approved).cloned().collect())
+    Ok(app.is.scopes.iter().filter(approved).cloned().collect())
 }
 
 /// One scope with two names: it lets an app have refresh tokens.

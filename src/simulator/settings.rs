@@ -202,7 +202,8 @@ pub enum HostKind {
 }
 
 /// The app's policy *Permitted Users*.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Deserialize)]
+#[serde(tag = "policy", rename_all = "snake_case", deny_unknown_fields)]
 pub enum PermittedUsers {
     /// *Admin approved users are pre-authorized*: others get `invalid_app_access`.
     AdminApproved {
@@ -218,7 +219,8 @@ pub enum PermittedUsers {
 }
 
 /// A user's consent to an app, given in a flow with a browser.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Approval {
     /// Who approved.
     pub username: String,
@@ -234,7 +236,8 @@ impl Approval {
 }
 
 /// A set of users.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Users {
     /// All of them.
     Everyone,

@@ -152,13 +152,13 @@ fn open_session(
 ) -> (String, &'static str) {
     let Admitted { app, user, scopes } = admitted;
     // The app's policy goes before the user's profile, and that before the org's settings.
-    let timeout = app.session_timeout.or(user.is.session_timeout).unwrap_or(world.session_timeout);
-    let life = match app.jwt_token_lifetime {
+    let timeout = app.is.session_timeout.or(user.is.session_timeout).unwrap_or(world.session_timeout);
+    let life = match app.is.jwt_token_lifetime {
         Some(lifetime) => Life::Fixed { ends: now.checked_add(lifetime).unwrap_or(Timestamp::MAX) },
         None => Life::Sliding { timeout, stamp: now },
     };
     let session = Session {
-        client_id: app.client_id.clone(),
+        client_id: app.is.client_id.clone(),
         username: user.is.username.clone(),
         scopes: scopes.clone(),
         opened: now,

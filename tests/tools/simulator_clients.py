@@ -11,6 +11,7 @@ Each signs in with the app's key and reads the same event log file. Nothing leav
 import argparse
 import contextlib
 import csv
+import datetime
 import http.server
 import io
 import json
@@ -35,7 +36,12 @@ USERNAME = "elastic-log@acme.example"
 LOGIN = "login.salesforce.com"
 MY_DOMAIN = "acme.my.salesforce.com"
 HOSTS = [f"production={LOGIN}", "sandbox=test.salesforce.com", f"my-domain={MY_DOMAIN}"]
-QUERY = "SELECT Id, EventType, LogDate, LogFile FROM EventLogFile WHERE EventType = 'RestApi' ORDER BY LogDate, Id"
+# The first file of yesterday is there whatever the hour, and stays the first one over midnight.
+YESTERDAY = (datetime.datetime.now(datetime.timezone.utc) - datetime.timedelta(days=1)).strftime("%Y-%m-%dT00:00:00Z")
+QUERY = (
+    "SELECT Id, EventType, LogDate, LogFile FROM EventLogFile"
+    f" WHERE EventType = 'RestApi' AND LogDate >= {YESTERDAY} ORDER BY LogDate, Id"
+)
 BATCH = 7
 
 

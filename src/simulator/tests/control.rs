@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::super::testing::{Pair, Rig, USERNAME, claims, settings};
+use super::super::testing::{CLIENT_ID, Pair, Rig, USERNAME, claims, settings};
 use super::super::{Counts, Door, Fault, FaultAnswer, Row, Settings, Simulator, StartError, TokenRow};
 
 #[tokio::test]
@@ -123,4 +123,40 @@ async fn an_empty_control_secret_opens_nothing() {
     for request in [rig.http.get(&url), rig.http.get(&url).header("authorization", "Bearer ")] {
         assert_eq!(rig.send(request).await.unwrap().status, 401);
     }
+}
+
+#[tokio::test]
+async fn an_apps_policy_and_certificate_change_while_it_runs() {
+    let rig = Rig::start(settings()).await;
+    let patch = async |path: &str, body: serde_json::Value| {
+        let url = format!("{}/__simulator/{path}", rig.simulator.base_url());
+        let request = rig.http.patch(url).bearer_auth(rig.simulator.control_secret());
+        rig.send(request.body(body.to_string())).await.unwrap().status
+    };
+    let said = async || rig.post(&claims(rig.now())).await.json()["error_description"].clone();
+    let app = format!("apps/{CLIENT_ID}");
+    for (path, body, expected) in [
+        (app.as_str(), json!({"permitted_users": {"policy": "self_authorize", "approvals": []}}), "hasn't approved"),
+        (
+            &app,
+            json!({"permitted_users": {"policy": "admin_approved", "assigned": {"only": []}}}),
+            "not admin approved",
+        ),
+        (&app, json!({"permitted_users": {"policy": "admin_approved", "assigned": "everyone"}}), ""),
+        (&app, json!({"allowlisted": false}), ""),
+        ("org", json!({"api_access_control": true}), "not admin approved"),
+        (&app, json!({"allowlisted": true}), ""),
+        (&app, json!({"certificate": Pair::stranger().certificate_pem}), "invalid assertion"),
+        (&app, json!({"installed": false}), "not installed"),
+    ] {
+        assert_eq!(patch(path, body.clone()).await, 200, "{body}");
+        let said = said().await;
+        assert!(
+            said.as_str().unwrap_or_default().contains(expected) && said.is_null() == expected.is_empty(),
+            "{said}"
+        );
+    }
+    assert_eq!(patch("apps/nobody", json!({})).await, 404);
+    assert_eq!(patch(&app, json!({"certificate": "hello"})).await, 400);
+    assert_eq!(patch(&app, json!({"scope": []})).await, 400);
 }
