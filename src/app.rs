@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use tokio::net::TcpListener;
-use tokio::time::MissedTickBehavior;
+use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -18,11 +18,13 @@ use crate::config::hosts::Allowlist;
 use crate::config::report::{Mistake, Report, Severity};
 use crate::config::{self, Config};
 use crate::http::callers::CallersDoor;
+use crate::http::health::Readiness;
 use crate::http::listener::{Listener, Stop, SwappableTls};
-use crate::http::ops::{OpsDoor, Readiness};
+use crate::http::ops::OpsDoor;
+use crate::keys;
 use crate::salesforce::{Surroundings, WayOut, WayOutError};
-use crate::snapshot::{Snapshot, Snapshots, open_keys};
-use crate::telemetry::audit::Trail;
+use crate::snapshot::{Snapshot, Snapshots};
+use crate::telemetry::audit::{self, Trail};
 use crate::telemetry::metrics::Metrics;
 use crate::tls;
 
@@ -60,6 +62,8 @@ pub struct Ending {
 
 /// How often ageing tokens are looked at.
 const LOOK_AFTER_TOKENS: Duration = Duration::from_secs(1);
+/// What the last audit records may take when there is no time left otherwise.
+const LAST_RECORDS: Duration = Duration::from_secs(1);
 
 impl Prepared {
     /// Opens keys and certificates and puts the parts together. Asks nobody over the network, binds nothing.
@@ -70,12 +74,21 @@ impl Prepared {
         let mut report = Report::default();
         let metrics = Arc::new(Metrics::new().map_err(|error| own_fault(&error.to_string()))?);
         let flights = TaskTracker::new();
+        if let Err(error) = audit::try_sink(&config.audit) {
+            let remedy =
+                "name a file in a folder that exists and that the service may write to, or `-` for standard output";
+            report.push(whole_file("audit.path", format!("no record can be written there: {error}"), remedy));
+        }
         let callers_tls = door_tls(config.server.tls.as_ref(), &mut report);
         let ops_tls = door_tls(config.ops.tls.as_ref(), &mut report);
         let way_out = WayOut::new(&config.salesforce).map_err(|error| about_way_out(&config, &error));
         let snapshot = match way_out {
             Err(mistakes) => {
                 report.extend(mistakes);
+                keys::open_all(
+                    &config.integrations.iter().map(|it| &it.client_key_path).collect::<Vec<_>>(),
+                    &mut report,
+                );
                 None
             }
             Ok(way_out) => {
@@ -111,7 +124,7 @@ impl Prepared {
 /// Everything that is wrong with a refused configuration: what its own report says, and what its files say.
 pub fn everything_wrong(refused: &config::Refused) -> Report {
     let mut report = refused.report.clone();
-    open_keys(&refused.key_paths.iter().collect::<Vec<_>>(), &mut report);
+    keys::open_all(&refused.key_paths.iter().collect::<Vec<_>>(), &mut report);
     for settings in &refused.tls {
         if let Err(mistakes) = tls::server_config(settings) {
             report.extend(mistakes);
@@ -183,7 +196,7 @@ impl Sockets {
 
 /// An address that cannot be listened on.
 #[derive(Debug, thiserror::Error)]
-#[error("{setting}: cannot listen on {address}: {source}")]
+#[error("{setting}: cannot listen on {address}")]
 pub struct BindError {
     setting: &'static str,
     address: SocketAddr,
@@ -199,16 +212,18 @@ impl App {
         let Prepared { config, clock, metrics, snapshot, callers_tls, ops_tls } = prepared;
         let trail = Arc::new(Trail::open(&config.audit, Arc::clone(&metrics))?);
         let snapshots = Arc::new(Snapshots::new(snapshot));
+        let readiness = Readiness::default();
         let callers_door = CallersDoor {
             snapshots: Arc::clone(&snapshots),
             broker: Broker::new(clock.clone(), Arc::clone(&metrics)),
             metrics: Arc::clone(&metrics),
             trail,
             clock: clock.clone(),
+            readiness: readiness.clone(),
         };
         let started = clock.now();
         let bearer_token = config.ops.bearer_token;
-        let ops_door = OpsDoor { snapshots, metrics, clock, started, readiness: Readiness::default(), bearer_token };
+        let ops_door = OpsDoor { snapshots, metrics, clock, started, readiness, bearer_token };
         let (callers_stop, ops_stop) = (Stop::default(), Stop::default());
         Ok(Self {
             callers_address: sockets.callers.local_addr()?,
@@ -239,6 +254,9 @@ impl App {
         let (trail, snapshots) = (Arc::clone(&callers_door.trail), Arc::clone(&callers_door.snapshots));
         let readiness = ops_door.readiness.clone();
 
+        // Before anybody can ask: both sockets are bound, and what comes now waits in their backlogs. The first probe
+        // after the start must not be told otherwise.
+        readiness.set(true);
         tasks.spawn(look_after_tokens(snapshots, ops_stop.drain.clone()));
         let ops_router = ops_door.router();
         tasks.spawn(ops.serve(move |remote, request| ops_door.clone().answer(ops_router.clone(), remote, request)));
@@ -246,17 +264,16 @@ impl App {
         let doors = tasks
             .spawn(callers.serve(move |remote, request| callers_door.clone().answer(router.clone(), remote, request)));
         tasks.close();
-        readiness.set(true);
 
         ending.graceful.cancelled().await;
         readiness.set(false);
+        let by = Instant::now() + settings.shutdown_delay + settings.shutdown_grace;
         let drained = drain(&settings, doors, &callers_stop, &ending.immediate).await;
         // The ops door stays open to the last, so that a probe is told "not ready" instead of nothing.
         ops_stop.drain.cancel();
         ops_stop.kill.cancel();
         tasks.wait().await;
-        // It blocks for as long as the last records take.
-        let _ = tokio::task::spawn_blocking(move || trail.close()).await;
+        close(trail, by, &ending.immediate).await;
         drained
     }
 }
@@ -281,6 +298,19 @@ async fn drain(
     stop.kill.cancel();
     let _ = door.await;
     drained
+}
+
+/// Waits for the last audit records, for a moment in every case, but not for a pipe that nobody reads.
+async fn close(trail: Arc<Trail>, by: Instant, immediate: &CancellationToken) {
+    let at_once = async {
+        immediate.cancelled().await;
+        tokio::time::sleep(LAST_RECORDS).await;
+    };
+    tokio::select! {
+        () = trail.close() => {}
+        () = tokio::time::sleep_until(by.max(Instant::now() + LAST_RECORDS)) => tracing::error!("audit records are lost"),
+        () = at_once => tracing::error!("audit records are lost"),
+    }
 }
 
 /// Renews ahead of their end the tokens that are in use.

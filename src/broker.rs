@@ -92,7 +92,10 @@ impl Broker {
                     None => Err(Trouble::Passing(Duration::from_secs(1))),
                 }
             }
-            Err(unavailable) => Err(trouble(&unavailable)),
+            Err(unavailable) => {
+                self.metrics.looked_up(holding.name(), Lookup::Miss.as_str());
+                Err(trouble(&unavailable))
+            }
         };
         match answer {
             Ok((kept, lookup, expires_in)) => Ok(Issued { holding, kept, expires_in, lookup, rule }),

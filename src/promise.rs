@@ -104,7 +104,7 @@ impl Promise {
 
     /// Whether it is time to look for a new one, beside the answers.
     ///
-    /// The window is a quarter of the promise, or what keeps [`COMFORT`] in callers' hands, at most three quarters;
+    /// The window is a quarter of the promise, or what keeps 330 s in callers' hands, at most three quarters;
     /// jitter makes it up to a tenth wider, so that integrations minted together part ways.
     pub fn wants_refresh(&self, now: Moment) -> bool {
         let comfortable = (COMFORT + self.margin()).min(self.lasts / 4 * 3);

@@ -1,10 +1,9 @@
-//! All of one configuration generation, and the only way to reach an integration: [`Snapshot::authorize`].
+//! All of one configuration generation, and the only way for a caller to reach an integration: [`Snapshot::authorize`].
 //!
 //! A request takes one snapshot and carries it to its end, so no answer mixes two generations. Building one opens key
 //! files and asks nobody over the network.
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
@@ -13,10 +12,9 @@ use tokio_util::task::TaskTracker;
 use crate::ask::{Ask, Selector, SelectorKind};
 use crate::authn::{AuthnError, Credentials, Directory, Proof};
 use crate::config::Config;
-use crate::config::report::{Located, Report};
-use crate::config::show;
+use crate::config::report::Report;
 use crate::holding::Holding;
-use crate::keys::{self, KeyError, Signer};
+use crate::keys;
 use crate::names::{CallerName, IntegrationName};
 use crate::policy::{Rights, Rule};
 use crate::salesforce::{Integration, Surroundings};
@@ -103,7 +101,7 @@ impl Snapshot {
     ) -> Result<(Self, Report), Report> {
         let mut report = Report::default();
         let named: Vec<_> = config.integrations.iter().map(|settings| &settings.client_key_path).collect();
-        let signers = open_keys(&named, &mut report);
+        let signers = keys::open_all(&named, &mut report);
         if report.has_errors() {
             return Err(report);
         }
@@ -158,7 +156,7 @@ impl Snapshot {
         self.issuer.as_deref()
     }
 
-    /// All integrations, in no order.
+    /// All integrations, in no order: for those who look after them, never for an answer to a caller.
     pub fn holdings(&self) -> impl ExactSizeIterator<Item = &Arc<Holding>> {
         self.holdings.values()
     }
@@ -219,31 +217,6 @@ fn permit(caller: &Caller, holding: &Arc<Holding>) -> Option<Permit> {
 
 fn without_slash(url: &str) -> &str {
     url.strip_suffix('/').unwrap_or(url)
-}
-
-type Opened<'a> = HashMap<&'a Path, Arc<dyn Signer>>;
-
-/// Opens every key file once, several at a time (ten thousand keys take seconds on one core), and reports each that
-/// does not open at every place that names it.
-pub fn open_keys<'a>(named: &[&'a Located<PathBuf>], report: &mut Report) -> Opened<'a> {
-    let mut paths: Vec<&Path> = named.iter().map(|located| located.value.as_path()).collect();
-    paths.sort_unstable();
-    paths.dedup();
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let share = paths.len().div_ceil(cores).max(1);
-    let opened: HashMap<&Path, Result<Arc<dyn Signer>, KeyError>> = std::thread::scope(|scope| {
-        let open_all = |paths: &[&'a Path]| paths.iter().map(|path| (*path, keys::open(path))).collect::<Vec<_>>();
-        let parts = paths.chunks(share);
-        #[expect(clippy::needless_collect, reason = "all workers start before the first is waited for")]
-        let workers: Vec<_> = parts.map(|part| scope.spawn(move || open_all(part))).collect();
-        workers.into_iter().filter_map(|worker| worker.join().ok()).flatten().collect()
-    });
-    for located in named {
-        if let Some(Err(error)) = opened.get(located.value.as_path()) {
-            report.error(*located, format!("{}: {error}", show::path(&located.value)), error.remedy());
-        }
-    }
-    opened.into_iter().filter_map(|(path, signer)| signer.ok().map(|signer| (path, signer))).collect()
 }
 
 /// The generation in force.

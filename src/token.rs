@@ -2,8 +2,9 @@
 
 use std::fmt;
 
-use aws_lc_rs::digest;
 use secrecy::{ExposeSecret, SecretString};
+
+use crate::hash::{hex, sha256};
 
 /// A Salesforce access token. It has no `Display`, its `Debug` shows the fingerprint, and it is wiped on drop.
 pub struct AccessToken {
@@ -55,16 +56,14 @@ impl fmt::Debug for AccessToken {
 impl Fingerprint {
     /// The fingerprint of a text.
     pub fn of(text: &str) -> Self {
-        let digest = digest::digest(&digest::SHA256, text.as_bytes());
-        let mut first = [0; 8];
-        first.iter_mut().zip(digest.as_ref()).for_each(|(to, from)| *to = *from);
-        Self(first)
+        let [a, b, c, d, e, f, g, h, ..] = sha256([text.as_bytes()]);
+        Self([a, b, c, d, e, f, g, h])
     }
 }
 
 impl fmt::Display for Fingerprint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        f.write_str(&hex(&self.0))
     }
 }
 

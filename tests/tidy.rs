@@ -13,7 +13,7 @@ type TestResult = Result<(), Box<dyn Error>>;
 
 /// The top-level modules, lowest layer first. A file imports only from lower layers.
 const LAYERS: &[&[&str]] = &[
-    &["names", "token", "clock", "promise", "ask"],
+    &["names", "token", "clock", "promise", "ask", "hash"],
     &["config", "telemetry"],
     &["keys", "salesforce", "authn", "policy", "cache", "tls"],
     &["holding", "snapshot", "broker"],
@@ -26,6 +26,8 @@ const LAYERS: &[&[&str]] = &[
 const PEERS: &[(&str, &str)] = &[
     // A promise is counted in the moments of the clock.
     ("promise", "clock"),
+    // A token is known by its fingerprint.
+    ("token", "hash"),
     // Each part of telemetry is set up from its own section.
     ("telemetry", "config"),
     // Salesforce is given a signer, whatever holds its key.

@@ -5,9 +5,11 @@
 //! signature; it lets a scanner know a leaked key from a random string, and a typo from an attack.
 
 use aws_lc_rs::error::Unspecified;
-use aws_lc_rs::{digest, rand};
+use aws_lc_rs::rand;
 use secrecy::{ExposeSecret, SecretString};
 use zeroize::Zeroizing;
+
+use crate::hash::sha256;
 
 /// SHA-256 of a whole key. A slow hash would add nothing: the key has 256 random bits, and a slow hash on every request
 /// is a lever for whoever wants to stop the service.
@@ -51,10 +53,7 @@ impl ApiKey {
 
     /// What the configuration holds of it.
     pub fn digest(&self) -> KeyDigest {
-        let mut whole = [0; 32];
-        let digest = digest::digest(&digest::SHA256, self.0.expose_secret().as_bytes());
-        whole.iter_mut().zip(digest.as_ref()).for_each(|(to, from)| *to = *from);
-        whole
+        sha256([self.0.expose_secret().as_bytes()])
     }
 
     /// The key itself, for the one line of `new-key` and for `demo`.

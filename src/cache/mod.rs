@@ -113,6 +113,8 @@ pub struct Slot<V, E> {
     state: Mutex<State<E>>,
     /// Spares the readers of an ageing value the lock while a flight is under way.
     flying: AtomicBool,
+    /// Until when the last failure forbids a try; spares those readers the lock, too.
+    quiet_until: AtomicU64,
     last_read: AtomicU64,
     clock: Clock,
     flights: TaskTracker,
@@ -130,6 +132,7 @@ impl<V: Send + Sync + 'static, E: Send + Sync + 'static> Slot<V, E> {
             current: ArcSwapOption::empty(),
             state: Mutex::new(State { flight: None, failure: None }),
             flying: AtomicBool::new(false),
+            quiet_until: AtomicU64::new(0),
             last_read: AtomicU64::new(0),
             clock,
             flights,
@@ -206,7 +209,8 @@ impl<V: Send + Sync + 'static, E: Send + Sync + 'static> Slot<V, E> {
         R: FnOnce(Option<Arc<Kept<V>>>) -> F,
         F: Future<Output = Result<Kept<V>, E>> + Send + 'static,
     {
-        if !self.flying.load(Ordering::Acquire) {
+        let quiet = now.to_bits() < self.quiet_until.load(Ordering::Acquire);
+        if !quiet && !self.flying.load(Ordering::Acquire) {
             let mut state = self.lock();
             let paused = state.failure.as_ref().is_some_and(|failure| now < failure.retry_at);
             // Another reader may have renewed it since this one looked.
@@ -294,12 +298,14 @@ impl<V: Send + Sync + 'static, E: Send + Sync + 'static> Slot<V, E> {
             Ok(kept) => {
                 self.current.store(Some(Arc::new(kept)));
                 state.failure = None;
+                self.quiet_until.store(0, Ordering::Release);
                 Ok(())
             }
             Err(error) => {
                 let streak = state.failure.as_ref().map_or(0, |failure| failure.streak).saturating_add(1);
                 let error = Arc::new(error);
                 let retry_at = now.after((self.pause)(&error, streak));
+                self.quiet_until.store(retry_at.to_bits(), Ordering::Release);
                 state.failure = Some(Failure { error: Arc::clone(&error), at: now, retry_at, streak });
                 Err(error)
             }

@@ -7,6 +7,7 @@ use clap::Args;
 
 use super::{complain, say};
 use crate::authn::ApiKey;
+use crate::hash::hex;
 use crate::names::CallerName;
 
 /// Makes an API key for a caller.
@@ -19,7 +20,7 @@ pub(super) struct NewKeyArgs {
 
 pub(super) fn run(args: &NewKeyArgs) -> anyhow::Result<ExitCode> {
     let key = ApiKey::generate().ok().context("this machine gives no random numbers")?;
-    let digest: String = key.digest().iter().map(|byte| format!("{byte:02x}")).collect();
+    let digest = hex(&key.digest());
     complain("The key, shown this once: give it to the caller over a safe way.");
     say(key.expose());
     complain("\nFor the configuration (several digests may stand side by side while a key is changed):");

@@ -38,7 +38,11 @@ pub(super) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
         }
         Err(report) => return Ok(refuse(report)),
     };
-    runtime()?.block_on(serve(prepared))
+    let runtime = runtime()?;
+    let ended = runtime.block_on(serve(prepared));
+    // What blocks a thread even now, such as a record for a pipe that nobody reads, does not hold the process.
+    runtime.shutdown_background();
+    ended
 }
 
 async fn serve(prepared: Prepared) -> anyhow::Result<ExitCode> {

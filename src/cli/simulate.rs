@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use tokio_util::sync::CancellationToken;
 
-use crate::simulator::{App, Host, Running, Settings, Simulator, Switches, Tls, User};
+use crate::simulator::{App, Host, Running, Settings, Simulator, StartError, Switches, Tls, User};
 
 /// Serve a SIMULATED Salesforce: token endpoint, sessions, REST resources, event log files.
 ///
@@ -95,7 +95,10 @@ pub(super) struct SimulateArgs {
 
 /// Starts the simulator, tells how to reach it, and serves until `shutdown` is cancelled.
 pub(super) async fn run(args: SimulateArgs, shutdown: CancellationToken) -> anyhow::Result<()> {
-    let simulator = Simulator::start(settings(&args)?).await.context("the simulator did not start")?;
+    let simulator = match Simulator::start(settings(&args)?).await {
+        Err(error @ StartError::NotLoopback(_)) => bail!("{error}: add --allow-remote if others are meant to reach it"),
+        started => started.context("the simulator did not start")?,
+    };
     tell(&args, &simulator);
     shutdown.cancelled().await;
     simulator.stop().await;

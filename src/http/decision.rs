@@ -30,6 +30,8 @@ pub(super) struct Decision {
 /// What became of a request for a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) enum Outcome {
+    /// The caller hung up before there was an answer.
+    Abandoned,
     /// No right, or no such integration.
     Denied,
     /// A token was handed out.
@@ -51,6 +53,7 @@ impl Outcome {
     /// The wire name.
     pub(super) fn as_str(self) -> &'static str {
         match self {
+            Self::Abandoned => "abandoned",
             Self::Denied => "denied",
             Self::Issued => "issued",
             Self::InvalidRequest => "invalid_request",

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, Response, StatusCode};
 use serde::Serialize;
 
@@ -55,7 +55,8 @@ impl Refusal {
 
     /// A proof that does not hold.
     pub(super) fn wrong_credentials(shape: Shape) -> Self {
-        let detail = "the credentials are not valid here; the reason is in the broker's log under this request id";
+        let detail =
+            "the credentials are not valid here; the audit trail of the broker tells why, under this request id";
         Self {
             challenge: Some(Challenge::Wrong),
             ..Self::new(StatusCode::UNAUTHORIZED, unauthenticated(shape), detail)
@@ -154,6 +155,7 @@ impl Refusal {
         *response.status_mut() = self.status;
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         if let Some(wait) = self.retry_after {
             // Rounded up: a client that comes back too early would be told to wait once more.
             let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);

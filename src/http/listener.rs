@@ -149,6 +149,15 @@ impl Connection {
                 }
             }
             Some(config) => {
+                // Load balancers keep connections at hand that may never be used: nothing has begun on them.
+                let mut first = [0];
+                let begun = tokio::select! {
+                    begun = tokio::time::timeout(HANDSHAKE, stream.peek(&mut first)) => matches!(begun, Ok(Ok(1..))),
+                    () = self.stop.drain.cancelled() => false,
+                };
+                if !begun {
+                    return;
+                }
                 let handshake = TlsAcceptor::from(config).accept(stream);
                 let shaken = tokio::select! {
                     shaken = tokio::time::timeout(HANDSHAKE, handshake) => shaken,

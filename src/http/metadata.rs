@@ -9,7 +9,7 @@ use url::Url;
 
 use super::callers::{CallersDoor, Context};
 use super::error::{Refusal, Shape};
-use super::route::Route;
+use super::route::below_metadata;
 
 /// The members of RFC 8414 section 2 that apply.
 #[derive(Debug, Serialize)]
@@ -30,7 +30,7 @@ pub(super) async fn get(
 ) -> Response<axum::body::Body> {
     let snapshot = door.snapshots.current();
     let context = Context::of(request.extensions());
-    let path = request.uri().path().trim_start_matches(Route::Metadata.pattern());
+    let path = below_metadata(request.uri().path()).unwrap_or("/");
     let issuer = snapshot.issuer().filter(|issuer| {
         let own = Url::parse(issuer).map(|url| url.path().trim_end_matches('/').to_owned()).unwrap_or_default();
         path.is_empty() || path.trim_end_matches('/') == own

@@ -3,9 +3,8 @@
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
-use aws_lc_rs::{constant_time, digest};
+use aws_lc_rs::constant_time;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
@@ -18,11 +17,12 @@ use secrecy::{ExposeSecret, SecretString};
 use tower::ServiceExt;
 
 use super::error::{Refusal, Shape};
-use super::health;
+use super::health::{self, Readiness};
 use super::request_id::RequestId;
 use super::route::{Route, method_label};
 use super::status;
 use crate::clock::{Clock, Moment};
+use crate::hash::sha256;
 use crate::snapshot::Snapshots;
 use crate::telemetry::metrics::Metrics;
 
@@ -41,23 +41,6 @@ pub struct OpsDoor {
     pub readiness: Readiness,
     /// What `/metrics` and `/status.json` ask for, if anything.
     pub bearer_token: Option<SecretString>,
-}
-
-/// True from the moment both doors are open until the stop begins. Salesforce has no part in it: an outage there must
-/// not take a service away that still answers from memory.
-#[derive(Debug, Clone, Default)]
-pub struct Readiness(Arc<AtomicBool>);
-
-impl Readiness {
-    /// Ready to serve.
-    pub fn set(&self, ready: bool) {
-        self.0.store(ready, Ordering::SeqCst);
-    }
-
-    /// Whether it is.
-    pub fn get(&self) -> bool {
-        self.0.load(Ordering::SeqCst)
-    }
 }
 
 impl OpsDoor {
@@ -101,9 +84,8 @@ impl OpsDoor {
             _ => "",
         };
         // Digests, so that the length does not show either.
-        let digest = |text: &str| digest::digest(&digest::SHA256, text.as_bytes());
-        let (expected, offered) = (digest(expected.expose_secret()), digest(offered));
-        constant_time::verify_slices_are_equal(expected.as_ref(), offered.as_ref()).is_ok()
+        let (expected, offered) = (sha256([expected.expose_secret().as_bytes()]), sha256([offered.as_bytes()]));
+        constant_time::verify_slices_are_equal(&expected, &offered).is_ok()
     }
 }
 

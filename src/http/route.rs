@@ -51,7 +51,7 @@ impl Route {
             "/token" => Self::Token,
             "/services/oauth2/token" => Self::OauthToken,
             "/healthz" => Self::Healthz,
-            _ if path.starts_with(Self::Metadata.pattern()) => Self::Metadata,
+            _ if below_metadata(path).is_some() => Self::Metadata,
             _ => match path.strip_prefix("/token/") {
                 Some(name) if is_segment(name) => Self::NamedToken,
                 _ => path
@@ -73,6 +73,11 @@ impl Route {
     pub(super) fn decides(self) -> bool {
         matches!(self, Self::Token | Self::NamedToken | Self::OauthToken | Self::NamedOauthToken)
     }
+}
+
+/// What follows the well-known part: nothing, or the path of an issuer that has one (RFC 8414 section 3.1).
+pub(super) fn below_metadata(path: &str) -> Option<&str> {
+    path.strip_prefix(Route::Metadata.pattern()).filter(|rest| rest.is_empty() || rest.starts_with('/') && *rest != "/")
 }
 
 fn is_segment(text: &str) -> bool {
@@ -110,6 +115,9 @@ mod tests {
             ("/integrations/elf/services/oauth2/token", Route::NamedOauthToken),
             ("/integrations//services/oauth2/token", Route::Unmatched),
             ("/.well-known/oauth-authorization-server", Route::Metadata),
+            ("/.well-known/oauth-authorization-server/broker", Route::Metadata),
+            ("/.well-known/oauth-authorization-server/", Route::Unmatched),
+            ("/.well-known/oauth-authorization-servers", Route::Unmatched),
             ("/", Route::Unmatched),
             ("/metrics", Route::Unmatched),
         ];

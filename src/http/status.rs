@@ -81,7 +81,7 @@ fn one(holding: &Holding, now: Moment) -> IntegrationStatus {
         remaining_seconds: kept.promise.remaining(now).as_secs(),
         lifetime_source: kept.promise.source().as_str(),
         minted_at: jiff::Timestamp::from_millisecond(kept.value.minted_at).unwrap_or_default().to_string(),
-        instance_url: kept.value.grant.instance_url.to_string(),
+        instance_url: kept.value.grant.instance_url.as_str().trim_end_matches('/').to_owned(),
     });
     IntegrationStatus {
         name: holding.name().to_string(),

@@ -4,16 +4,17 @@
 //! Not here: what is signed (`salesforce/assertion.rs`) and off which thread (`salesforce/mod.rs`).
 
 mod pem;
+mod ring;
 mod rsa;
 
 use std::fmt;
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
-use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
+pub use self::ring::{Opened, open_all};
 pub use self::rsa::SoftwareKey;
 
 /// A key that makes RS256 signatures (RSASSA-PKCS1-v1_5 with SHA-256, RFC 7518 section 3.3).
@@ -126,20 +127,10 @@ impl KeyError {
 /// A PEM file with a 4096-bit key has 3.3 KB; a bundle with its chain a few times that.
 const MAX_FILE: u64 = 256 * 1024;
 
-/// Opens the key in a file.
+/// The content of a key file.
 ///
 /// Takes regular files up to 256 KiB: a FIFO, a device or a huge file is refused instead of waited for.
-pub fn open(path: &Path) -> Result<Arc<dyn Signer>, KeyError> {
-    let content = read(path)?;
-    Ok(Arc::new(parse(&content)?))
-}
-
-/// Reads the key out of a file's content.
-pub fn parse(content: &[u8]) -> Result<SoftwareKey, KeyError> {
-    pem::private_key(content)?.open()
-}
-
-fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, KeyError> {
+pub fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, KeyError> {
     let unreadable = |error: std::io::Error| KeyError::Unreadable(error.to_string());
     let metadata = std::fs::metadata(path).map_err(unreadable)?;
     if !metadata.is_file() {
@@ -149,7 +140,13 @@ fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, KeyError> {
         return Err(KeyError::Unreadable(format!("it has more than {} KiB", MAX_FILE / 1024)));
     }
     // Room for the whole of it from the start, so that no half-filled buffer is left behind unwiped.
-    let mut content = Zeroizing::new(Vec::with_capacity(usize::try_from(MAX_FILE).unwrap_or(0) + 1));
-    File::open(path).and_then(|file| file.take(MAX_FILE).read_to_end(&mut content)).map_err(unreadable)?;
+    let length = usize::try_from(metadata.len()).unwrap_or_default();
+    let mut content = Zeroizing::new(Vec::with_capacity(length + 1));
+    File::open(path).and_then(|file| file.take(metadata.len()).read_to_end(&mut content)).map_err(unreadable)?;
     Ok(content)
+}
+
+/// The key in a file's content.
+pub fn parse(content: &[u8]) -> Result<SoftwareKey, KeyError> {
+    pem::private_key(content)?.open()
 }

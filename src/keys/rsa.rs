@@ -2,13 +2,13 @@
 //!
 //! jsonwebtoken parses its key again on every signature, which costs more than the signature; here it is parsed once.
 
-use aws_lc_rs::digest;
 use aws_lc_rs::encoding::{AsDer, PublicKeyX509Der};
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::KeyPair;
 use aws_lc_rs::signature::{KeyPair as _, RSA_PKCS1_SHA256};
 
 use super::{KeyError, SignError, Signer, Thumbprint};
+use crate::hash::{hex, sha256};
 
 /// How a private key is laid out in DER.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,7 +49,7 @@ impl SoftwareKey {
         }
         let public: PublicKeyX509Der<'_> =
             pair.public_key().as_der().map_err(|_| KeyError::Malformed(encoding.label()))?;
-        let thumbprint = Thumbprint(hex(digest::digest(&digest::SHA256, public.as_ref()).as_ref()));
+        let thumbprint = Thumbprint(hex(&sha256([public.as_ref()])));
         Ok(Self { pair, random: SystemRandom::new(), thumbprint })
     }
 }
@@ -66,10 +66,6 @@ fn why(der: &[u8], encoding: Encoding, rejected: &str) -> KeyError {
         _ if rejected == "TooSmall" => KeyError::TooShort,
         _ => KeyError::Malformed(encoding.label()),
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 impl Signer for SoftwareKey {

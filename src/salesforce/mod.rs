@@ -10,7 +10,6 @@ mod reply;
 use std::sync::Arc;
 use std::time::Duration;
 
-use aws_lc_rs::digest;
 use tokio::time::Instant;
 use url::Url;
 use uuid::Uuid;
@@ -22,6 +21,7 @@ use self::reply::Session;
 use crate::clock::{Clock, Moment};
 use crate::config;
 use crate::config::hosts::{self, Allowlist};
+use crate::hash::sha256;
 use crate::keys::Signer;
 use crate::names::IntegrationName;
 use crate::promise::{LifetimeSource, Promise};
@@ -81,6 +81,9 @@ pub struct Integration {
 /// The oldest version that has all this service asks for; every org of today serves it.
 const CONFIRM_PATH: &str = "/services/data/v60.0/";
 
+/// The longest session that Salesforce offers; what claims more is not believed.
+const LONGEST_LIFE: Duration = Duration::from_secs(24 * 3600);
+
 impl Integration {
     /// Puts an integration together.
     pub fn new(settings: config::Integration, signer: Arc<dyn Signer>, surroundings: Surroundings) -> Self {
@@ -113,15 +116,9 @@ impl Integration {
             &timeout,
             self.signer.thumbprint().as_str(),
         ];
-        let mut context = digest::Context::new(&digest::SHA256);
-        for part in parts {
-            // The length first, so that no two lists of parts run together to the same bytes.
-            context.update(&(part.len() as u64).to_be_bytes());
-            context.update(part.as_bytes());
-        }
-        let mut digest = [0; 32];
-        digest.iter_mut().zip(context.finish().as_ref()).for_each(|(to, from)| *to = *from);
-        digest
+        // The length first, so that no two lists of parts run together to the same bytes.
+        let lengths = parts.map(|part| (part.len() as u64).to_be_bytes());
+        sha256(lengths.iter().zip(parts).flat_map(|(length, part)| [length.as_slice(), part.as_bytes()]))
     }
 
     /// A token with a fresh promise: the one at hand if its session proves alive, else a newly minted one.
@@ -275,13 +272,15 @@ impl Integration {
     /// The promise of a token that tells its own life.
     fn fixed_life(&self, grant: &Grant, from: Moment) -> Option<Promise> {
         if let Some((iat, exp)) = reply::unverified_life(&grant.token) {
-            let by_our_clock = exp - self.surroundings.clock.timestamp().as_second();
+            // In milliseconds: with whole seconds a clock at .9 would promise most of a second too much.
+            let ends = exp.saturating_mul(1000);
+            let by_our_clock = ends.saturating_sub(self.surroundings.clock.timestamp().as_millisecond());
             // The shorter one: a clock of ours that runs behind must not stretch the life.
-            let life = iat.map_or(by_our_clock, |iat| by_our_clock.min(exp - iat));
-            let life = Duration::from_secs(u64::try_from(life).unwrap_or_default());
+            let life = iat.map_or(by_our_clock, |iat| by_our_clock.min(ends.saturating_sub(iat.saturating_mul(1000))));
+            let life = Duration::from_millis(u64::try_from(life).unwrap_or_default()).min(LONGEST_LIFE);
             return Some(Promise::fixed(life, from, LifetimeSource::JwtExp, jitter()));
         }
-        let life = Duration::from_secs(grant.expires_in?);
+        let life = Duration::from_secs(grant.expires_in?).min(LONGEST_LIFE);
         Some(Promise::fixed(life, from, LifetimeSource::ExpiresIn, jitter()))
     }
 

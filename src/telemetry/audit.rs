@@ -8,7 +8,6 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -65,7 +64,7 @@ pub struct Trail {
     queue: Arc<Queue>,
     required: bool,
     metrics: Arc<Metrics>,
-    writer: Mutex<Option<JoinHandle<()>>>,
+    ended: Mutex<Option<oneshot::Receiver<()>>>,
 }
 
 /// What waits for the writer. The lock is held to copy a line in or to take all lines out, never while writing.
@@ -100,35 +99,44 @@ impl Trail {
         };
         let queue = Arc::new(Queue::default());
         let writer = Writer { output, queue: Arc::clone(&queue), metrics: Arc::clone(&metrics), failing: false };
-        let writer = std::thread::Builder::new().name("audit".to_owned()).spawn(move || writer.run())?;
-        Ok(Self { queue, required: settings.required, metrics, writer: Mutex::new(Some(writer)) })
+        let (end, ended) = oneshot::channel();
+        let write = move || {
+            writer.run();
+            let _ = end.send(());
+        };
+        // Not joined: a sink that hangs must not keep the process alive.
+        std::thread::Builder::new().name("audit".to_owned()).spawn(write)?;
+        Ok(Self { queue, required: settings.required, metrics, ended: Mutex::new(Some(ended)) })
     }
 
     /// Records a decision. With `audit.required` it comes back when the record is written, or with an error: then the
     /// decision must not be carried out. Without, it comes back at once; a record that finds the queue full is lost,
     /// and counted.
     pub async fn record(&self, record: &Record<'_>) -> Result<(), NotRecorded> {
-        let mut line = Vec::with_capacity(512);
-        serde_json::to_writer(&mut line, record).map_err(|_| NotRecorded)?;
-        line.push(b'\n');
         if !self.required {
-            if !self.queue.push(&line, None) {
-                self.metrics.lost_audit_record("queue_full");
-            }
+            self.note(record);
             return Ok(());
         }
         let (confirm, confirmation) = oneshot::channel();
-        let taken = self.queue.push(&line, Some(confirm));
+        let taken = self.queue.push(&line(record), Some(confirm));
         if taken && confirmation.await == Ok(true) { Ok(()) } else { Err(NotRecorded) }
     }
 
-    /// Writes what waits and ends the writer. Blocks; what is recorded afterwards is lost.
-    pub fn close(&self) {
-        let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
+    /// Records what nobody waits for.
+    pub fn note(&self, record: &Record<'_>) {
+        if !self.queue.push(&line(record), None) {
+            self.metrics.lost_audit_record("queue_full");
+        }
+    }
+
+    /// Writes what waits and ends the writer; what is recorded afterwards is lost. A sink that hangs never lets it
+    /// come back: who calls it sets the bound.
+    pub async fn close(&self) {
+        let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner).take();
         self.queue.lock().closing = true;
         self.queue.bell.notify_one();
-        if let Some(writer) = writer {
-            let _ = writer.join();
+        if let Some(ended) = ended {
+            let _ = ended.await;
         }
     }
 }
@@ -174,6 +182,24 @@ impl Queue {
     }
 }
 
+fn line(record: &Record<'_>) -> Vec<u8> {
+    let mut line = Vec::with_capacity(512);
+    // Texts and numbers into memory: nothing here can fail.
+    let _ = serde_json::to_writer(&mut line, record);
+    line.push(b'\n');
+    line
+}
+
+/// Whether records could be written, without writing one or making a file.
+pub fn try_sink(settings: &config::Audit) -> io::Result<()> {
+    let AuditSink::File(path) = &settings.sink else { return Ok(()) };
+    if path.exists() {
+        return OpenOptions::new().append(true).open(path).map(|_| ());
+    }
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
+    if std::fs::metadata(folder)?.is_dir() { Ok(()) } else { Err(io::ErrorKind::NotADirectory.into()) }
+}
+
 fn append_to(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.append(true).create(true);
@@ -194,7 +220,9 @@ impl Writer {
         loop {
             let Waiting { text, lines, confirmations, closing, .. } = self.queue.take();
             let outcome = self.output.write_all(&text).and_then(|()| self.output.flush());
-            self.tell(&outcome, lines);
+            if lines > 0 {
+                self.tell(&outcome, lines);
+            }
             confirmations.into_iter().for_each(|confirmation| {
                 let _ = confirmation.send(outcome.is_ok());
             });
@@ -260,7 +288,7 @@ mod tests {
         for _ in 0..1000 {
             runtime.block_on(trail.record(&record("issued"))).unwrap();
         }
-        trail.close();
+        runtime.block_on(trail.close());
         let text = std::fs::read_to_string(&path).unwrap();
         let lines: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         assert_eq!(lines.len(), 1000);
@@ -277,7 +305,7 @@ mod tests {
         let trail = trail(&path, true).unwrap();
         runtime.block_on(trail.record(&record("issued"))).unwrap();
         assert_eq!(std::fs::read_to_string(&path).unwrap().lines().count(), 1);
-        trail.close();
+        runtime.block_on(trail.close());
         assert_eq!(runtime.block_on(trail.record(&record("issued"))), Err(NotRecorded));
     }
 

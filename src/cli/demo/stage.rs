@@ -17,6 +17,7 @@ use crate::app::{App, Ending, Prepared, Sockets};
 use crate::authn::ApiKey;
 use crate::clock::Clock;
 use crate::config;
+use crate::hash::hex;
 use crate::simulator::{self, Running, Simulator};
 use crate::telemetry;
 
@@ -126,7 +127,7 @@ async fn bind(port: u16) -> std::io::Result<TcpListener> {
 }
 
 fn configuration(folder: &Path, (callers, ops): (SocketAddr, SocketAddr), simulator: &Running, key: &ApiKey) -> String {
-    let digest: String = key.digest().iter().map(|byte| format!("{byte:02x}")).collect();
+    let digest = hex(&key.digest());
     let token_url = simulator.token_url();
     let audit = toml_text(&folder.join("audit.jsonl").to_string_lossy());
     format!(

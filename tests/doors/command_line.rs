@@ -1,0 +1,371 @@
+//! The command line: what each command says, where it says it, and with which status it ends.
+
+use std::path::Path;
+use std::process::Command;
+
+use aquila::authn::ApiKey;
+use aws_lc_rs::digest::{SHA256, digest};
+use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256};
+use rustix::process::Signal;
+use serde_json::Value;
+
+use crate::get_token::is_a_token;
+use crate::support::house::{House, Plan, addresses, hex, key_pair, write_private};
+use crate::support::process::{Ended, Process, aquila, run};
+use crate::support::until;
+use crate::support::wire::get;
+use crate::tls::free_port;
+
+const COMMANDS: [&str; 6] = ["demo", "serve", "check", "new-key", "simulate", "healthcheck"];
+
+/// A configuration that can be checked, with the key where a test puts it.
+const CONFIGURATION: &str = r#"[integrations.elf-prod]
+client_key_path = "key.pem"
+username = "elf@acme.example"
+client_id = "SIMULATED_client"
+token_url = "https://acme.my.salesforce.com"
+
+[callers.shipper]
+integrations = ["elf-*"]
+api_key_sha256 = ["0000000000000000000000000000000000000000000000000000000000000000"]
+"#;
+
+fn folder_with(configuration: &str) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("aquila.toml"), configuration).unwrap();
+    write_private(&folder.path().join("key.pem"), &key_pair().0);
+    folder
+}
+
+async fn checked(folder: &Path, more: &[&str]) -> Ended {
+    let config = folder.join("aquila.toml");
+    let args = ["check", "--config", config.to_str().unwrap()];
+    run(args.iter().chain(more)).await
+}
+
+#[tokio::test]
+async fn every_command_explains_itself_on_stdout() {
+    let whole = run(["--help"]).await;
+    assert_eq!((whole.code(), whole.stderr.as_str()), (Some(0), ""));
+    for word in COMMANDS.iter().chain(&["Start here:  aquila demo", "78 bad configuration"]) {
+        assert!(whole.stdout.contains(word), "{word} in {}", whole.stdout);
+    }
+    for command in COMMANDS {
+        let help = run([command, "--help"]).await;
+        assert_eq!((help.code(), help.stderr.as_str()), (Some(0), ""), "{command}");
+        assert!(help.stdout.contains(&format!("Usage: aquila {command}")), "{}", help.stdout);
+        // Each option has a sentence, and no default of this machine is in it.
+        assert!(help.stdout.lines().count() > 5 && !help.stdout.contains("/home/"), "{}", help.stdout);
+    }
+    let version = run(["--version"]).await;
+    assert_eq!((version.code(), version.stdout.trim()), (Some(0), concat!("aquila ", env!("CARGO_PKG_VERSION"))));
+}
+
+#[tokio::test]
+async fn wrong_usage_ends_with_2_and_says_nothing_on_stdout() {
+    for wrong in [
+        &["--nonsense"][..],
+        &["nonsense"],
+        &[],
+        &["serve"],
+        &["serve", "--config"],
+        &["serve", "--config", "x", "--api-key", "y"],
+        &["check"],
+        &["check", "--config", "x", "--output", "xml"],
+        &["check", "--schema", "--config", "x"],
+        &["new-key"],
+        &["new-key", "Not A Name"],
+        &["new-key", "../x"],
+        &["healthcheck", "--url", "http://a", "--config", "x"],
+        &["healthcheck", "--url", "not a url"],
+        &["simulate"],
+        &["simulate", "--certificate", "x", "--session-timeout", "0s"],
+        &["demo", "--twice"],
+    ] {
+        let ended = run(wrong).await;
+        assert_eq!(ended.code(), Some(2), "{wrong:?}: {}", ended.stderr);
+        assert_eq!(ended.stdout, "", "{wrong:?}");
+        assert!(ended.stderr.contains("--help"), "it tells where to read more: {wrong:?}: {}", ended.stderr);
+    }
+}
+
+#[tokio::test]
+async fn a_bad_configuration_ends_serve_with_78_before_any_port_is_bound_and_tells_every_mistake() {
+    // Both ports are taken: whoever binds first would end with 1.
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let _taken = std::net::TcpListener::bind(taken).unwrap();
+    let text = CONFIGURATION.replace("username = \"elf@acme.example\"", "usrname = \"x\"");
+    let text = text.replace("[\"elf-*\"]", "[\"elf-prod\", \"elf-prd\"]").replace("https://acme.my", "http://acme.my");
+    let folder = folder_with(&format!("[server]\nlisten = \"{taken}\"\nshutdown_grace = \"soon\"\n\n{text}"));
+    let config = folder.path().join("aquila.toml");
+    for command in ["serve", "check"] {
+        let ended = run([Path::new(command), "--config".as_ref(), &config]).await;
+        assert_eq!(ended.code(), Some(78), "{}", ended.stderr);
+        let told = if command == "serve" { &ended.stderr } else { &ended.stdout };
+        for (setting, place) in [
+            ("server.shutdown_grace", ":3:18"),
+            ("integrations.elf-prod", ":7:1"),
+            ("integrations.elf-prod.token_url", ":9:13"),
+            ("callers.shipper.integrations", ":12:29"),
+        ] {
+            let place = format!("{}{place}\n", config.display());
+            assert!(told.contains(setting) && told.contains(&place), "{setting} at {place} in\n{told}");
+        }
+        assert!(told.contains("elf-prod") && told.matches("= help:").count() >= 4, "{told}");
+        assert!(!ended.stderr.contains("serving"));
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_there_or_not_readable_as_a_configuration_is_a_78_with_its_name() {
+    let folder = folder_with("[server\nlisten = ");
+    for (name, said) in [("missing.toml", "missing.toml"), ("aquila.toml", "aquila.toml:1:"), ("key.pem", "key.pem")] {
+        let path = folder.path().join(name);
+        for command in ["serve", "check"] {
+            let ended = run([Path::new(command), "--config".as_ref(), &path]).await;
+            assert_eq!(ended.code(), Some(78), "{name}: {}", ended.stderr);
+            assert!(format!("{}{}", ended.stdout, ended.stderr).contains(said), "{name}: {ended:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_taken_port_ends_serve_with_1_and_the_name_of_its_setting() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = (taken.local_addr().unwrap(), taken);
+    for (door, other) in [("server", "ops"), ("ops", "server")] {
+        let doors = format!("[{door}]\nlisten = \"{}\"\n[{other}]\nlisten = \"127.0.0.1:0\"\n", taken.0);
+        let folder = folder_with(&format!("{doors}{CONFIGURATION}"));
+        let ended = run([Path::new("serve"), "--config".as_ref(), &folder.path().join("aquila.toml")]).await;
+        assert_eq!(ended.code(), Some(1), "{}", ended.stderr);
+        let said = format!("error: {door}.listen: cannot listen on {}", taken.0);
+        assert!(ended.stderr.contains(&said), "{said} in {}", ended.stderr);
+    }
+}
+
+#[tokio::test]
+async fn check_tells_people_and_programs_the_same() {
+    let folder = folder_with(CONFIGURATION);
+    let good = checked(folder.path(), &[]).await;
+    assert_eq!(
+        (good.code(), good.stdout.as_str(), good.stderr.as_str()),
+        (Some(0), "good: 0 errors, 0 warnings\n", "")
+    );
+    let json = checked(folder.path(), &["--output", "json"]).await;
+    let report: Value = serde_json::from_str(&json.stdout).unwrap();
+    assert_eq!((json.code(), &report["ok"], &report["errors"]), (Some(0), &true.into(), &0.into()));
+
+    std::fs::remove_file(folder.path().join("key.pem")).unwrap();
+    let json = checked(folder.path(), &["--output", "json"]).await;
+    let report: Value = serde_json::from_str(&json.stdout).unwrap();
+    assert_eq!((json.code(), &report["ok"], &report["errors"]), (Some(78), &false.into(), &1.into()));
+    let finding = &report["findings"][0];
+    assert_eq!((&finding["line"], &finding["column"], &finding["severity"]), (&2.into(), &19.into(), &"error".into()));
+    assert_eq!(finding["setting"], "integrations.elf-prod.client_key_path");
+    assert!(finding["remedy"].as_str().is_some_and(|remedy| remedy.contains("check the path")), "{finding}");
+
+    let stranger = checked(folder.path(), &["--integration", "nobody"]).await;
+    assert_eq!(stranger.code(), Some(1));
+    assert!(stranger.stderr.contains("there is no integration nobody"), "{}", stranger.stderr);
+}
+
+#[tokio::test]
+async fn the_printed_schema_is_the_one_in_the_repository() {
+    let printed = run(["check", "--schema"]).await;
+    let kept = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/aquila.schema.json")).unwrap();
+    assert_eq!((printed.code(), printed.stdout), (Some(0), kept));
+}
+
+/// What `openssl` writes; it is on every machine that builds this.
+fn openssl(args: &[&str]) -> String {
+    let made = Command::new("openssl").args(args).output().expect("these keys are made by openssl: install it");
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    String::from_utf8(made.stdout).unwrap()
+}
+
+#[tokio::test]
+async fn a_key_that_salesforce_would_not_take_is_refused_with_what_it_is_and_what_to_do() {
+    let (key, certificate) = key_pair();
+    let folder = folder_with(CONFIGURATION);
+    let path = folder.path().join("key.pem");
+    let plain = path.to_str().unwrap();
+    let encrypted = openssl(&["pkcs8", "-topk8", "-in", plain, "-passout", "pass:x"]);
+    let public = openssl(&["pkey", "-in", plain, "-pubout"]);
+    let elliptic = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).unwrap().serialize_pem();
+    for (case, text, said, remedy) in [
+        ("EC", elliptic, "Salesforce takes RSA only", "openssl genrsa"),
+        ("encrypted", encrypted, "encrypted with a password", "remove the password"),
+        ("certificate", certificate.clone(), "a certificate, not a private key", "private key that belongs"),
+        ("public", public, "a public key, not a private one", "private key that belongs"),
+        ("1024 bits", openssl(&["genrsa", "1024"]), "fewer than 2048 bits", "2048, 3072 or 4096"),
+        ("two", format!("{key}{key}"), "2 private keys", "leave one"),
+        ("nothing", String::new(), "no PEM block", "BEGIN PRIVATE KEY"),
+        ("cut", key[..key.len() / 2].to_owned(), "", "BEGIN"),
+    ] {
+        write_private(&path, &text);
+        for command in ["check", "serve"] {
+            let ended = run([Path::new(command), "--config".as_ref(), &folder.path().join("aquila.toml")]).await;
+            let told = format!("{}{}", ended.stdout, ended.stderr);
+            assert_eq!(ended.code(), Some(78), "{case}: {told}");
+            assert!(told.contains(said) && told.contains(remedy), "{case}: {told}");
+            assert!(told.contains("aquila.toml:2:19"), "{case}: {told}");
+            assert!(!told.contains(&key[60..120]), "{case}: {told}");
+        }
+    }
+    // Both armours, with other line ends and text around them, are fine.
+    for good in [openssl(&["genrsa", "2048"]), format!("Bag Attributes\n{key}\nend"), key.replace('\n', "\r\n")] {
+        write_private(&path, &good);
+        let ended = checked(folder.path(), &[]).await;
+        assert_eq!(ended.code(), Some(0), "{}", ended.stdout);
+    }
+}
+
+#[tokio::test]
+async fn a_key_file_that_others_may_read_is_a_warning_with_its_mode() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = folder_with(CONFIGURATION);
+    // The group may read: that is how Kubernetes mounts a secret for a pod.
+    let fine = [0o600, 0o400, 0o440, 0o640].map(|mode| (mode, false));
+    let loose = [0o604, 0o644, 0o660, 0o666, 0o777].map(|mode| (mode, true));
+    for (mode, warned) in fine.into_iter().chain(loose) {
+        let permissions = std::fs::Permissions::from_mode(mode);
+        std::fs::set_permissions(folder.path().join("key.pem"), permissions).unwrap();
+        let ended = checked(folder.path(), &[]).await;
+        assert_eq!(ended.code(), Some(0));
+        let told = ended.stdout.contains("warning: ") && ended.stdout.contains(&format!("{mode:04o}"));
+        assert_eq!(told, warned, "{mode:o}: {}", ended.stdout);
+    }
+}
+
+#[tokio::test]
+async fn a_new_key_is_told_once_and_its_lines_let_it_in_and_nothing_else() {
+    let made = run(["new-key", "newcomer"]).await;
+    assert_eq!(made.code(), Some(0));
+    let (key, lines) = made.stdout.split_once('\n').unwrap();
+    let random = key.strip_prefix("aquila_").unwrap();
+    assert!(random.len() == 49 && random.bytes().all(|byte| byte.is_ascii_alphanumeric()), "{key}");
+    assert_eq!(made.stdout.matches(key).count(), 1);
+    assert!(!made.stderr.contains(random));
+    let digest = hex(digest(&SHA256, key.as_bytes()).as_ref());
+    assert_eq!(lines, format!("[callers.newcomer]\napi_key_sha256 = [\"{digest}\"]\n"));
+    assert_ne!(run(["new-key", "newcomer"]).await.stdout, made.stdout);
+
+    // The printed lines, as they are, and the one that only the operator can know.
+    let plan = Plan { salesforce: format!("\n{lines}integrations = [\"elf-prod\"]\n"), ..Plan::default() };
+    let house = House::with(plan).await;
+    is_a_token(&house.ask(get("/token").bearer(key)).await, "elf-prod");
+    is_a_token(&house.ask(get("/token").basic("newcomer", key)).await, "elf-prod");
+    let mut typo = key.to_owned().into_bytes();
+    typo[20] = if typo[20] == b'a' { b'b' } else { b'a' };
+    let typo = String::from_utf8(typo).unwrap();
+    for wrong in [typo.as_str(), &key[7..], &format!("{key}0"), &key.to_uppercase(), &digest] {
+        assert_eq!(house.ask(get("/token").bearer(wrong)).await.status, 401, "{wrong}");
+    }
+    assert_eq!(house.ask(get("/token").bearer(ApiKey::generate().unwrap().expose())).await.status, 401);
+    let metrics = house.metrics().await;
+    assert!(metrics.contains(r#"aquila_auth_failures_total{proof="api_key",reason="malformed"} 5"#), "{metrics}");
+    assert!(metrics.contains(r#"aquila_auth_failures_total{proof="api_key",reason="unknown"} 1"#), "{metrics}");
+}
+
+#[tokio::test]
+async fn healthcheck_is_0_while_the_service_is_ready_and_1_when_it_drains_or_is_gone() {
+    let port = free_port().await;
+    let plan = Plan {
+        server: "shutdown_delay = \"60s\"\n".to_owned(),
+        ops: format!("listen = \"127.0.0.1:{port}\"\n"),
+        ..Plan::default()
+    };
+    let house = House::with(plan).await;
+    let (config, url) = (house.config(), format!("http://{}/readyz", house.ops));
+    let config = config.to_str().unwrap();
+    let asked = async || [run(["healthcheck", "--url", &url]).await, run(["healthcheck", "--config", config]).await];
+    for ended in asked().await {
+        assert_eq!((ended.code(), ended.stdout.as_str(), ended.stderr.as_str()), (Some(0), "", ""));
+    }
+    house.process.signal(Signal::TERM);
+    until("the drain", || house.process.stderr().contains("serving")).await;
+    let deadline = tokio::time::Instant::now() + crate::support::PATIENCE;
+    while get("/readyz").send(house.ops).await.status == 200 {
+        assert!(tokio::time::Instant::now() < deadline);
+    }
+    for ended in asked().await {
+        assert_eq!(ended.code(), Some(1));
+        assert!(ended.stderr.contains("answers 503"), "{}", ended.stderr);
+    }
+    house.process.signal(Signal::TERM);
+    let House { process, folder: _folder, .. } = house;
+    process.ended().await;
+    for ended in asked().await {
+        assert_eq!((ended.code(), ended.stdout.as_str()), (Some(1), ""));
+        assert!(ended.stderr.starts_with("error: "), "{}", ended.stderr);
+    }
+}
+
+#[tokio::test]
+async fn simulate_serves_on_loopback_and_elsewhere_only_when_told_to() {
+    let folder = tempfile::tempdir().unwrap();
+    let certificate = folder.path().join("app.pem");
+    std::fs::write(&certificate, &key_pair().1).unwrap();
+    let args = |listen, more: &[&'static str]| {
+        let all = ["simulate", "--certificate", certificate.to_str().unwrap(), "--listen", listen];
+        all.iter().chain(more).map(|text| (*text).to_owned()).collect::<Vec<_>>()
+    };
+    let refused = run(args("0.0.0.0:0", &[])).await;
+    assert_eq!((refused.code(), refused.stdout.as_str()), (Some(1), ""));
+    assert!(refused.stderr.contains("--allow-remote"), "the remedy is told: {}", refused.stderr);
+
+    for (listen, more) in [("127.0.0.1:0", &[][..]), ("[::1]:0", &[]), ("0.0.0.0:0", &["--allow-remote"])] {
+        let simulator = Process::start(&mut aquila(args(listen, more)));
+        until("the simulator tells its addresses", || simulator.stdout().lines().count() >= 6).await;
+        assert!(simulator.stdout().lines().all(|line| line.starts_with("SIMULATED  ")), "{}", simulator.stdout());
+        simulator.signal(Signal::TERM);
+        assert_eq!(simulator.ended().await.code(), Some(0));
+    }
+}
+
+#[tokio::test]
+async fn two_demos_at_once_show_the_whole_round_and_leave_nothing_behind() {
+    let folder = tempfile::tempdir().unwrap();
+    let start = || Process::start(aquila(["demo", "--once"]).env("TMPDIR", folder.path()));
+    let (one, other) = (start(), start());
+    for demo in [one, other] {
+        let ended = demo.ended().await;
+        assert_eq!(ended.code(), Some(0), "{}{}", ended.stdout, ended.stderr);
+        for told in ["SIMULATED", "the same token", "logins at Salesforce: 1 before, 1 now", "event logs", "rows)"] {
+            assert!(ended.stdout.contains(told), "{told} in {}", ended.stdout);
+        }
+    }
+    let left: Vec<_> = std::fs::read_dir(folder.path()).unwrap().collect();
+    assert!(left.is_empty(), "{left:?}");
+}
+
+#[tokio::test]
+async fn a_demo_that_is_interrupted_leaves_nothing_behind_either() {
+    let folder = tempfile::tempdir().unwrap();
+    let demo = Process::start(aquila(["demo"]).env("TMPDIR", folder.path()));
+    until("the demo invites", || demo.stdout().contains("Serving until Ctrl-C.")).await;
+    let text = demo.stdout();
+    let url = text.lines().find(|line| line.ends_with("/status.json")).unwrap().rsplit_once("http://").unwrap().1;
+    let ops = url.strip_suffix("/status.json").unwrap().parse().unwrap();
+    assert_eq!(get("/status.json").send(ops).await.json()["integrations"][0]["state"], "good");
+    demo.signal(Signal::INT);
+    assert_eq!(demo.ended().await.code(), Some(0));
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+}
+
+#[tokio::test]
+async fn yaml_of_the_same_shape_serves_too() {
+    let folder = folder_with("");
+    let digest = hex(&ApiKey::generate().unwrap().digest());
+    let yaml = format!(
+        "server: {{listen: '127.0.0.1:0'}}\nops: {{listen: '127.0.0.1:0'}}\nintegrations:\n  elf-prod:\n    \
+         client_key_path: key.pem\n    username: elf@acme.example\n    client_id: x\n    \
+         token_url: https://acme.my.salesforce.com\ncallers:\n  shipper:\n    integrations: ['elf-*']\n    \
+         api_key_sha256: ['{digest}']\n"
+    );
+    let config = folder.path().join("aquila.yaml");
+    std::fs::write(&config, yaml).unwrap();
+    let mut process = Process::start(&mut aquila([Path::new("serve"), "--config".as_ref(), &config]));
+    let (callers, _) = addresses(&mut process).await;
+    assert_eq!(get("/healthz").send(callers).await.status, 200);
+}

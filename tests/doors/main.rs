@@ -1,0 +1,26 @@
+//! The doors and the command line, from outside: the real binary with a real configuration file, asked over sockets,
+//! with the simulator in the place of Salesforce.
+//!
+//! Not here: the cache, upstream faults and races, which have their own tests.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    reason = "a test that cannot go on fails, and the place where it stopped says why"
+)]
+
+mod audit;
+mod command_line;
+mod get_token;
+mod http2;
+mod metrics;
+mod post_token;
+mod raw_http;
+mod routes;
+mod selectors;
+mod stopping;
+mod support;
+mod tls;

@@ -1,0 +1,194 @@
+//! Guarantee 3: one mint at a time per integration, however many wait, and a caller who hangs up harms no other.
+//!
+//! The relay before the token endpoint holds the answer back until everybody waits; how the tokens were found then
+//! proves that they did.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use rustix::process::{Resource, getrlimit, setrlimit};
+use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use crate::support::plan::CALLER;
+use crate::support::reply::Reply;
+use crate::support::stage::Stage;
+use crate::support::{seconds, until};
+
+const MANY: usize = 10_000;
+
+/// A request as bytes, on a connection of its own.
+fn request(stage: &Stage) -> String {
+    let key = stage.key(CALLER);
+    format!("GET /token HTTP/1.1\r\nHost: aquila\r\nAuthorization: Bearer {key}\r\nConnection: close\r\n\r\n")
+}
+
+/// Both ends of ten thousand connections do not fit into one process everywhere, hence the broker in its own; its own
+/// limit it raises itself.
+fn allow_many_files() {
+    let mut limit = getrlimit(Resource::Nofile);
+    let needed = u64::try_from(MANY).unwrap() + 500;
+    assert!(limit.maximum.is_none_or(|most| most >= needed), "this test needs {needed} open files: ulimit -Hn");
+    limit.current = limit.maximum;
+    setrlimit(Resource::Nofile, limit).unwrap();
+}
+
+/// The broker's queue is empty when a question that was asked last is answered again and again.
+async fn everything_sent_is_read(stage: &Stage) {
+    for _ in 0..25 {
+        assert_eq!(Reply::of(stage.get("/healthz")).await.status, 200);
+    }
+}
+
+/// Ten thousand callers: connected first, then all at once, then waiting.
+struct Crowd {
+    callers: JoinSet<String>,
+    sent: Arc<AtomicUsize>,
+    go: watch::Sender<bool>,
+}
+
+impl Crowd {
+    async fn gather(stage: &Stage) -> Self {
+        let mut crowd = Self { callers: JoinSet::new(), sent: Arc::default(), go: watch::Sender::new(false) };
+        let request: Arc<str> = request(stage).into();
+        for present in 1..=MANY {
+            let mut stream = TcpStream::connect(stage.broker().callers).await.unwrap();
+            let (request, sent, mut go) = (Arc::clone(&request), Arc::clone(&crowd.sent), crowd.go.subscribe());
+            crowd.callers.spawn(async move {
+                go.wait_for(|go| *go).await.unwrap();
+                stream.write_all(request.as_bytes()).await.unwrap();
+                sent.fetch_add(1, Ordering::SeqCst);
+                let mut answer = String::new();
+                stream.read_to_string(&mut answer).await.unwrap();
+                answer
+            });
+            // In groups: the kernel's queue of connections that wait to be accepted is shorter than the crowd.
+            if present % 500 == 0 {
+                let open = u64::try_from(present).unwrap();
+                let accepted = async || stage.metric("process_open_fds").await >= open;
+                until("the broker has accepted them", accepted).await;
+            }
+        }
+        crowd
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ten_thousand_cold_callers_at_once_make_one_login_and_all_get_the_token() {
+    allow_many_files();
+    let plan = Stage::plan().relayed().in_own_process().salesforce_line("request_timeout = \"8s\"");
+    let stage = plan.start().await;
+    stage.relay().close();
+    let mut crowd = Crowd::gather(&stage).await;
+    crowd.go.send_replace(true);
+    until("all have asked", async || crowd.sent.load(Ordering::SeqCst) == MANY).await;
+    stage.broker().settles().await;
+    assert_eq!(stage.simulator.counts().token_posts, 0, "Salesforce has answered before everybody had asked");
+    stage.relay().open();
+
+    let mut tokens = 0;
+    while let Some(answer) = crowd.callers.join_next().await {
+        let answer = answer.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+        assert!(answer.contains("\"access_token\":\"00D5g00000SIMU1!"), "{answer}");
+        tokens += 1;
+    }
+    assert_eq!(tokens, MANY);
+    let counts = stage.simulator.counts();
+    assert_eq!((counts.token_posts, counts.confirms, stage.relay().assertions().len()), (1, 1, 1));
+    // They raced: one went to Salesforce, all others waited for it, and nobody came late.
+    let found = (stage.lookups("miss").await, stage.lookups("joined").await, stage.lookups("hit").await);
+    assert_eq!(found, (1, u64::try_from(MANY).unwrap() - 1, 0));
+}
+
+/// A caller that has asked and waits; its answer has not been read.
+async fn waiting_caller(stage: &Stage) -> TcpStream {
+    let mut stream = TcpStream::connect(stage.broker().callers).await.unwrap();
+    stream.write_all(request(stage).as_bytes()).await.unwrap();
+    stream
+}
+
+/// Hangs up, and comes back when the broker has let go of the request.
+async fn hang_up(mut stream: TcpStream) {
+    stream.shutdown().await.unwrap();
+    let mut rest = Vec::new();
+    stream.read_to_end(&mut rest).await.unwrap();
+    assert!(rest.is_empty(), "it was answered: {}", String::from_utf8_lossy(&rest));
+}
+
+#[tokio::test]
+async fn a_leader_who_hangs_up_in_the_middle_of_the_login_harms_nobody() {
+    let stage = Stage::plan().relayed().start().await;
+    stage.relay().close();
+    let leader = waiting_caller(&stage).await;
+    until("the login is under way", async || stage.relay().assertions().len() == 1).await;
+    let mut follower = waiting_caller(&stage).await;
+    everything_sent_is_read(&stage).await;
+    hang_up(leader).await;
+    stage.relay().open();
+
+    let mut answer = String::new();
+    follower.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+    assert_eq!((stage.simulator.counts().token_posts, stage.relay().assertions().len()), (1, 1));
+    // The follower waited for the leader's login, and the leader was gone before it ended.
+    assert_eq!((stage.lookups("joined").await, stage.lookups("miss").await), (1, 0));
+    let outcomes: Vec<Value> = stage.audit(2).await.iter().map(|record| record["outcome"].clone()).collect();
+    assert_eq!(outcomes, ["abandoned", "issued"]);
+}
+
+#[tokio::test]
+async fn a_login_that_everybody_has_left_still_serves_the_next_caller() {
+    let stage = Stage::plan().relayed().start().await;
+    stage.relay().close();
+    let leader = waiting_caller(&stage).await;
+    until("the login is under way", async || stage.relay().assertions().len() == 1).await;
+    hang_up(leader).await;
+    stage.relay().open();
+    until("the login has ended", async || stage.simulator.counts().confirms == 1).await;
+    stage.token().await;
+    assert_eq!((stage.simulator.counts().token_posts, stage.relay().assertions().len()), (1, 1));
+    assert_eq!(stage.lookups("miss").await, 0);
+}
+
+#[tokio::test]
+async fn callers_at_once_after_the_end_of_a_promise_make_one_login_as_well() {
+    let stage = Stage::plan().relayed().start().await;
+    let old = stage.token().await;
+    stage.simulator.kill_sessions(None);
+    stage.advance(seconds(3600));
+    stage.relay().close();
+    let mut callers = JoinSet::new();
+    for _ in 0..200 {
+        callers.spawn(Reply::of(stage.get("/token").bearer_auth(stage.key(CALLER))));
+    }
+    until("the second login is under way", async || stage.relay().assertions().len() == 2).await;
+    everything_sent_is_read(&stage).await;
+    stage.relay().open();
+    while let Some(reply) = callers.join_next().await {
+        assert_ne!(reply.unwrap().token().text, old.text);
+    }
+    assert_eq!(stage.simulator.counts().token_posts, 2);
+    assert!(stage.lookups("joined").await > 100, "they did not race");
+}
+
+#[tokio::test]
+async fn a_failed_login_fails_all_who_wait_for_it_and_is_not_repeated_for_each() {
+    let stage = Stage::plan().relayed().start().await;
+    stage.relay().answer(Box::new(|_| (503, "busy".to_owned())));
+    stage.relay().close();
+    let mut callers = JoinSet::new();
+    for _ in 0..200 {
+        callers.spawn(Reply::of(stage.get("/token").bearer_auth(stage.key(CALLER))));
+    }
+    until("the login is under way", async || stage.relay().assertions().len() == 1).await;
+    everything_sent_is_read(&stage).await;
+    stage.relay().open();
+    while let Some(reply) = callers.join_next().await {
+        assert_eq!(reply.unwrap().refusal().0, 503);
+    }
+    assert_eq!(stage.relay().assertions().len(), 1);
+}

@@ -1,0 +1,123 @@
+//! A running broker: the library on a task with a clock that tests move, or the binary in a process of its own.
+
+use std::fs::{self, File};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command};
+
+use aquila::app::{App, Ending, Prepared, Sockets};
+use aquila::clock::Clock;
+use aquila::config;
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use tokio::task::JoinHandle;
+use tokio_util::task::TaskTracker;
+
+use super::until;
+
+/// Where it is, and how it is ended.
+pub(crate) struct Broker {
+    pub(crate) callers: SocketAddr,
+    pub(crate) ops: SocketAddr,
+    life: Option<Life>,
+}
+
+enum Life {
+    Task { ending: Ending, service: JoinHandle<bool> },
+    Process(Child),
+}
+
+impl Broker {
+    /// The library, in this process.
+    pub(super) async fn here(file: &Path, clock: Clock) -> Self {
+        let config = config::load(file).unwrap_or_else(|report| panic!("{report:?}")).config;
+        let (prepared, _) = Prepared::new(config, clock).unwrap_or_else(|report| panic!("{report:?}"));
+        let sockets = Sockets::bind(prepared.config()).await.unwrap();
+        let app = App::new(prepared, sockets).unwrap();
+        let (callers, ops, ending) = (app.callers_address(), app.ops_address(), Ending::default());
+        let service = TaskTracker::new().spawn(app.run(ending.clone()));
+        Self { callers, ops, life: Some(Life::Task { ending, service }) }
+    }
+
+    /// The binary. Its output goes to `stdout.txt` and `stderr.txt` beside its configuration.
+    pub(super) async fn elsewhere(file: &Path) -> Self {
+        let output = |name: &str| File::create(file.with_file_name(name)).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_aquila"));
+        command.arg("serve").arg("--config").arg(file).stdout(output("stdout.txt")).stderr(output("stderr.txt"));
+        let mut broker = Self {
+            callers: SocketAddr::from(([127, 0, 0, 1], 0)),
+            ops: SocketAddr::from(([127, 0, 0, 1], 0)),
+            life: Some(Life::Process(command.spawn().unwrap())),
+        };
+        let log = file.with_file_name("stderr.txt");
+        until("the process says where it serves", async || match addresses(&log) {
+            Some((callers, ops)) => {
+                (broker.callers, broker.ops) = (callers, ops);
+                true
+            }
+            None => false,
+        })
+        .await;
+        broker
+    }
+
+    /// Comes back when the process has had nothing to do for a while: whatever it was sent, it has read and waits.
+    pub(crate) async fn settles(&self) {
+        let Some(Life::Process(child)) = &self.life else { panic!("only a process of its own can be watched") };
+        let stat = format!("/proc/{}/stat", child.id());
+        // User and system time in hundredths of a second: the 12th and 13th field after the name.
+        let worked = || fs::read_to_string(&stat).unwrap().split_whitespace().skip(13).take(2).collect::<String>();
+        let (mut before, mut still) = (worked(), 0);
+        until("the process has nothing to do", async || {
+            let now = worked();
+            still = if now == before { still + 1 } else { 0 };
+            before = now;
+            still >= 20
+        })
+        .await;
+    }
+
+    /// Ends it, with everything in progress and everything written.
+    pub(crate) async fn stop(mut self) {
+        match self.life.take() {
+            Some(Life::Task { ending, service }) => {
+                ending.graceful.cancel();
+                assert!(service.await.unwrap(), "the service did not finish what it had");
+            }
+            Some(Life::Process(mut child)) => {
+                kill_process(pid(&child), Signal::TERM).unwrap();
+                until("the process ends", async || child.try_wait().unwrap().is_some()).await;
+            }
+            None => {}
+        }
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        match self.life.take() {
+            Some(Life::Task { ending, .. }) => {
+                ending.graceful.cancel();
+                ending.immediate.cancel();
+            }
+            // A test that failed must not leave it behind.
+            Some(Life::Process(mut child)) => {
+                let _ = child.kill();
+                let _ = child.wait();
+            }
+            None => {}
+        }
+    }
+}
+
+fn pid(child: &Child) -> Pid {
+    Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap()
+}
+
+fn addresses(log: &PathBuf) -> Option<(SocketAddr, SocketAddr)> {
+    let text = fs::read_to_string(log).ok()?;
+    let line = text.lines().find(|line| line.contains("\"server.address\""))?;
+    let line: Value = serde_json::from_str(line).ok()?;
+    let address = |field: &str| line.get(field)?.as_str()?.parse().ok();
+    Some((address("server.address")?, address("ops.address")?))
+}

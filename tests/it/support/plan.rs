@@ -1,0 +1,143 @@
+//! What a stage is to have, before it is built. Without orders: one integration, one caller that may have it, a session
+//! timeout of two hours on both sides.
+
+use std::time::Duration;
+
+use aquila::authn::ApiKey;
+use aquila::simulator::{self, Settings};
+
+use super::key::Pair;
+
+pub(crate) const INTEGRATION: &str = "elf-prod";
+pub(crate) const CALLER: &str = "shipper";
+pub(crate) const CLIENT_ID: &str = "SIMULATED_consumer_key";
+pub(crate) const CLIENT_SECRET: &str = "SIMULATED_consumer_secret";
+
+/// The orders.
+pub(crate) struct Plan {
+    pub(super) integrations: Vec<String>,
+    pub(super) callers: Vec<(String, Vec<String>, ApiKey)>,
+    pub(super) session_timeout: Duration,
+    /// Lines for every integration.
+    pub(super) integration_lines: Vec<String>,
+    /// Lines for `[salesforce]`.
+    pub(super) salesforce_lines: Vec<String>,
+    /// Lines for `[ops]`.
+    pub(super) ops_lines: Vec<String>,
+    pub(super) log_level: String,
+    pub(super) simulator: Settings,
+    pub(super) relayed: bool,
+    pub(super) in_own_process: bool,
+}
+
+impl Plan {
+    pub(crate) fn new() -> Self {
+        let mut app = simulator::App::new(CLIENT_ID, Pair::of_this_process().certificate.as_bytes());
+        app.client_secret = Some(CLIENT_SECRET.to_owned());
+        let plan = Self {
+            integrations: vec![INTEGRATION.to_owned()],
+            callers: Vec::new(),
+            session_timeout: Duration::from_secs(7200),
+            integration_lines: Vec::new(),
+            salesforce_lines: Vec::new(),
+            ops_lines: Vec::new(),
+            log_level: "info".to_owned(),
+            simulator: Settings { apps: vec![app], ..Settings::default() },
+            relayed: false,
+            in_own_process: false,
+        };
+        plan.caller(CALLER, &["elf-*"])
+    }
+
+    /// One more integration.
+    pub(crate) fn integration(mut self, name: &str) -> Self {
+        self.integrations.push(name.to_owned());
+        self
+    }
+
+    /// One more caller, with a key of its own.
+    pub(crate) fn caller(mut self, name: &str, rights: &[&str]) -> Self {
+        let rights = rights.iter().map(|&right| right.to_owned()).collect();
+        self.callers.push((name.to_owned(), rights, ApiKey::generate().unwrap()));
+        self
+    }
+
+    /// The session timeout, as Setup says it and as the configuration repeats it.
+    pub(crate) fn session_timeout(mut self, timeout: Duration) -> Self {
+        self.session_timeout = timeout;
+        self
+    }
+
+    /// A line for every `[integrations.NAME]`.
+    pub(crate) fn integration_line(mut self, line: impl Into<String>) -> Self {
+        self.integration_lines.push(line.into());
+        self
+    }
+
+    /// A line for `[salesforce]`.
+    pub(crate) fn salesforce_line(mut self, line: impl Into<String>) -> Self {
+        self.salesforce_lines.push(line.into());
+        self
+    }
+
+    /// A line for `[ops]`.
+    pub(crate) fn ops_line(mut self, line: impl Into<String>) -> Self {
+        self.ops_lines.push(line.into());
+        self
+    }
+
+    /// The level of the log.
+    pub(crate) fn log_level(mut self, level: &str) -> Self {
+        level.clone_into(&mut self.log_level);
+        self
+    }
+
+    /// Changes what the simulator is started with.
+    pub(crate) fn simulator(mut self, change: impl FnOnce(&mut Settings)) -> Self {
+        change(&mut self.simulator);
+        self
+    }
+
+    /// Puts a relay between the broker and the token endpoint.
+    pub(crate) fn relayed(mut self) -> Self {
+        self.relayed = true;
+        self
+    }
+
+    /// Runs the `aquila` binary instead of the library: its own memory, files and log, and the machine's clock.
+    pub(crate) fn in_own_process(mut self) -> Self {
+        self.in_own_process = true;
+        self
+    }
+
+    /// The file that the service is started with.
+    pub(super) fn configuration(&self, token_url: &str, audit: &str) -> String {
+        let mut file = format!(
+            "[server]\nlisten = \"127.0.0.1:0\"\n\n[ops]\nlisten = \"127.0.0.1:0\"\n{}\n\n[salesforce]\n{}\n\n\
+             [log]\nformat = \"json\"\nlevel = \"{}\"\n\n[audit]\npath = \"{audit}\"\n",
+            self.ops_lines.join("\n"),
+            self.salesforce_lines.join("\n"),
+            self.log_level,
+        );
+        for name in &self.integrations {
+            file.push_str(&format!(
+                "\n[integrations.{name}]\naudience_url = \"https://login.salesforce.com\"\n\
+                 client_key_path = \"key.pem\"\nusername = \"{}\"\nclient_id = \"{CLIENT_ID}\"\n\
+                 token_url = \"{token_url}\"\nsession_timeout = \"{}s\"\n{}\n",
+                username(name),
+                self.session_timeout.as_secs(),
+                self.integration_lines.join("\n"),
+            ));
+        }
+        for (name, rights, key) in &self.callers {
+            let digest: String = key.digest().iter().map(|byte| format!("{byte:02x}")).collect();
+            file.push_str(&format!("\n[callers.{name}]\nintegrations = {rights:?}\napi_key_sha256 = [\"{digest}\"]\n"));
+        }
+        file
+    }
+}
+
+/// The user of an integration.
+pub(crate) fn username(integration: &str) -> String {
+    format!("{integration}@acme.example")
+}
