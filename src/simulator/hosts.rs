@@ -119,7 +119,7 @@ impl Places {
         &my_domain.unwrap_or(&self.plain).base_url
     }
 
-    /// Notes in the request where it arrived, and takes a site's part off the path.
+    /// Notes in the request where it arrived, and takes a site's part and doubled slashes off the path's begin.
     pub(super) fn arrive(&self, mut request: Request<Body>) -> Request<Body> {
         let header = request.headers().get(HOST).and_then(|host| host.to_str().ok());
         let asked = request.uri().host().or(header).unwrap_or_default();
@@ -131,8 +131,12 @@ impl Places {
         });
         let (place, taken) = found.unwrap_or((&self.plain, 0));
         let place = Arc::clone(place);
-        if taken > 0 {
-            let text = request.uri().path_and_query().and_then(|whole| whole.as_str().get(taken..)).unwrap_or_default();
+        let whole = request.uri().path_and_query().map_or("/", |whole| whole.as_str());
+        let left = whole.get(taken..).unwrap_or_default();
+        // Salesforce's own command line client keeps an instance URL with a slash at its end, and adds paths to it.
+        let doubled = left.bytes().take_while(|byte| *byte == b'/').count().saturating_sub(1);
+        if taken + doubled > 0 {
+            let text = left.get(doubled..).unwrap_or_default();
             if let Ok(uri) = text.parse::<Uri>() {
                 *request.uri_mut() = uri;
             }
@@ -153,13 +157,14 @@ mod tests {
     }
 
     #[test]
-    fn a_request_is_placed_by_host_and_the_sites_path_is_taken_off() {
+    fn a_request_is_placed_by_host_and_what_is_no_path_of_ours_is_taken_off() {
         for (host, path, base_url, left) in [
             ("127.0.0.1:8443", "/services/data", "https://127.0.0.1:8443", "/services/data"),
             ("unknown.example", "/", "https://127.0.0.1:8443", "/"),
             ("LOGIN.salesforce.com", "/a?b=c", "https://login.salesforce.com:8443", "/a?b=c"),
             ("acme.example:443", "/customersabc", "https://acme.example:8443", "/customersabc"),
             ("acme.example", "/customers/a?b", "https://acme.example:8443/customers", "/a?b"),
+            ("unknown.example", "//a//b?c=//d", "https://127.0.0.1:8443", "/a//b?c=//d"),
         ] {
             let request = Request::builder().uri(path).header(HOST, host).body(Body::empty()).unwrap();
             let request = places().arrive(request);
