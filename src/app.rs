@@ -42,7 +42,7 @@ pub struct Prepared {
 /// The service, with both doors open.
 #[derive(Debug)]
 pub struct App {
-    callers: (Listener, CallersDoor),
+    callers: (Listener, Arc<CallersDoor>),
     ops: (Listener, OpsDoor),
     callers_stop: Stop,
     ops_stop: Stop,
@@ -213,14 +213,14 @@ impl App {
         let trail = Arc::new(Trail::open(&config.audit, Arc::clone(&metrics))?);
         let snapshots = Arc::new(Snapshots::new(snapshot));
         let readiness = Readiness::default();
-        let callers_door = CallersDoor {
+        let callers_door = Arc::new(CallersDoor {
             snapshots: Arc::clone(&snapshots),
             broker: Broker::new(clock.clone(), Arc::clone(&metrics)),
             metrics: Arc::clone(&metrics),
             trail,
             clock: clock.clone(),
             readiness: readiness.clone(),
-        };
+        });
         let started = clock.now();
         let bearer_token = config.ops.bearer_token;
         let ops_door = OpsDoor { snapshots, metrics, clock, started, readiness, bearer_token };
@@ -260,9 +260,8 @@ impl App {
         tasks.spawn(look_after_tokens(snapshots, ops_stop.drain.clone()));
         let ops_router = ops_door.router();
         tasks.spawn(ops.serve(move |remote, request| ops_door.clone().answer(ops_router.clone(), remote, request)));
-        let router = callers_door.router();
-        let doors = tasks
-            .spawn(callers.serve(move |remote, request| callers_door.clone().answer(router.clone(), remote, request)));
+        let doors =
+            tasks.spawn(callers.serve(move |remote, request| Arc::clone(&callers_door).answer(remote, request)));
         tasks.close();
 
         ending.graceful.cancelled().await;

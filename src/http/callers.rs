@@ -4,20 +4,15 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::Body;
-use axum::extract::{Request, State};
-use axum::http::{Extensions, Response};
-use axum::routing::get;
+use axum::extract::Request;
+use axum::http::Response;
 use jiff::Timestamp;
 use tokio::time::Instant;
 
-use super::error::{Refusal, Shape};
-use super::health::{self, Readiness};
+use super::health::Readiness;
 use super::request_id::RequestId;
-use super::route::Route;
 use super::visit::Visit;
-use super::{metadata, openapi, token};
 use crate::broker::Broker;
 use crate::clock::Clock;
 use crate::snapshot::Snapshots;
@@ -25,7 +20,7 @@ use crate::telemetry::audit::Trail;
 use crate::telemetry::metrics::Metrics;
 
 /// What the handlers of this door need.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct CallersDoor {
     /// The generation in force.
     pub snapshots: Arc<Snapshots>,
@@ -42,7 +37,7 @@ pub struct CallersDoor {
 }
 
 /// What is known of a request before it is read.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(super) struct Context {
     id: RequestId,
     started: Instant,
@@ -60,11 +55,6 @@ impl Context {
     /// A context for a request that arrives now.
     pub(super) fn new(now: Timestamp) -> Self {
         Self { id: RequestId::new(now), started: Instant::now() }
-    }
-
-    /// The context of a request of this door.
-    pub(super) fn of(extensions: &Extensions) -> Self {
-        extensions.get().cloned().unwrap_or_else(|| Self::new(Timestamp::UNIX_EPOCH))
     }
 
     /// The request's id.
@@ -94,31 +84,12 @@ impl Context {
 }
 
 impl CallersDoor {
-    /// The routes.
-    pub fn router(&self) -> Router {
-        Router::new()
-            .route(Route::Token.pattern(), get(token::get).post(token::post))
-            .route(Route::NamedToken.pattern(), get(token::get).post(token::post))
-            .route(Route::OauthToken.pattern(), axum::routing::post(token::post))
-            .route(Route::NamedOauthToken.pattern(), axum::routing::post(token::post))
-            .route(Route::Metadata.pattern(), get(metadata::get))
-            .route(Route::IssuerMetadata.pattern(), get(metadata::get))
-            .route(Route::OpenApi.pattern(), get(openapi::get))
-            .route(Route::Healthz.pattern(), get(health::alive))
-            .method_not_allowed_fallback(method_not_allowed)
-            .with_state(self.clone())
-    }
-
     /// Answers one request. Around the routes stand, from outside in: the audit record (so that a panic and a caller
     /// who hangs up leave one too), the metrics, the time limit, the panic guard.
-    pub async fn answer(self, router: Router, remote: SocketAddr, mut request: Request) -> Response<Body> {
-        let mut visit = Visit::begin(self, remote, &mut request);
-        let response = visit.route(router, request).await;
-        let response = visit.record(response).await;
+    pub async fn answer(self: Arc<Self>, remote: SocketAddr, request: Request) -> Response<Body> {
+        let mut visit = Visit::begin(self, remote, &request);
+        let (response, decision) = visit.route(request).await;
+        let response = visit.record(response, decision).await;
         visit.end(response)
     }
-}
-
-async fn method_not_allowed(State(_): State<CallersDoor>, request: Request) -> Response<Body> {
-    Refusal::method_not_allowed().into_response(Shape::Problem, Context::of(request.extensions()).id())
 }

@@ -1,15 +1,16 @@
 //! RFC 8414: what a client can find out about the callers' door by itself.
 
 use axum::Json;
-use axum::extract::State;
+use axum::body::Body;
 use axum::http::Response;
 use axum::http::header::CACHE_CONTROL;
 use axum::response::IntoResponse;
 use serde::Serialize;
 use url::Url;
 
-use super::callers::{CallersDoor, Context};
+use super::callers::CallersDoor;
 use super::error::{Refusal, Shape};
+use super::request_id::RequestId;
 use super::route::Route;
 
 /// The members of RFC 8414 section 2 that apply.
@@ -25,19 +26,15 @@ struct Metadata {
 
 /// `GET /.well-known/oauth-authorization-server`; for an issuer with a path, that path follows the well-known part
 /// (RFC 8414 section 3.1). Without `public_url` there is nothing to tell.
-pub(super) async fn get(
-    State(door): State<CallersDoor>,
-    request: axum::extract::Request,
-) -> Response<axum::body::Body> {
+pub(super) fn get(door: &CallersDoor, path: &str, id: &RequestId) -> Response<Body> {
     let snapshot = door.snapshots.current();
-    let context = Context::of(request.extensions());
-    let path = request.uri().path().strip_prefix(Route::Metadata.pattern()).unwrap_or_default();
+    let path = path.strip_prefix(Route::Metadata.pattern()).unwrap_or_default();
     let issuer = snapshot.issuer().filter(|issuer| {
         let own = Url::parse(issuer).map(|url| url.path().trim_end_matches('/').to_owned()).unwrap_or_default();
         path.is_empty() || path.trim_end_matches('/') == own
     });
     let Some(issuer) = issuer else {
-        return Refusal::not_found().into_response(Shape::Problem, context.id());
+        return Refusal::not_found().into_response(Shape::Problem, id);
     };
     let metadata = Metadata {
         token_endpoint: format!("{issuer}/token"),

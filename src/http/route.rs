@@ -64,12 +64,29 @@ impl Route {
             }
             _ => match path.strip_prefix("/token/") {
                 Some(name) if is_segment(name) => Self::NamedToken,
-                _ => path
-                    .strip_prefix("/integrations/")
-                    .and_then(|rest| rest.strip_suffix("/services/oauth2/token"))
+                _ => Self::NamedOauthToken
+                    .integration_in(path)
                     .filter(|name| is_segment(name))
                     .map_or(Self::Unmatched, |_| Self::NamedOauthToken),
             },
+        }
+    }
+
+    /// The segment of the path that names an integration, as it stands there, when the route has one.
+    pub(super) fn integration_in(self, path: &str) -> Option<&str> {
+        match self {
+            Self::NamedToken => path.strip_prefix("/token/"),
+            Self::NamedOauthToken => path.strip_prefix("/integrations/")?.strip_suffix("/services/oauth2/token"),
+            _ => None,
+        }
+    }
+
+    /// The methods that the route takes, as `Allow` lists them.
+    pub(super) const fn allow(self) -> &'static str {
+        match self {
+            Self::Token | Self::NamedToken => "GET,HEAD,POST",
+            Self::OauthToken | Self::NamedOauthToken => "POST",
+            _ => "GET,HEAD",
         }
     }
 

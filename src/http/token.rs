@@ -3,11 +3,10 @@
 use std::error::Error;
 
 use axum::body::Body;
-use axum::extract::rejection::RawPathParamsRejection;
-use axum::extract::{RawPathParams, Request, State};
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, PRAGMA};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Response};
+use percent_encoding::percent_decode_str;
 use serde::Serialize;
 use tokio::time::Instant;
 
@@ -17,38 +16,43 @@ use super::decision::{Decision, Outcome};
 use super::error::{Refusal, Shape};
 use super::params::Params;
 use crate::ask::{Ask, SelectorKind};
-use crate::authn::AuthnError;
+use crate::authn::{AuthnError, Credentials};
 use crate::broker::{IssueError, Issued, Trouble};
 use crate::snapshot::Denied;
 
 /// No client sends more than a few hundred bytes.
 const MAX_BODY: usize = 16 * 1024;
 
-/// The integration in the path, if the route has a place for one.
-type InPath = Result<RawPathParams, RawPathParamsRejection>;
+/// A request for a token, as far as it is known before its body is read.
+pub(super) struct Inquiry<'a> {
+    /// The door it came to.
+    pub(super) door: &'a CallersDoor,
+    /// Its id and its deadlines.
+    pub(super) context: &'a Context,
+    /// The integration in the path, if the route has a place for one: as it stands there, still encoded.
+    pub(super) in_path: Option<&'a str>,
+    /// Everything before the body.
+    pub(super) head: &'a Parts,
+}
 
 /// `GET /token`, `GET /token/NAME`.
-pub(super) async fn get(State(door): State<CallersDoor>, path: InPath, request: Request) -> Response<Body> {
-    let (head, _) = request.into_parts();
-    let context = Context::of(&head.extensions);
+pub(super) async fn get(inquiry: Inquiry<'_>) -> (Response<Body>, Decision) {
     let mut decision = Decision::default();
-    let outcome = from_get(&door, path, &head, (&context, &mut decision)).await;
-    answer(outcome, Shape::Problem, decision, &context)
+    let outcome = from_get(&inquiry, &mut decision).await;
+    (answer(outcome, Shape::Problem, inquiry.context), decision)
 }
 
 /// `POST` on every token route (RFC 6749 section 4.4).
-pub(super) async fn post(State(door): State<CallersDoor>, path: InPath, request: Request) -> Response<Body> {
-    let (head, body) = request.into_parts();
-    let context = Context::of(&head.extensions);
+pub(super) async fn post(inquiry: Inquiry<'_>, body: Body) -> (Response<Body>, Decision) {
     let mut decision = Decision::default();
-    let outcome = match read_form(&head.headers, body, context.body_deadline()).await {
-        Ok(form) => from_post(&door, path, (&head, &form), (&context, &mut decision)).await,
+    let outcome = match read_form(&inquiry.head.headers, body, inquiry.context.body_deadline()).await {
+        Ok(form) => from_post(&inquiry, &form, &mut decision).await,
         Err(refusal) => {
             decision.outcome = Outcome::InvalidRequest;
             Err(refusal)
         }
     };
-    answer(outcome, Shape::OAuth, decision, &context)
+    (answer(outcome, Shape::OAuth, inquiry.context), decision)
 }
 
 struct Answer {
@@ -57,39 +61,29 @@ struct Answer {
     scope: Option<String>,
 }
 
-async fn from_get(
-    door: &CallersDoor,
-    path: InPath,
-    head: &Parts,
-    course: (&Context, &mut Decision),
-) -> Result<Answer, Refusal> {
-    let credentials = credentials::read(&head.headers, None);
+async fn from_get(inquiry: &Inquiry<'_>, decision: &mut Decision) -> Result<Answer, Refusal> {
+    let credentials = credentials::read(&inquiry.head.headers, None);
     let mut ask = Ask::default();
-    let asked = select_by_url(&mut ask, path, head.uri.query());
-    let issued = issue(door, credentials, asked.map(|()| ask), Shape::Problem, course).await?;
+    let asked = select_by_url(&mut ask, inquiry);
+    let issued = issue(inquiry, credentials, asked.map(|()| ask), Shape::Problem, decision).await?;
     Ok(Answer { issued, scope: None })
 }
 
-async fn from_post(
-    door: &CallersDoor,
-    path: InPath,
-    (head, form): (&Parts, &Params),
-    course: (&Context, &mut Decision),
-) -> Result<Answer, Refusal> {
-    let credentials = credentials::read(&head.headers, Some(form));
+async fn from_post(inquiry: &Inquiry<'_>, form: &Params, decision: &mut Decision) -> Result<Answer, Refusal> {
+    let credentials = credentials::read(&inquiry.head.headers, Some(form));
     let mut ask = Ask::default();
-    let asked = ask_by_form(&mut ask, path, head.uri.query(), form);
-    let issued = issue(door, credentials, asked.map(|()| ask), Shape::OAuth, course).await?;
+    let asked = ask_by_form(&mut ask, inquiry, form);
+    let issued = issue(inquiry, credentials, asked.map(|()| ask), Shape::OAuth, decision).await?;
     Ok(Answer { issued, scope: form.get("scope").map(str::to_owned) })
 }
 
 /// Who, then what, then whether: a request without proof learns nothing about its other mistakes.
 async fn issue(
-    door: &CallersDoor,
-    credentials: Result<crate::authn::Credentials, Refusal>,
+    Inquiry { door, context, .. }: &Inquiry<'_>,
+    credentials: Result<Credentials, Refusal>,
     asked: Result<Ask, Refusal>,
     shape: Shape,
-    (context, decision): (&Context, &mut Decision),
+    decision: &mut Decision,
 ) -> Result<Issued, Refusal> {
     let snapshot = door.snapshots.current();
     decision.outcome = Outcome::InvalidRequest;
@@ -141,12 +135,12 @@ fn refusal(error: &IssueError, shape: Shape) -> Refusal {
 
 /// Path and query. A selector that is there and empty is refused, not passed over: `?integration=$NAME` with an unset
 /// variable must not hand out whatever else the caller may have.
-fn select_by_url(ask: &mut Ask, path: InPath, query: Option<&str>) -> Result<(), Refusal> {
-    match &path {
-        Ok(places) => places.iter().for_each(|(_, name)| ask.select(SelectorKind::Path, name)),
-        // Not UTF-8: that names no integration.
-        Err(_) => ask.select(SelectorKind::Path, ""),
+fn select_by_url(ask: &mut Ask, inquiry: &Inquiry<'_>) -> Result<(), Refusal> {
+    if let Some(name) = inquiry.in_path {
+        // What is not UTF-8 names no integration.
+        ask.select(SelectorKind::Path, percent_decode_str(name).decode_utf8().unwrap_or_default());
     }
+    let query = inquiry.head.uri.query();
     let Some(query) = query else { return Ok(()) };
     let query = Params::parse(query.as_bytes())?;
     query.once(&["integration", "min_ttl"])?;
@@ -159,14 +153,14 @@ fn select_by_url(ask: &mut Ask, path: InPath, query: Option<&str>) -> Result<(),
     Ok(())
 }
 
-fn ask_by_form(ask: &mut Ask, path: InPath, query: Option<&str>, form: &Params) -> Result<(), Refusal> {
+fn ask_by_form(ask: &mut Ask, inquiry: &Inquiry<'_>, form: &Params) -> Result<(), Refusal> {
     form.once(&["grant_type", "client_id", "client_secret", "scope", "audience"])?;
     match form.get("grant_type") {
         None => return Err(Refusal::invalid_request("grant_type is missing; send grant_type=client_credentials")),
         Some("client_credentials") => {}
         Some(_) => return Err(Refusal::unsupported_grant_type()),
     }
-    select_by_url(ask, path, query)?;
+    select_by_url(ask, inquiry)?;
     let named_by_url = !ask.selectors.is_empty();
     for resource in form.all("resource") {
         ask.select(SelectorKind::Resource, resource);
@@ -231,7 +225,7 @@ struct TokenResponse<'a> {
     scope: Option<&'a str>,
 }
 
-fn answer(outcome: Result<Answer, Refusal>, shape: Shape, decision: Decision, context: &Context) -> Response<Body> {
+fn answer(outcome: Result<Answer, Refusal>, shape: Shape, context: &Context) -> Response<Body> {
     let mut response = match outcome {
         Ok(answer) => token_response(&answer, context),
         Err(refusal) => refusal.into_response(shape, context.id()),
@@ -239,7 +233,6 @@ fn answer(outcome: Result<Answer, Refusal>, shape: Shape, decision: Decision, co
     let headers = response.headers_mut();
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(PRAGMA, HeaderValue::from_static("no-cache"));
-    response.extensions_mut().insert(decision);
     response
 }
 

@@ -2,20 +2,23 @@
 
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
-use axum::http::header::CONNECTION;
+use axum::http::header::{ALLOW, CONNECTION, CONTENT_LENGTH};
 use axum::http::{HeaderName, HeaderValue, Method, Response, StatusCode, Version};
+use axum::response::IntoResponse;
 use futures_util::FutureExt;
-use tower::ServiceExt;
+use hyper::body::Body as _;
 
 use super::callers::{CallersDoor, Context};
 use super::decision::{Decision, Outcome};
 use super::error::{Refusal, Shape};
 use super::route::{Route, method_label};
+use super::token::{self, Inquiry};
+use super::{health, metadata, openapi};
 use crate::clock::Moment;
 use crate::names::{CallerName, IntegrationName};
 use crate::policy::Rule;
@@ -26,7 +29,7 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// One request, from its head to its answer. Dropped before its end, it tells that the caller hung up.
 pub(super) struct Visit {
-    door: CallersDoor,
+    door: Arc<CallersDoor>,
     context: Context,
     remote: SocketAddr,
     route: Route,
@@ -39,10 +42,9 @@ pub(super) struct Visit {
 
 impl Visit {
     /// Notes what is known before anything is read.
-    pub(super) fn begin(door: CallersDoor, remote: SocketAddr, request: &mut Request) -> Self {
+    pub(super) fn begin(door: Arc<CallersDoor>, remote: SocketAddr, request: &Request) -> Self {
         let context = Context::new(door.clock.timestamp());
         let arrived = door.clock.now();
-        request.extensions_mut().insert(context.clone());
         let route = Route::of_callers(request.uri().path());
         let posted = request.method() == Method::POST;
         let shape = if posted && route.decides() { Shape::OAuth } else { Shape::Problem };
@@ -60,36 +62,64 @@ impl Visit {
         }
     }
 
-    /// The answer of the route, or of the limits around it.
-    pub(super) async fn route(&self, router: Router, request: Request) -> Response<Body> {
+    /// The answer of the route, or of the limits around it, and what was decided.
+    pub(super) async fn route(&self, request: Request) -> (Response<Body>, Option<Decision>) {
         let id = self.context.id();
-        let routed = async {
-            match self.route {
-                // The router would take an empty segment for a name.
-                Route::Unmatched => Ok(Refusal::not_found().into_response(self.shape, id)),
-                _ => router.oneshot(request).await,
-            }
-        };
-        let guarded = AssertUnwindSafe(routed).catch_unwind();
+        let guarded = AssertUnwindSafe(self.dispatch(request)).catch_unwind();
         match tokio::time::timeout_at(self.context.last_resort(), guarded).await {
-            Ok(Ok(Ok(response))) => response,
-            Ok(Ok(Err(never))) => match never {},
+            Ok(Ok(answered)) => answered,
             Ok(Err(_)) => {
                 tracing::error!(request_id = id.as_str(), "a handler panicked: this is a bug, please report it");
-                Refusal::internal().into_response(self.shape, id)
+                (Refusal::internal().into_response(self.shape, id), Some(Decision::default()))
             }
-            Err(_) => Refusal::temporarily_unavailable(Duration::from_secs(1)).into_response(self.shape, id),
+            Err(_) => {
+                let wait = Duration::from_secs(1);
+                let decision = Decision { outcome: Outcome::Unavailable, ..Decision::default() };
+                (Refusal::temporarily_unavailable(wait).into_response(self.shape, id), Some(decision))
+            }
+        }
+    }
+
+    /// Every route and method of this door. A match on a closed set instead of a router: there is no second table of
+    /// paths that could disagree with the labels of metrics and records, and nothing is boxed on the way.
+    async fn dispatch(&self, request: Request) -> (Response<Body>, Option<Decision>) {
+        let (head, body) = request.into_parts();
+        let Self { door, context, .. } = self;
+        let in_path = self.route.integration_in(head.uri.path());
+        let inquiry = Inquiry { door, context, in_path, head: &head };
+        let decided = |(response, decision)| (response, Some(decision));
+        match (self.route, self.method) {
+            (Route::Token | Route::NamedToken, "GET") => decided(token::get(inquiry).await),
+            (Route::Token | Route::NamedToken, "HEAD") => {
+                let (response, decision) = token::get(inquiry).await;
+                (without_body(response), Some(decision))
+            }
+            (Route::Token | Route::NamedToken | Route::OauthToken | Route::NamedOauthToken, "POST") => {
+                decided(token::post(inquiry, body).await)
+            }
+            (Route::Metadata | Route::IssuerMetadata | Route::OpenApi | Route::Healthz, "GET" | "HEAD") => {
+                let response = match self.route {
+                    Route::OpenApi => openapi::get(),
+                    Route::Healthz => health::alive().await.into_response(),
+                    _ => metadata::get(door, head.uri.path(), context.id()),
+                };
+                (if self.method == "HEAD" { without_body(response) } else { response }, None)
+            }
+            (Route::Unmatched, _) => (Refusal::not_found().into_response(self.shape, context.id()), None),
+            (route, _) => {
+                let mut response = Refusal::method_not_allowed().into_response(Shape::Problem, context.id());
+                response.headers_mut().insert(ALLOW, HeaderValue::from_static(route.allow()));
+                (response, None)
+            }
         }
     }
 
     /// Leaves the audit record of a decision. Where records are required, an answer without one is taken back.
-    pub(super) async fn record(&mut self, mut response: Response<Body>) -> Response<Body> {
-        // A method that the route does not take is refused before there is anything to decide.
-        if self.told || response.status() == StatusCode::METHOD_NOT_ALLOWED {
+    pub(super) async fn record(&mut self, mut response: Response<Body>, decision: Option<Decision>) -> Response<Body> {
+        let Some(mut decision) = decision else {
             self.told = true;
             return response;
-        }
-        let mut decision = response.extensions_mut().remove::<Decision>().unwrap_or_default();
+        };
         let remote = self.remote.to_string();
         let record = self.describe(&decision, &remote, response.status());
         let recorded = self.door.trail.record(&record);
@@ -155,4 +185,13 @@ impl Drop for Visit {
         self.door.trail.note(&self.describe(&decision, &self.remote.to_string(), status));
         self.count(&decision);
     }
+}
+
+/// The answer to HEAD: all that GET would have said of the body, and not the body (RFC 9110 section 9.3.2).
+fn without_body(response: Response<Body>) -> Response<Body> {
+    let (mut head, body) = response.into_parts();
+    if let Some(length) = body.size_hint().exact() {
+        head.headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+    }
+    Response::from_parts(head, Body::empty())
 }
