@@ -20,17 +20,11 @@ import subprocess
 import sys
 import tempfile
 
+from api_service import CALLER, INTEGRATION, ISSUER_PATH, OPS_TOKEN, PUBLIC_URL, serving, simulated
 from checks import Checks
-from service import free_port, new_key, private_key, running, self_signed
+from service import new_key
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-CALLER = "log-shipper"
-CLIENT_ID = "3MVG9.schemathesis"
-INTEGRATION = "elf-demo"
-ISSUER_PATH = "broker"
-OPS_TOKEN = "throw-away-ops-token"
-PUBLIC_URL = f"https://aquila.example/{ISSUER_PATH}"
-USERNAME = "elastic-log@acme.example"
 
 
 def main():
@@ -42,7 +36,9 @@ def main():
     with Checks("schemathesis_run") as checks, tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
         folder = pathlib.Path(folder)
         key, digest = new_key(arguments.binary, CALLER)
-        serve, callers, ops = start(stack, arguments.binary, folder, digest)
+        salesforce = stack.enter_context(simulated(arguments.binary, folder))
+        service = stack.enter_context(serving(arguments.binary, folder, salesforce, digest))
+        callers, ops = f"http://127.0.0.1:{service.callers}", f"http://127.0.0.1:{service.ops}"
         described = json.loads((ROOT / "openapi/aquila.openapi.json").read_text())
         runs = {
             "callers": (callers, told_for("callers", described), ["--header", f"Authorization: Bearer {key}"]),
@@ -60,8 +56,8 @@ def main():
             operations = sum(method in methods for item in description["paths"].values() for method in item)
             tested = re.search(r"Tested: (\d+)", output)
             checks.check(f"{name}: all {operations} operations were tested", tested and int(tested[1]) == operations, shown)
-        checks.check("SIGTERM ends the service with status 0", serve.stop() == 0, serve.tail())
-        checks.check("no handler panicked", "panicked" not in serve.output(), serve.tail())
+        checks.check("SIGTERM ends the service with status 0", service.process.stop() == 0, service.process.tail())
+        checks.check("no handler panicked", "panicked" not in service.process.output(), service.process.tail())
 
 
 def schemathesis(arguments, folder, description, door, options):
@@ -81,10 +77,10 @@ def schemathesis(arguments, folder, description, door, options):
 def told_for(run, described, key=None):
     """The description as far as it concerns a run, with the values that succeed there."""
     told = copy.deepcopy(described)
-    told["paths"] = {"callers": callers_paths, "forms": callers_paths, "ops": ops_paths}[run](told["paths"])
+    told["paths"] = ops_paths(told["paths"]) if run == "ops" else callers_paths(told["paths"])
     components = told["components"]
-    components["schemas"]["IntegrationName"] = {"type": "string", "enum": [INTEGRATION]}
-    components["parameters"]["IssuerPath"] |= {"schema": {"enum": [ISSUER_PATH]}, "example": ISSUER_PATH}
+    for name, value in (("NamedIntegration", INTEGRATION), ("Integration", INTEGRATION), ("IssuerPath", ISSUER_PATH)):
+        components["parameters"][name] |= {"schema": {"type": "string", "enum": [value]}, "example": value}
     by_query = {"$ref": "#/components/parameters/Integration"}
     for path, item in told["paths"].items():
         # Both doors are on loopback here; --url says where.
@@ -132,49 +128,6 @@ def callers_paths(paths):
 
 def ops_paths(paths):
     return {path: item for path, item in paths.items() if "servers" in item}
-
-
-def start(stack, binary, folder, digest):
-    certificate = self_signed(folder / "app.pem", private_key(folder / "app.key"))
-    salesforce, callers, ops = free_port(), free_port(), free_port()
-    simulator = stack.enter_context(
-        running(
-            binary, folder, "simulate", "simulate", "--listen", f"127.0.0.1:{salesforce}", "--certificate", certificate,
-            "--client-id", CLIENT_ID, "--username", USERNAME,
-        )
-    )  # fmt: skip
-    simulator.wait_for_port(salesforce)
-    (folder / "ops.token").write_text(OPS_TOKEN)
-    config = folder / "aquila.toml"
-    config.write_text(
-        f"""
-[server]
-listen = "127.0.0.1:{callers}"
-public_url = "{PUBLIC_URL}"
-
-[ops]
-listen = "127.0.0.1:{ops}"
-bearer_token_path = "{folder}/ops.token"
-
-[integrations.{INTEGRATION}]
-audience_url = "https://login.salesforce.com"
-client_key_path = "{folder}/app.key"
-client_id = "{CLIENT_ID}"
-username = "{USERNAME}"
-token_url = "http://127.0.0.1:{salesforce}/services/oauth2/token"
-session_timeout = "2h"
-
-[callers.{CALLER}]
-integrations = ["elf-*"]
-api_key_sha256 = ["{digest}"]
-
-[audit]
-path = "{folder}/audit.jsonl"
-"""
-    )
-    serve = stack.enter_context(running(binary, folder, "serve", "serve", "--config", config))
-    serve.wait_until_ready(ops)
-    return serve, f"http://127.0.0.1:{callers}", f"http://127.0.0.1:{ops}"
 
 
 if __name__ == "__main__":
