@@ -92,9 +92,9 @@ impl Broker {
                     None => Err(Trouble::Passing(Duration::from_secs(1))),
                 }
             }
-            Err(unavailable) => {
-                self.metrics.looked_up(holding.name(), Lookup::Miss.as_str());
-                Err(trouble(&unavailable))
+            Err(missed) => {
+                self.metrics.looked_up(holding.name(), missed.lookup.as_str());
+                Err(trouble(&missed.why))
             }
         };
         match answer {

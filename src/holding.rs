@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
-use crate::cache::{Failure, Kept, Lookup, Slot, Unavailable, Want};
+use crate::cache::{Failure, Kept, Lookup, Missed, Slot, Want};
 use crate::clock::{Clock, Moment};
 use crate::names::IntegrationName;
 use crate::salesforce::{Cause, Grant, Integration, MintError, Rule, Vouched};
@@ -70,7 +70,7 @@ impl Holding {
     }
 
     /// A good token, from memory or newly had.
-    pub async fn token(&self, want: Want) -> Result<(Arc<Kept<Granted>>, Lookup), Unavailable<MintError>> {
+    pub async fn token(&self, want: Want) -> Result<(Arc<Kept<Granted>>, Lookup), Missed<MintError>> {
         self.slot.get(want, |kept| self.renewal(kept)).await
     }
 

@@ -78,6 +78,15 @@ pub enum Unavailable<E> {
     Broken,
 }
 
+/// No value, and how it was looked for.
+#[derive(Debug)]
+pub struct Missed<E> {
+    /// Why.
+    pub why: Unavailable<E>,
+    /// Whether it was this caller's flight or another's.
+    pub lookup: Lookup,
+}
+
 /// The last failure, and when it may be tried again.
 #[derive(Debug)]
 pub struct Failure<E> {
@@ -144,7 +153,7 @@ impl<V: Send + Sync + 'static, E: Send + Sync + 'static> Slot<V, E> {
     ///
     /// `renew` is called with the value at hand when a flight is to start, and its future runs to its end whatever
     /// happens to the caller.
-    pub async fn get<R, F>(self: &Arc<Self>, want: Want, renew: R) -> Result<(Arc<Kept<V>>, Lookup), Unavailable<E>>
+    pub async fn get<R, F>(self: &Arc<Self>, want: Want, renew: R) -> Result<(Arc<Kept<V>>, Lookup), Missed<E>>
     where
         R: FnOnce(Option<Arc<Kept<V>>>) -> F,
         F: Future<Output = Result<Kept<V>, E>> + Send + 'static,
@@ -156,14 +165,20 @@ impl<V: Send + Sync + 'static, E: Send + Sync + 'static> Slot<V, E> {
                 let lookup = if kept.promise.wants_refresh(now) { self.refresh(now, renew) } else { Lookup::Hit };
                 Ok((kept, lookup))
             }
-            short => match (self.wait(want, now, renew).await, short) {
-                // Somebody asked for more life than can be had; what is there is still good.
-                (Err(_), Some(kept)) if kept.promise.expires_in(self.clock.now()).is_some() => {
-                    Ok((kept, Lookup::StaleHit))
-                }
-                (outcome, _) => outcome,
+            _ => match self.wait(want, now, renew).await {
+                // Somebody asked for more life than can be had; what is there may still be good, unless the flight found
+                // out that it is not.
+                Err(missed) => match self.current.load_full().filter(|kept| self.is_good(kept)) {
+                    Some(kept) => Ok((kept, Lookup::StaleHit)),
+                    None => Err(missed),
+                },
+                found => found,
             },
         }
+    }
+
+    fn is_good(&self, kept: &Kept<V>) -> bool {
+        kept.promise.expires_in(self.clock.now()).is_some()
     }
 
     /// Starts a renewal beside the answers if the value wants one, is in use and nothing forbids it.
@@ -227,7 +242,7 @@ impl<V: Send + Sync + 'static, E: Send + Sync + 'static> Slot<V, E> {
         want: Want,
         now: Moment,
         renew: R,
-    ) -> Result<(Arc<Kept<V>>, Lookup), Unavailable<E>>
+    ) -> Result<(Arc<Kept<V>>, Lookup), Missed<E>>
     where
         R: FnOnce(Option<Arc<Kept<V>>>) -> F,
         F: Future<Output = Result<Kept<V>, E>> + Send + 'static,
@@ -237,10 +252,8 @@ impl<V: Send + Sync + 'static, E: Send + Sync + 'static> Slot<V, E> {
             match (&state.flight, &state.failure) {
                 (Some(flight), _) => (flight.clone(), Lookup::Joined),
                 (None, Some(failure)) if now < failure.retry_at => {
-                    return Err(Unavailable::Failed {
-                        error: Arc::clone(&failure.error),
-                        retry_after: failure.retry_at.since(now),
-                    });
+                    let (error, retry_after) = (Arc::clone(&failure.error), failure.retry_at.since(now));
+                    return Err(Missed { why: Unavailable::Failed { error, retry_after }, lookup: Lookup::Miss });
                 }
                 // A flight may have landed between this caller's look and the lock.
                 (None, _) => {
@@ -252,9 +265,10 @@ impl<V: Send + Sync + 'static, E: Send + Sync + 'static> Slot<V, E> {
             }
         };
         let landed = tokio::time::timeout_at(want.deadline, landing.wait_for(Option::is_some)).await;
+        let missed = |why| Err(Missed { why, lookup });
         let outcome = match landed {
-            Err(_) => return Err(Unavailable::TooSlow),
-            Ok(Err(_)) => return Err(Unavailable::Broken),
+            Err(_) => return missed(Unavailable::TooSlow),
+            Ok(Err(_)) => return missed(Unavailable::Broken),
             Ok(Ok(outcome)) => outcome.clone(),
         };
         let now = self.clock.now();
@@ -263,11 +277,11 @@ impl<V: Send + Sync + 'static, E: Send + Sync + 'static> Slot<V, E> {
         match outcome {
             Some(Err(error)) => {
                 let retry_after = self.lock().failure.as_ref().map_or(SETTLED, |failure| failure.retry_at.since(now));
-                Err(Unavailable::Failed { error, retry_after })
+                missed(Unavailable::Failed { error, retry_after })
             }
             _ => match self.current.load_full() {
                 Some(kept) if kept.promise.expires_in(now).is_some() => Ok((kept, lookup)),
-                _ => Err(Unavailable::TooShort),
+                _ => missed(Unavailable::TooShort),
             },
         }
     }
@@ -469,7 +483,9 @@ mod tests {
         source.failing.store(true, Ordering::SeqCst);
         source.gate.notify_one();
         let refused = slot.get(want(), source.renew(&clock)).await.unwrap_err();
-        assert!(matches!(refused, Unavailable::Failed { retry_after, .. } if retry_after == Duration::from_secs(1)));
+        assert!(
+            matches!(refused.why, Unavailable::Failed { retry_after, .. } if retry_after == Duration::from_secs(1))
+        );
         assert!(slot.get(want(), source.renew(&clock)).await.is_err());
         assert_eq!(source.asked(), 1);
         clock.advance(Duration::from_secs(1));
@@ -483,7 +499,10 @@ mod tests {
         let (clock, source) = (Clock::manual(), Source::default());
         let slot = slot(&clock);
         let impatient = Want { deadline: Instant::now(), ..want() };
-        assert!(matches!(slot.get(impatient, source.renew(&clock)).await, Err(Unavailable::TooSlow)));
+        assert!(matches!(
+            slot.get(impatient, source.renew(&clock)).await,
+            Err(Missed { why: Unavailable::TooSlow, .. })
+        ));
         source.gate.notify_one();
         until(|| slot.peek().is_some()).await;
         assert_eq!(slot.get(want(), source.renew(&clock)).await.unwrap().1, Lookup::Hit);
@@ -496,7 +515,7 @@ mod tests {
         let bug =
             |_| async { if Clock::system().timestamp().as_second() > 0 { panic!("a bug") } else { Err("no bug") } };
         let broken = slot.get(want(), bug).await;
-        assert!(matches!(broken, Err(Unavailable::Broken)));
+        assert!(matches!(broken, Err(Missed { why: Unavailable::Broken, .. })));
         source.gate.notify_one();
         assert!(slot.get(want(), source.renew(&clock)).await.is_ok());
     }
@@ -536,5 +555,24 @@ mod tests {
         source.gate.notify_one();
         assert_eq!(slot.get(greedy(), source.renew(&clock)).await.unwrap().0.value, 1);
         assert_eq!(source.asked(), 3);
+    }
+
+    #[tokio::test]
+    async fn a_value_that_the_flight_found_dead_is_not_handed_to_who_asked_for_more_life() {
+        let (clock, source) = (Clock::manual(), Source::default());
+        let slot = slot(&clock);
+        source.gate.notify_one();
+        slot.get(want(), source.renew(&clock)).await.unwrap();
+        clock.advance(Duration::from_secs(1000));
+        let greedy = Want { min_life: Duration::from_secs(86_400), ..want() };
+        let finds_it_dead = |kept: Option<Arc<Kept<usize>>>| {
+            let slot = Arc::clone(&slot);
+            async move {
+                slot.forget(&kept.unwrap());
+                Err("and there is no other")
+            }
+        };
+        assert!(slot.get(greedy, finds_it_dead).await.is_err());
+        assert!(slot.peek().is_none());
     }
 }

@@ -88,8 +88,8 @@ impl CallersDoor {
     /// who hangs up leave one too), the metrics, the time limit, the panic guard.
     pub async fn answer(self: Arc<Self>, remote: SocketAddr, request: Request) -> Response<Body> {
         let mut visit = Visit::begin(self, remote, &request);
-        let (response, decision) = visit.route(request).await;
-        let response = visit.record(response, decision).await;
+        let response = visit.route(request).await;
+        let response = visit.record(response).await;
         visit.end(response)
     }
 }

@@ -1,5 +1,7 @@
 //! What was decided about a request for a token: travels beside the answer to the metrics and the audit trail.
 
+use std::time::Duration;
+
 use crate::authn::{AuthnError, Proof};
 use crate::broker::{IssueError, Issued, Trouble};
 use crate::names::{CallerName, IntegrationName};
@@ -26,6 +28,8 @@ pub(super) struct Decision {
     pub(super) cache: Option<&'static str>,
     /// The token that was handed out.
     pub(super) token: Option<Fingerprint>,
+    /// For how long the life that the answer tells stays true while the answer waits.
+    pub(super) slack: Option<Duration>,
 }
 
 /// What became of a request for a token.
@@ -86,6 +90,7 @@ impl Decision {
         self.rule = Some(issued.rule.clone());
         self.cache = Some(issued.lookup.as_str());
         self.token = Some(issued.kept.value.grant.token.fingerprint());
+        self.slack = Some(issued.kept.promise.margin());
     }
 
     /// Notes why there is no token.

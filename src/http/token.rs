@@ -2,6 +2,8 @@
 
 use std::error::Error;
 
+use std::sync::{Mutex, PoisonError};
+
 use axum::body::Body;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, PRAGMA};
 use axum::http::request::Parts;
@@ -33,26 +35,36 @@ pub(super) struct Inquiry<'a> {
     pub(super) in_path: Option<&'a str>,
     /// Everything before the body.
     pub(super) head: &'a Parts,
+    /// What is decided, step by step: kept by the visit, so that it is known even if this is broken off.
+    pub(super) decision: &'a Mutex<Decision>,
+}
+
+impl Inquiry<'_> {
+    fn note(&self, what: impl FnOnce(&mut Decision)) {
+        what(&mut self.decision.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    fn note_outcome(&self, outcome: Outcome) {
+        self.note(|decision| decision.outcome = outcome);
+    }
 }
 
 /// `GET /token`, `GET /token/NAME`.
-pub(super) async fn get(inquiry: Inquiry<'_>) -> (Response<Body>, Decision) {
-    let mut decision = Decision::default();
-    let outcome = from_get(&inquiry, &mut decision).await;
-    (answer(outcome, Shape::Problem, inquiry.context), decision)
+pub(super) async fn get(inquiry: Inquiry<'_>) -> Response<Body> {
+    let outcome = from_get(&inquiry).await;
+    answer(outcome, Shape::Problem, inquiry.context)
 }
 
 /// `POST` on every token route (RFC 6749 section 4.4).
-pub(super) async fn post(inquiry: Inquiry<'_>, body: Body) -> (Response<Body>, Decision) {
-    let mut decision = Decision::default();
+pub(super) async fn post(inquiry: Inquiry<'_>, body: Body) -> Response<Body> {
     let outcome = match read_form(&inquiry.head.headers, body, inquiry.context.body_deadline()).await {
-        Ok(form) => from_post(&inquiry, &form, &mut decision).await,
+        Ok(form) => from_post(&inquiry, &form).await,
         Err(refusal) => {
-            decision.outcome = Outcome::InvalidRequest;
+            inquiry.note_outcome(Outcome::InvalidRequest);
             Err(refusal)
         }
     };
-    (answer(outcome, Shape::OAuth, inquiry.context), decision)
+    answer(outcome, Shape::OAuth, inquiry.context)
 }
 
 struct Answer {
@@ -61,51 +73,51 @@ struct Answer {
     scope: Option<String>,
 }
 
-async fn from_get(inquiry: &Inquiry<'_>, decision: &mut Decision) -> Result<Answer, Refusal> {
+async fn from_get(inquiry: &Inquiry<'_>) -> Result<Answer, Refusal> {
     let credentials = credentials::read(&inquiry.head.headers, None);
     let mut ask = Ask::default();
     let asked = select_by_url(&mut ask, inquiry);
-    let issued = issue(inquiry, credentials, asked.map(|()| ask), Shape::Problem, decision).await?;
+    let issued = issue(inquiry, credentials, asked.map(|()| ask), Shape::Problem).await?;
     Ok(Answer { issued, scope: None })
 }
 
-async fn from_post(inquiry: &Inquiry<'_>, form: &Params, decision: &mut Decision) -> Result<Answer, Refusal> {
+async fn from_post(inquiry: &Inquiry<'_>, form: &Params) -> Result<Answer, Refusal> {
     let credentials = credentials::read(&inquiry.head.headers, Some(form));
     let mut ask = Ask::default();
     let asked = ask_by_form(&mut ask, inquiry, form);
-    let issued = issue(inquiry, credentials, asked.map(|()| ask), Shape::OAuth, decision).await?;
+    let issued = issue(inquiry, credentials, asked.map(|()| ask), Shape::OAuth).await?;
     Ok(Answer { issued, scope: form.get("scope").map(str::to_owned) })
 }
 
 /// Who, then what, then whether: a request without proof learns nothing about its other mistakes.
 async fn issue(
-    Inquiry { door, context, .. }: &Inquiry<'_>,
+    inquiry: &Inquiry<'_>,
     credentials: Result<Credentials, Refusal>,
     asked: Result<Ask, Refusal>,
     shape: Shape,
-    decision: &mut Decision,
 ) -> Result<Issued, Refusal> {
+    let Inquiry { door, context, .. } = inquiry;
     let snapshot = door.snapshots.current();
-    decision.outcome = Outcome::InvalidRequest;
+    inquiry.note_outcome(Outcome::InvalidRequest);
     let authenticated = snapshot.authenticate(&credentials?).map_err(|error| {
-        decision.unauthenticated(error);
+        inquiry.note(|decision| decision.unauthenticated(error));
         door.metrics.refused_proof("api_key", error.reason());
         match error {
             AuthnError::Missing => Refusal::no_credentials(shape),
             AuthnError::NotAKey | AuthnError::Unknown | AuthnError::Contradiction => Refusal::wrong_credentials(shape),
         }
     })?;
-    decision.authenticated(&authenticated);
+    inquiry.note(|decision| decision.authenticated(&authenticated));
     let ask = asked?;
-    decision.outcome = Outcome::InternalError;
-    let issued = door.broker.issue(&snapshot, &authenticated.caller, &ask, context.deadline()).await;
-    match issued {
+    // Until there is an answer: whoever is gone by then has hung up.
+    inquiry.note_outcome(Outcome::Abandoned);
+    match door.broker.issue(&snapshot, &authenticated.caller, &ask, context.deadline()).await {
         Ok(issued) => {
-            decision.issued(&issued);
+            inquiry.note(|decision| decision.issued(&issued));
             Ok(issued)
         }
         Err(error) => {
-            decision.failed(&error);
+            inquiry.note(|decision| decision.failed(&error));
             Err(refusal(&error, shape))
         }
     }

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use axum::body::Body;
@@ -37,6 +37,7 @@ pub(super) struct Visit {
     shape: Shape,
     version: Version,
     arrived: Moment,
+    decision: Mutex<Decision>,
     told: bool,
 }
 
@@ -49,53 +50,43 @@ impl Visit {
         let posted = request.method() == Method::POST;
         let shape = if posted && route.decides() { Shape::OAuth } else { Shape::Problem };
         let method = method_label(request.method());
-        Self {
-            door,
-            context,
-            remote,
-            route,
-            method,
-            shape,
-            version: request.version(),
-            arrived,
-            told: !route.decides(),
-        }
+        let (version, decision, told) = (request.version(), Mutex::default(), !route.decides());
+        Self { door, context, remote, route, method, shape, version, arrived, decision, told }
     }
 
-    /// The answer of the route, or of the limits around it, and what was decided.
-    pub(super) async fn route(&self, request: Request) -> (Response<Body>, Option<Decision>) {
-        let id = self.context.id();
+    /// The answer of the route, or of the limits around it.
+    pub(super) async fn route(&mut self, request: Request) -> Response<Body> {
         let guarded = AssertUnwindSafe(self.dispatch(request)).catch_unwind();
-        match tokio::time::timeout_at(self.context.last_resort(), guarded).await {
-            Ok(Ok(answered)) => answered,
+        let answered = tokio::time::timeout_at(self.context.last_resort(), guarded).await;
+        let (outcome, refusal) = match answered {
+            Ok(Ok(response)) => {
+                // A method that the route does not take is refused before there is anything to decide.
+                self.told |= response.status() == StatusCode::METHOD_NOT_ALLOWED;
+                return response;
+            }
             Ok(Err(_)) => {
-                tracing::error!(request_id = id.as_str(), "a handler panicked: this is a bug, please report it");
-                (Refusal::internal().into_response(self.shape, id), Some(Decision::default()))
+                let id = self.context.id().as_str();
+                tracing::error!(request_id = id, "a handler panicked: this is a bug, please report it");
+                (Outcome::InternalError, Refusal::internal())
             }
-            Err(_) => {
-                let wait = Duration::from_secs(1);
-                let decision = Decision { outcome: Outcome::Unavailable, ..Decision::default() };
-                (Refusal::temporarily_unavailable(wait).into_response(self.shape, id), Some(decision))
-            }
-        }
+            Err(_) => (Outcome::Unavailable, Refusal::temporarily_unavailable(Duration::from_secs(1))),
+        };
+        self.decision.get_mut().unwrap_or_else(PoisonError::into_inner).outcome = outcome;
+        refusal.into_response(self.shape, self.context.id())
     }
 
     /// Every route and method of this door. A match on a closed set instead of a router: there is no second table of
     /// paths that could disagree with the labels of metrics and records, and nothing is boxed on the way.
-    async fn dispatch(&self, request: Request) -> (Response<Body>, Option<Decision>) {
+    async fn dispatch(&self, request: Request) -> Response<Body> {
         let (head, body) = request.into_parts();
-        let Self { door, context, .. } = self;
+        let Self { door, context, decision, .. } = self;
         let in_path = self.route.integration_in(head.uri.path());
-        let inquiry = Inquiry { door, context, in_path, head: &head };
-        let decided = |(response, decision)| (response, Some(decision));
+        let inquiry = Inquiry { door, context, in_path, head: &head, decision };
         match (self.route, self.method) {
-            (Route::Token | Route::NamedToken, "GET") => decided(token::get(inquiry).await),
-            (Route::Token | Route::NamedToken, "HEAD") => {
-                let (response, decision) = token::get(inquiry).await;
-                (without_body(response), Some(decision))
-            }
+            (Route::Token | Route::NamedToken, "GET") => token::get(inquiry).await,
+            (Route::Token | Route::NamedToken, "HEAD") => without_body(token::get(inquiry).await),
             (Route::Token | Route::NamedToken | Route::OauthToken | Route::NamedOauthToken, "POST") => {
-                decided(token::post(inquiry, body).await)
+                token::post(inquiry, body).await
             }
             (Route::Metadata | Route::IssuerMetadata | Route::OpenApi | Route::Healthz, "GET" | "HEAD") => {
                 let response = match self.route {
@@ -103,27 +94,30 @@ impl Visit {
                     Route::Healthz => health::alive().await.into_response(),
                     _ => metadata::get(door, head.uri.path(), context.id()),
                 };
-                (if self.method == "HEAD" { without_body(response) } else { response }, None)
+                if self.method == "HEAD" { without_body(response) } else { response }
             }
-            (Route::Unmatched, _) => (Refusal::not_found().into_response(self.shape, context.id()), None),
+            (Route::Unmatched, _) => Refusal::not_found().into_response(self.shape, context.id()),
             (route, _) => {
                 let mut response = Refusal::method_not_allowed().into_response(Shape::Problem, context.id());
                 response.headers_mut().insert(ALLOW, HeaderValue::from_static(route.allow()));
-                (response, None)
+                response
             }
         }
     }
 
-    /// Leaves the audit record of a decision. Where records are required, an answer without one is taken back.
-    pub(super) async fn record(&mut self, mut response: Response<Body>, decision: Option<Decision>) -> Response<Body> {
-        let Some(mut decision) = decision else {
-            self.told = true;
+    /// Leaves the audit record of a decision. Where records are required, an answer without one is taken back, and so is
+    /// one that waited for its record longer than the life it tells allows.
+    pub(super) async fn record(&mut self, mut response: Response<Body>) -> Response<Body> {
+        if self.told {
             return response;
-        };
+        }
+        let mut decision = self.decision().clone();
         let remote = self.remote.to_string();
         let record = self.describe(&decision, &remote, response.status());
-        let recorded = self.door.trail.record(&record);
-        if !matches!(tokio::time::timeout_at(self.context.record_deadline(), recorded).await, Ok(Ok(()))) {
+        let before = self.door.clock.now();
+        let recorded = tokio::time::timeout_at(self.context.record_deadline(), self.door.trail.record(&record)).await;
+        let waited = self.door.clock.now().since(before);
+        if recorded != Ok(Ok(())) || decision.slack.is_some_and(|slack| waited > slack) {
             response = Refusal::no_record().into_response(self.shape, self.context.id());
             // The caller got none of what was decided, and the metrics must not say otherwise.
             decision.outcome = Outcome::Unavailable;
@@ -131,6 +125,10 @@ impl Visit {
         self.told = true;
         self.count(&decision);
         response
+    }
+
+    fn decision(&self) -> MutexGuard<'_, Decision> {
+        self.decision.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Adds what every answer has.
@@ -179,7 +177,7 @@ impl Drop for Visit {
         if self.told {
             return;
         }
-        let decision = Decision { outcome: Outcome::Abandoned, ..Decision::default() };
+        let decision = Decision { outcome: Outcome::Abandoned, ..self.decision().clone() };
         // 499, as proxies write it down: nobody was there to be answered.
         let status = StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST);
         self.door.trail.note(&self.describe(&decision, &self.remote.to_string(), status));

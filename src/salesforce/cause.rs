@@ -41,6 +41,8 @@ pub enum Cause {
     Tls,
     /// No answer in time.
     Timeout,
+    /// The token lives for less than a whole second.
+    ShortLived,
     /// Salesforce says to try again, or answers with 5xx or 429.
     Transient,
     /// `iss` names no app.
@@ -79,6 +81,7 @@ impl Cause {
             Self::IpOrHours => "ip_or_hours",
             Self::KeyFailed => "key_failed",
             Self::LoginRate => "login_rate",
+            Self::ShortLived => "short_lived",
             Self::Malformed => "malformed_answer",
             Self::Dns => "dns",
             Self::Connect => "connect",
@@ -113,6 +116,7 @@ impl Cause {
             | Self::InstanceMismatch
             | Self::IpOrHours
             | Self::KeyFailed
+            | Self::ShortLived
             | Self::UnknownApp
             | Self::UntrustedInstance
             | Self::UserNotApproved
@@ -149,6 +153,7 @@ impl Cause {
             Self::IpOrHours => "the login comes from outside the allowed IP ranges or hours",
             Self::KeyFailed => "the private key did not sign",
             Self::LoginRate => "the user is over Salesforce's hourly number of logins",
+            Self::ShortLived => "the token lives for less than a second, which cannot be handed out",
             Self::Malformed => "the answer is not a token response: perhaps a maintenance page or a proxy",
             Self::Dns => "the token host's name does not resolve",
             Self::Connect => "the token host does not accept the connection",
@@ -190,6 +195,9 @@ impl Cause {
             }
             Self::KeyFailed => "check that the key file is whole, and the HSM if it holds the key",
             Self::LoginRate => "wait an hour and find out who else logs in as this user: Setup > Login History",
+            Self::ShortLived => {
+                "set this machine's clock by NTP, and compare session_timeout (3s at least) with Setup > Session Settings"
+            }
             Self::Malformed => "check token_url, and trust.salesforce.com for maintenance of the instance",
             Self::Dns => "check token_url and the name server; a new My Domain needs minutes to appear",
             Self::Connect => "check token_url, the firewall and the egress proxy",

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue};
-use reqwest::{Certificate, Client, Proxy, RequestBuilder};
+use reqwest::{Certificate, Client, NoProxy, Proxy, RequestBuilder};
 use tokio::time::Instant;
 use url::Url;
 use zeroize::Zeroizing;
@@ -123,8 +123,9 @@ fn client(settings: &config::Salesforce, extra: Vec<Certificate>, roots: Roots) 
         Roots::Configured => builder.tls_certs_only(extra),
     };
     if let Some(url) = &settings.proxy_url {
-        let proxy = Proxy::all(url.as_str()).map_err(|error| WayOutError::Proxy(error.without_url().to_string()))?;
-        builder = builder.proxy(proxy);
+        // Plain http goes to loopback only, and what is for this machine is nobody else's business.
+        let proxy = Proxy::https(url.as_str()).map_err(|error| WayOutError::Proxy(error.without_url().to_string()))?;
+        builder = builder.proxy(proxy.no_proxy(NoProxy::from_string("localhost,127.0.0.0/8,::1")));
     }
     builder.build().map_err(|error| WayOutError::Client(chain(&error)))
 }

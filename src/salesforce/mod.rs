@@ -26,7 +26,7 @@ use crate::keys::Signer;
 use crate::names::IntegrationName;
 use crate::promise::{LifetimeSource, Promise};
 use crate::telemetry::metrics::Metrics;
-use crate::token::AccessToken;
+use crate::token::{AccessToken, Fingerprint};
 
 /// What Salesforce granted. The token is wiped when the last holder lets go.
 #[derive(Debug)]
@@ -134,12 +134,16 @@ impl Integration {
         on_dead: impl FnOnce() + Send,
     ) -> Result<Vouched, MintError> {
         let now = self.surroundings.clock.now();
+        let mut dead = None;
         if let Some(current) = current.filter(|_| self.settings.confirm_session)
             && current.promise.may_be_confirmed(now)
         {
             match self.confirm(&current.grant, deadline).await {
-                Session::Alive => return Ok(Vouched { promise: self.confirmed(now), ..current }),
-                Session::Dead => on_dead(),
+                Session::Alive => return self.worth_keeping(Vouched { promise: self.confirmed(now), ..current }),
+                Session::Dead => {
+                    dead = Some(current.grant.token.fingerprint());
+                    on_dead();
+                }
                 // An estimate was never confirmed: where REST calls are refused, only a mint makes a new one.
                 Session::Unclear(seen) if current.promise.is_confirmed_at(now) => {
                     return Err(MintError::new(Cause::Transient, format!("the confirm call says nothing: {seen}")));
@@ -147,16 +151,33 @@ impl Integration {
                 Session::Unclear(_) => {}
             }
         }
-        match self.mint_and_confirm(deadline).await? {
-            Some(vouched) => Ok(vouched),
-            None => self.mint_and_confirm(deadline).await?.ok_or_else(|| {
-                MintError::new(Cause::FreshTokenRefused, "two mints, and 401 INVALID_SESSION_ID after each")
-            }),
+        for _ in 0..2 {
+            match self.mint_and_confirm(deadline, dead).await? {
+                Ok(vouched) => return self.worth_keeping(vouched),
+                Err(refused) => dead = Some(refused),
+            }
+        }
+        Err(MintError::new(Cause::FreshTokenRefused, "two mints, and no token that the org takes"))
+    }
+
+    /// A life of less than a whole second cannot be handed out, and minting again at once would not make it longer.
+    fn worth_keeping(&self, vouched: Vouched) -> Result<Vouched, MintError> {
+        match vouched.promise.expires_in(self.surroundings.clock.now()) {
+            Some(_) => Ok(vouched),
+            None => {
+                let source = vouched.promise.source().as_str();
+                Err(MintError::new(Cause::ShortLived, format!("no whole second is left, by {source}")))
+            }
         }
     }
 
-    /// `None` when the minted token is dead already.
-    async fn mint_and_confirm(&self, deadline: Instant) -> Result<Option<Vouched>, MintError> {
+    /// `Err` when the minted token is dead already: refused right after its mint, or the very one that was found `dead`
+    /// before, which a mint may hand back, and nothing proves that it lives again.
+    async fn mint_and_confirm(
+        &self,
+        deadline: Instant,
+        dead: Option<Fingerprint>,
+    ) -> Result<Result<Vouched, Fingerprint>, MintError> {
         let before_mint = self.surroundings.clock.now();
         let minted_at = self.surroundings.clock.timestamp().as_millisecond();
         let grant = Arc::new(self.mint(deadline).await?);
@@ -165,8 +186,10 @@ impl Integration {
             true => self.confirm(&grant, deadline).await,
             false => Session::Unclear("confirm_session = false".to_owned()),
         };
+        let fingerprint = grant.token.fingerprint();
         let promise = match (self.fixed_life(&grant, before_mint), session) {
-            (_, Session::Dead) => return Ok(None),
+            (_, Session::Dead) => return Ok(Err(fingerprint)),
+            (_, Session::Unclear(_)) if dead == Some(fingerprint) => return Ok(Err(fingerprint)),
             (Some(fixed), _) => fixed,
             (None, Session::Alive) => self.confirmed(before_confirm),
             (None, Session::Unclear(seen)) => {
@@ -174,7 +197,7 @@ impl Integration {
                 Promise::half_of(self.settings.session_timeout, before_mint, LifetimeSource::Estimate, jitter())
             }
         };
-        Ok(Some(Vouched { grant, promise, minted_at }))
+        Ok(Ok(Vouched { grant, promise, minted_at }))
     }
 
     /// One login at Salesforce, counted.
@@ -191,8 +214,11 @@ impl Integration {
         let assertion = self.assertion().await?;
         let way_out = &self.surroundings.way_out;
         let reply = way_out.post_assertion(&self.settings.token_url, &assertion, deadline).await?;
-        let grant = reply::read(&reply)?;
+        let mut grant = reply::read(&reply)?;
         self.check_instance(&grant.instance_url)?;
+        // Clients follow these too, some with the token in the query.
+        grant.id = self.trusted_only("id", grant.id);
+        grant.site_url = self.trusted_only("sfdc_site_url", grant.site_url);
         Ok(grant)
     }
 
@@ -220,12 +246,7 @@ impl Integration {
     /// The token goes to this host, from here and from callers, so it is checked as the token endpoint is.
     fn check_instance(&self, instance_url: &Url) -> Result<(), MintError> {
         let host = instance_url.host_str().unwrap_or_default();
-        // Loopback only answers for loopback: an org on the internet must not send callers to their own machine.
-        let allowlist = &self.surroundings.allowlist;
-        let trusted = match hosts::is_loopback(&self.settings.token_url) {
-            true => allowlist.permits_or_loopback(instance_url),
-            false => allowlist.permits(instance_url),
-        };
+        let trusted = self.trusts(instance_url);
         if !trusted {
             return Err(MintError::new(Cause::UntrustedInstance, format!("instance_url names {host}")));
         }
@@ -245,6 +266,27 @@ impl Integration {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Loopback only answers for loopback: an org on the internet must not send callers to their own machine.
+    fn trusts(&self, url: &Url) -> bool {
+        let allowlist = &self.surroundings.allowlist;
+        match hosts::is_loopback(&self.settings.token_url) {
+            true => allowlist.permits_or_loopback(url),
+            false => allowlist.permits(url),
+        }
+    }
+
+    /// An optional URL of the answer, unless it leads to a host that is not on the allowlist.
+    fn trusted_only(&self, member: &'static str, text: Option<String>) -> Option<String> {
+        let url = Url::parse(text.as_deref()?).ok();
+        if url.as_ref().is_some_and(|url| self.trusts(url)) {
+            return text;
+        }
+        let host = url.as_ref().and_then(Url::host_str).unwrap_or_default();
+        let remedy = "if the host is yours, add it to salesforce.allowed_hosts";
+        tracing::warn!(integration.name = %self.name(), member, host, remedy, "a URL in the token response is left out");
+        None
     }
 
     /// Asks the org for a small resource with the token: proof that the session lives, and activity that counts.

@@ -1,8 +1,11 @@
 //! What Salesforce answered, read with distrust: a success that is no success is a failure, and nothing half-read
 //! gets further.
 
+use std::time::Duration;
+
 use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine};
 use serde::Deserialize;
+use serde_json::Value;
 use url::Url;
 
 use super::Grant;
@@ -17,10 +20,10 @@ struct Success {
     token_type: Option<String>,
     instance_url: Option<String>,
     id: Option<String>,
-    issued_at: Option<String>,
+    issued_at: Option<Value>,
     sfdc_site_url: Option<String>,
     sfdc_site_id: Option<String>,
-    expires_in: Option<serde_json::Value>,
+    expires_in: Option<Value>,
     error: Option<String>,
     error_description: Option<String>,
 }
@@ -55,12 +58,14 @@ pub(super) fn read(reply: &Reply) -> Result<Grant, MintError> {
     let instance_url = success.instance_url.as_deref().map(str::trim).and_then(|text| Url::parse(text).ok());
     Ok(Grant {
         token,
-        instance_url: instance_url.ok_or_else(|| malformed("status 200 without a usable instance_url"))?,
+        instance_url: instance_url
+            .map(without_trimmings)
+            .ok_or_else(|| malformed("status 200 without a usable instance_url"))?,
         id: plain(success.id)?,
-        issued_at: plain(success.issued_at)?,
+        issued_at: plain(success.issued_at.and_then(text))?,
         site_url: plain(success.sfdc_site_url)?,
         site_id: plain(success.sfdc_site_id)?,
-        expires_in: success.expires_in.and_then(|value| seconds(&value)),
+        expires_in: success.expires_in.as_ref().map_or(Ok(None), seconds)?,
     })
 }
 
@@ -101,8 +106,35 @@ fn plain(member: Option<String>) -> Result<Option<String>, MintError> {
     Ok(Some(text.to_owned()))
 }
 
-fn seconds(value: &serde_json::Value) -> Option<u64> {
-    value.as_u64().or_else(|| value.as_str()?.trim().parse().ok())
+/// Text, or a number as text.
+fn text(value: Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text),
+        Value::Number(number) => Some(number.to_string()),
+        _ => None,
+    }
+}
+
+/// A life in whole seconds: fractions are cut off, what is below zero is over. Read with care because an answer that
+/// tells a life must not be vouched for any longer.
+fn seconds(value: &Value) -> Result<Option<u64>, MintError> {
+    let number = match value {
+        Value::Null => return Ok(None),
+        Value::Number(number) => number.as_f64(),
+        Value::String(text) => text.trim().parse().ok(),
+        _ => None,
+    };
+    let number = number
+        .filter(|number| number.is_finite())
+        .ok_or_else(|| malformed("status 200 with an unreadable expires_in"))?;
+    Ok(Some(Duration::try_from_secs_f64(number.max(0.0)).map_or(u64::MAX, |life| life.as_secs())))
+}
+
+/// Where tokens are good is an origin and perhaps a path; the rest would only travel on to callers.
+fn without_trimmings(mut url: Url) -> Url {
+    url.set_query(None);
+    url.set_fragment(None);
+    url
 }
 
 /// What the answer to a confirm call says about the session.
@@ -131,9 +163,7 @@ struct RestError {
 pub(super) fn session(reply: &Reply) -> Session {
     match reply.status {
         // A maintenance page can come with 200 as well; the version resource is a JSON object.
-        200 if serde_json::from_slice::<serde_json::Map<String, serde_json::Value>>(&reply.body).is_ok() => {
-            Session::Alive
-        }
+        200 if serde_json::from_slice::<serde_json::Map<String, Value>>(&reply.body).is_ok() => Session::Alive,
         401 => {
             let errors: Vec<RestError> = serde_json::from_slice(&reply.body).unwrap_or_default();
             match errors.first() {
@@ -187,6 +217,30 @@ mod tests {
         assert_eq!(grant.site_url.as_deref(), Some("https://site.force.com/customers"));
         assert_eq!(grant.site_id.as_deref(), Some("0DM000"));
         assert_eq!((grant.issued_at, grant.expires_in), (None, None));
+    }
+
+    #[test]
+    fn a_told_life_is_never_read_as_longer_than_it_is() {
+        let life = |told: &str| {
+            let body = format!(
+                r#"{{"access_token":"a","instance_url":"https://a.salesforce.com/?x=1#y","expires_in":{told}}}"#
+            );
+            read(&reply(200, &body)).map(|grant| grant.expires_in)
+        };
+        for (told, expected) in
+            [("30", 30), ("30.9", 30), ("-5", 0), ("\"600\"", 600), ("\"7.5\"", 7), ("1e30", u64::MAX)]
+        {
+            assert_eq!(life(told).unwrap(), Some(expected), "{told}");
+        }
+        assert_eq!(life("null").unwrap(), None);
+        for bad in ["\"soon\"", "[]", "true", "{}"] {
+            assert_eq!(life(bad).unwrap_err().cause, Cause::Malformed, "{bad}");
+        }
+        let numbered =
+            r#"{"access_token":"a","instance_url":"https://a.salesforce.com/?x=1#y","issued_at":1795292304613}"#;
+        let grant = read(&reply(200, numbered)).unwrap();
+        assert_eq!(grant.issued_at.as_deref(), Some("1795292304613"));
+        assert_eq!(grant.instance_url.as_str(), "https://a.salesforce.com/");
     }
 
     #[test]

@@ -121,3 +121,45 @@ async fn a_fresh_token_that_is_dead_is_minted_twice_at_most_and_troubles_nobody_
     stage.advance(seconds(300));
     stage.token().await;
 }
+
+#[tokio::test]
+async fn a_life_of_less_than_a_second_is_a_failure_that_pauses_and_no_reason_to_log_in_again_at_once() {
+    for life in [json!(1), json!(0), json!(-5), json!(0.9)] {
+        let stage = Stage::usual().await;
+        let body = changed(&stage, json!({"expires_in": life}));
+        stage.simulator.force(Fault::always(Door::Token, raw(200, "application/json", &body)));
+        stage.simulator.force(Fault::always(Door::Rest, raw(200, "application/json", "{}")));
+        for _ in 0..20 {
+            assert_eq!(stage.ask().await.refusal(), (502, "upstream_refused".to_owned()), "{life}");
+        }
+        assert_eq!((stage.simulator.counts().token_posts, stage.cause().await.as_str()), (1, "short_lived"), "{life}");
+    }
+}
+
+#[tokio::test]
+async fn a_dead_token_that_a_mint_hands_back_is_not_vouched_for_when_nothing_proves_that_it_lives() {
+    let stage = Stage::usual().await;
+    stage.simulator.force(Fault::always(Door::Token, raw(200, "application/json", &changed(&stage, json!({})))));
+    stage.simulator.force(Fault::once(Door::Rest, FaultAnswer::Row { row: Row::Rest(RestRow::InvalidSessionId) }));
+    stage.simulator.force(Fault::always(Door::Rest, raw(503, "text/html", "<html>")));
+    assert_eq!(stage.ask().await.refusal(), (502, "upstream_refused".to_owned()));
+    assert_eq!((stage.simulator.counts().token_posts, stage.cause().await.as_str()), (2, "fresh_token_refused"));
+}
+
+#[tokio::test]
+async fn urls_of_hosts_that_are_not_trusted_are_left_out_of_the_answer() {
+    let stage = Stage::usual().await;
+    let (own, evil) = (format!("{}/id/00D/005", stage.simulator.base_url()), "https://evil.example/id/00D/005");
+    for (id, site, expected) in [
+        (own.as_str(), "http://evil.example/x", (Some(own.as_str()), None)),
+        (evil, "https://site.force.com/customers", (None, Some("https://site.force.com/customers"))),
+    ] {
+        let stage = Stage::usual().await;
+        let body = changed(&stage, json!({"id": id, "sfdc_site_url": site}));
+        stage.simulator.force(Fault::always(Door::Rest, raw(200, "application/json", "{}")));
+        stage.simulator.force(Fault::always(Door::Token, raw(200, "application/json", &body)));
+        let json = stage.ask().await.json();
+        let member = |name: &str| json.get(name).and_then(serde_json::Value::as_str);
+        assert_eq!((member("id"), member("sfdc_site_url")), expected);
+    }
+}

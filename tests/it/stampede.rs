@@ -138,6 +138,8 @@ async fn a_leader_who_hangs_up_in_the_middle_of_the_login_harms_nobody() {
     assert_eq!((stage.lookups("joined").await, stage.lookups("miss").await), (1, 0));
     let outcomes: Vec<Value> = stage.audit(2).await.iter().map(|record| record["outcome"].clone()).collect();
     assert_eq!(outcomes, ["abandoned", "issued"]);
+    let left = stage.audit(2).await.remove(0);
+    assert_eq!((&left["caller"], &left["token_fingerprint"]), (&CALLER.into(), &Value::Null));
 }
 
 #[tokio::test]

@@ -166,3 +166,12 @@ async fn without_the_pin_a_token_for_another_instance_is_passed_on_with_a_warnin
     let warning = log.lines().find(|line| line.contains("another instance"));
     assert!(warning.is_some_and(|line| line.contains("WARN") && line.contains("elf-prod")), "{log}");
 }
+
+#[tokio::test]
+async fn what_is_for_this_machine_does_not_go_through_the_egress_proxy() {
+    let proxy = Elsewhere::open().await;
+    let line = format!("proxy_url = \"http://127.0.0.1:{}\"", proxy.port);
+    let stage = Stage::plan().salesforce_line(line).start().await;
+    stage.token().await;
+    proxy.nobody_came().await;
+}
