@@ -267,6 +267,27 @@ async fn a_new_key_is_told_once_and_its_lines_let_it_in_and_nothing_else() {
     assert!(metrics.contains(r#"aquila_auth_failures_total{proof="api_key",reason="unknown"} 1"#), "{metrics}");
 }
 
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn what_standard_output_does_not_take_is_an_error_unless_the_reader_has_left() {
+    let folder = folder_with(CONFIGURATION);
+    let config = folder.path().join("aquila.toml");
+    let config = config.to_str().unwrap();
+    let all = [&["new-key", "x"][..], &["check", "--config", config], &["check", "--schema"], &["demo", "--once"]];
+    for args in all {
+        let to =
+            |output: std::process::Stdio| aquila(args).stdout(output).stderr(std::process::Stdio::piped()).output();
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let full = to(full.into()).unwrap();
+        let said = String::from_utf8_lossy(&full.stderr).into_owned();
+        assert_eq!(full.status.code(), Some(1), "{args:?}: {said}");
+        assert!(said.contains("error: standard output: "), "{args:?}: {said}");
+        let (reader, left) = std::io::pipe().unwrap();
+        drop(reader);
+        assert_eq!(to(left.into()).unwrap().status.code(), Some(0), "{args:?}");
+    }
+}
+
 #[tokio::test]
 async fn healthcheck_is_0_while_the_service_is_ready_and_1_when_it_drains_or_is_gone() {
     let port = free_port().await;
