@@ -6,6 +6,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
+use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -82,6 +83,8 @@ struct Waiting {
     confirmations: Vec<oneshot::Sender<bool>>,
     asleep: bool,
     closing: bool,
+    /// Whether there is something to write to. A pipe has to wait for its reader first.
+    opened: bool,
 }
 
 /// What may wait for the writer: a second or two of a very busy service.
@@ -93,15 +96,24 @@ const GATHER: Duration = Duration::from_millis(10);
 impl Trail {
     /// Opens the trail and starts its writer.
     pub fn open(settings: &config::Audit, metrics: Arc<Metrics>) -> io::Result<Self> {
-        let output: Box<dyn Write + Send> = match &settings.sink {
-            AuditSink::Stdout => Box::new(io::stdout()),
-            AuditSink::File(path) => Box::new(append_to(path)?),
-        };
         let queue = Arc::new(Queue::default());
-        let writer = Writer { output, queue: Arc::clone(&queue), metrics: Arc::clone(&metrics), failing: false };
+        let (writers_queue, writers_metrics) = (Arc::clone(&queue), Arc::clone(&metrics));
+        let write = |output| Writer { output, queue: writers_queue, metrics: writers_metrics, failing: false }.run();
         let (end, ended) = oneshot::channel();
+        let open: Box<dyn FnOnce() -> io::Result<Output> + Send> = match &settings.sink {
+            AuditSink::Stdout => ready(Box::new(io::stdout())),
+            // To open a pipe waits for its reader: the writer can wait, the service cannot.
+            AuditSink::File(path) if is_pipe(path) => {
+                let path = path.clone();
+                Box::new(move || append_to(&path).map(|file| Box::new(file) as Output))
+            }
+            AuditSink::File(path) => ready(Box::new(append_to(path)?)),
+        };
+        let opened = Arc::clone(&queue);
         let write = move || {
-            writer.run();
+            let output = open().unwrap_or_else(|error| Box::new(Broken(error.kind())));
+            opened.lock().opened = true;
+            write(output);
             let _ = end.send(());
         };
         // Not joined: a sink that hangs must not keep the process alive.
@@ -133,7 +145,15 @@ impl Trail {
     /// come back: who calls it sets the bound.
     pub async fn close(&self) {
         let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner).take();
-        self.queue.lock().closing = true;
+        let pointless = {
+            let mut waiting = self.queue.lock();
+            waiting.closing = true;
+            // Nothing to write, to a pipe that nobody ever read.
+            !waiting.opened && waiting.text.is_empty()
+        };
+        if pointless {
+            return;
+        }
         self.queue.bell.notify_one();
         if let Some(ended) = ended {
             let _ = ended.await;
@@ -173,8 +193,8 @@ impl Queue {
             waiting = gathered.unwrap_or_else(PoisonError::into_inner).0;
         }
         waiting.asleep = false;
-        let closing = waiting.closing;
-        Waiting { closing, ..std::mem::replace(&mut *waiting, Waiting { closing, ..Waiting::default() }) }
+        let (closing, opened) = (waiting.closing, waiting.opened);
+        std::mem::replace(&mut *waiting, Waiting { closing, opened, ..Waiting::default() })
     }
 
     fn lock(&self) -> MutexGuard<'_, Waiting> {
@@ -190,11 +210,16 @@ fn line(record: &Record<'_>) -> Vec<u8> {
     line
 }
 
-/// Whether records could be written, without writing one or making a file.
+/// Whether records could be written, without writing one, making a file, or waiting for the reader of a pipe.
 pub fn try_sink(settings: &config::Audit) -> io::Result<()> {
     let AuditSink::File(path) = &settings.sink else { return Ok(()) };
-    if path.exists() {
-        return OpenOptions::new().append(true).open(path).map(|_| ());
+    if let Ok(facts) = path.metadata() {
+        let kind = facts.file_type();
+        return match () {
+            () if kind.is_dir() => Err(io::ErrorKind::IsADirectory.into()),
+            () if kind.is_fifo() || kind.is_char_device() => Ok(()),
+            () => OpenOptions::new().append(true).open(path).map(|_| ()),
+        };
     }
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
     if std::fs::metadata(folder)?.is_dir() { Ok(()) } else { Err(io::ErrorKind::NotADirectory.into()) }
@@ -208,8 +233,31 @@ fn append_to(path: &Path) -> io::Result<File> {
     options.open(path)
 }
 
+fn is_pipe(path: &Path) -> bool {
+    path.metadata().is_ok_and(|facts| facts.file_type().is_fifo())
+}
+
+type Output = Box<dyn Write + Send>;
+
+fn ready(output: Output) -> Box<dyn FnOnce() -> io::Result<Output> + Send> {
+    Box::new(|| Ok(output))
+}
+
+/// In the place of an output that could not be opened.
+struct Broken(io::ErrorKind);
+
+impl Write for Broken {
+    fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+        Err(self.0.into())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 struct Writer {
-    output: Box<dyn Write + Send>,
+    output: Output,
     queue: Arc<Queue>,
     metrics: Arc<Metrics>,
     failing: bool,

@@ -221,6 +221,30 @@ async fn a_key_that_salesforce_would_not_take_is_refused_with_what_it_is_and_wha
 }
 
 #[tokio::test]
+async fn a_file_that_is_none_is_an_error_and_never_a_wait() {
+    let folder = folder_with("");
+    let config = folder.path().join("aquila.toml");
+    assert!(Command::new("mkfifo").arg(folder.path().join("fifo")).status().unwrap().success());
+    std::fs::write(folder.path().join("huge"), vec![b'\n'; 1024 * 1024 + 1]).unwrap();
+    for (name, said) in [("fifo", "regular file"), ("/dev/zero", "regular file"), ("huge", "larger than 1048576 bytes")]
+    {
+        std::fs::write(&config, format!("[salesforce]\nca_path = \"{name}\"\n{CONFIGURATION}")).unwrap();
+        for command in ["check", "serve"] {
+            let ended = run([Path::new(command), "--config".as_ref(), &config]).await;
+            let told = format!("{}{}", ended.stdout, ended.stderr);
+            assert_eq!(ended.code(), Some(78), "{name}: {told}");
+            assert!(told.contains("salesforce.ca_path") && told.contains(said), "{name}: {told}");
+        }
+    }
+    for (name, code) in [("fifo", 0), ("/dev/null", 0), (".", 78)] {
+        std::fs::write(&config, format!("[audit]\npath = \"{name}\"\n{CONFIGURATION}")).unwrap();
+        let ended = checked(folder.path(), &[]).await;
+        assert_eq!(ended.code(), Some(code), "{name}: {}", ended.stdout);
+        assert_eq!(ended.stdout.contains("audit.path"), code != 0, "{name}: {}", ended.stdout);
+    }
+}
+
+#[tokio::test]
 async fn a_key_file_that_others_may_read_is_a_warning_with_its_mode() {
     use std::os::unix::fs::PermissionsExt;
     let folder = folder_with(CONFIGURATION);
