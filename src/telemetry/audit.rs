@@ -6,6 +6,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
+use std::os::fd::AsFd;
 use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -98,10 +99,13 @@ impl Trail {
     pub fn open(settings: &config::Audit, metrics: Arc<Metrics>) -> io::Result<Self> {
         let queue = Arc::new(Queue::default());
         let (writers_queue, writers_metrics) = (Arc::clone(&queue), Arc::clone(&metrics));
-        let write = |output| Writer { output, queue: writers_queue, metrics: writers_metrics, failing: false }.run();
+        let write = |output| {
+            Writer { output, queue: writers_queue, metrics: writers_metrics, failing: false, cut: false }.run();
+        };
         let (end, ended) = oneshot::channel();
         let open: Box<dyn FnOnce() -> io::Result<Output> + Send> = match &settings.sink {
-            AuditSink::Stdout => ready(Box::new(io::stdout())),
+            // Not `io::stdout()`: what its buffer keeps after an error would come out later, between other records.
+            AuditSink::Stdout => ready(Box::new(File::from(io::stdout().as_fd().try_clone_to_owned()?))),
             // To open a pipe waits for its reader: the writer can wait, the service cannot.
             AuditSink::File(path) if is_pipe(path) => {
                 let path = path.clone();
@@ -261,13 +265,15 @@ struct Writer {
     queue: Arc<Queue>,
     metrics: Arc<Metrics>,
     failing: bool,
+    /// Whether the last write ended within a line.
+    cut: bool,
 }
 
 impl Writer {
     fn run(mut self) {
         loop {
             let Waiting { text, lines, confirmations, closing, .. } = self.queue.take();
-            let outcome = self.output.write_all(&text).and_then(|()| self.output.flush());
+            let outcome = self.write(&text);
             if lines > 0 {
                 self.tell(&outcome, lines);
             }
@@ -278,6 +284,28 @@ impl Writer {
                 return;
             }
         }
+    }
+
+    /// Writes whole lines. What is left of a line that was cut stays a line of its own, so that it spoils no record.
+    fn write(&mut self, lines: &[u8]) -> io::Result<()> {
+        if self.cut && !lines.is_empty() {
+            self.output.write_all(b"\n")?;
+            self.cut = false;
+        }
+        let mut rest = lines;
+        while !rest.is_empty() {
+            match self.output.write(rest) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(length) => {
+                    let (written, left) = rest.split_at_checked(length).unwrap_or((rest, &[]));
+                    self.cut = written.last() != Some(&b'\n');
+                    rest = left;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        self.output.flush()
     }
 
     /// One log line when the trail breaks and one when it is whole again.
@@ -355,6 +383,54 @@ mod tests {
         assert_eq!(std::fs::read_to_string(&path).unwrap().lines().count(), 1);
         runtime.block_on(trail.close());
         assert_eq!(runtime.block_on(trail.record(&record("issued"))), Err(NotRecorded));
+    }
+
+    /// A disk that becomes full and is freed again: takes so many bytes, fails once, then takes everything.
+    struct Disk {
+        room: usize,
+        kept: Arc<Mutex<Vec<u8>>>,
+    }
+
+    impl Write for Disk {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let taken = bytes.len().min(self.room);
+            self.room -= taken;
+            self.kept.lock().unwrap().extend_from_slice(&bytes[..taken]);
+            if taken == 0 {
+                self.room = usize::MAX;
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+            Ok(taken)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_record_that_was_cut_spoils_no_other_and_none_of_its_batch_is_confirmed() {
+        let kept = Arc::new(Mutex::new(Vec::new()));
+        let (queue, metrics) = (Arc::new(Queue::default()), Arc::new(Metrics::new().unwrap()));
+        let room = line(&record("issued")).len() + 20;
+        let output = Box::new(Disk { room, kept: Arc::clone(&kept) });
+        let writer = Writer { output, queue: Arc::clone(&queue), metrics, failing: false, cut: false };
+        let push = || {
+            let (confirm, confirmation) = oneshot::channel();
+            assert!(queue.push(&line(&record("issued")), Some(confirm)));
+            confirmation
+        };
+        let swallowed = [push(), push()];
+        let written = std::thread::spawn(move || writer.run());
+        let swallowed = swallowed.map(|confirmation| confirmation.blocking_recv().unwrap());
+        assert_eq!(swallowed, [false, false]);
+        assert!(push().blocking_recv().unwrap());
+        queue.lock().closing = true;
+        queue.bell.notify_one();
+        written.join().unwrap();
+        let text = String::from_utf8(kept.lock().unwrap().clone()).unwrap();
+        let whole = |line: &str| serde_json::from_str::<serde_json::Value>(line).is_ok();
+        assert_eq!(text.lines().map(whole).collect::<Vec<_>>(), [true, false, true], "{text}");
     }
 
     #[cfg(target_os = "linux")]
