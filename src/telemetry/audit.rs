@@ -7,7 +7,7 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::fd::AsFd;
-use std::os::unix::fs::FileTypeExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -227,6 +227,23 @@ pub fn try_sink(settings: &config::Audit) -> io::Result<()> {
     }
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
     if std::fs::metadata(folder)?.is_dir() { Ok(()) } else { Err(io::ErrorKind::NotADirectory.into()) }
+}
+
+/// Whether standard output leads somewhere. A process that is started with it closed finds `/dev/null` in its place,
+/// where every record would be confirmed and none kept.
+///
+/// # Errors
+/// It does not, and records are required there.
+pub fn try_standard_output(settings: &config::Audit) -> io::Result<()> {
+    if !settings.required || settings.sink != AuditSink::Stdout {
+        return Ok(());
+    }
+    let output = File::from(io::stdout().as_fd().try_clone_to_owned()?).metadata()?;
+    let nowhere = Path::new("/dev/null").metadata()?;
+    match output.file_type().is_char_device() && output.rdev() == nowhere.rdev() {
+        true => Err(io::Error::other("standard output is closed, or is /dev/null")),
+        false => Ok(()),
+    }
 }
 
 fn append_to(path: &Path) -> io::Result<File> {

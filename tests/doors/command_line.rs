@@ -144,6 +144,27 @@ async fn a_taken_port_ends_serve_with_1_and_the_name_of_its_setting() {
 }
 
 #[tokio::test]
+async fn records_that_are_required_on_standard_output_need_one() {
+    let folder = folder_with("");
+    let config = folder.path().join("aquila.toml");
+    let doors = "[server]\nlisten = \"127.0.0.1:0\"\n[ops]\nlisten = \"127.0.0.1:0\"\n";
+    for closed in [">&-", ">/dev/null"] {
+        let serve = |required: bool| {
+            let text = format!("{doors}[audit]\npath = \"-\"\nrequired = {required}\n{CONFIGURATION}");
+            std::fs::write(&config, text).unwrap();
+            let mut shell = Command::new("sh");
+            shell.args(["-c", &format!("exec \"$0\" serve --config \"$1\" {closed}"), env!("CARGO_BIN_EXE_aquila")]);
+            Process::start(shell.arg(&config))
+        };
+        let refused = serve(true).ended().await;
+        assert_eq!(refused.code(), Some(78), "{closed}: {}", refused.stderr);
+        assert!(refused.stderr.contains("error: audit.path: no record can be kept"), "{closed}: {}", refused.stderr);
+        let mut without = serve(false);
+        addresses(&mut without).await;
+    }
+}
+
+#[tokio::test]
 async fn check_tells_people_and_programs_the_same() {
     let folder = folder_with(CONFIGURATION);
     let good = checked(folder.path(), &[]).await;
