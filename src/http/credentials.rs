@@ -43,6 +43,12 @@ pub(super) fn read(headers: &HeaderMap, form: Option<&Params>) -> Result<Credent
     Ok(Credentials { keys: offered.into_iter().collect() })
 }
 
+/// Whether a bearer key came in the header, right or wrong.
+pub(super) fn is_bearer(headers: &HeaderMap) -> bool {
+    let text = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    text.split(' ').next().is_some_and(|scheme| scheme.eq_ignore_ascii_case("bearer"))
+}
+
 fn from_header(headers: &HeaderMap) -> Result<Option<OfferedKey>, Refusal> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
     let (value, second) = (values.next(), values.next());

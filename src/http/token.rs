@@ -79,7 +79,7 @@ async fn from_post(inquiry: &Inquiry<'_>, form: &Params, decision: &mut Decision
 
 /// Who, then what, then whether: a request without proof learns nothing about its other mistakes.
 async fn issue(
-    Inquiry { door, context, .. }: &Inquiry<'_>,
+    Inquiry { door, context, head, .. }: &Inquiry<'_>,
     credentials: Result<Credentials, Refusal>,
     asked: Result<Ask, Refusal>,
     shape: Shape,
@@ -92,7 +92,9 @@ async fn issue(
         door.metrics.refused_proof("api_key", error.reason());
         match error {
             AuthnError::Missing => Refusal::no_credentials(shape),
-            AuthnError::NotAKey | AuthnError::Unknown | AuthnError::Contradiction => Refusal::wrong_credentials(shape),
+            AuthnError::NotAKey | AuthnError::Unknown | AuthnError::Contradiction => {
+                Refusal::wrong_credentials(shape, credentials::is_bearer(&head.headers))
+            }
         }
     })?;
     decision.authenticated(&authenticated);
