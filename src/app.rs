@@ -115,6 +115,20 @@ impl Prepared {
         }
     }
 
+    /// Whether the records that are required on standard output would be kept there. Apart from [`Prepared::new`],
+    /// because `check` may well be run with its output thrown away.
+    ///
+    /// # Errors
+    /// They would not.
+    pub fn try_standard_output(&self) -> Result<(), Report> {
+        audit::try_standard_output(&self.config.audit).map_err(|error| {
+            let remedy = "leave standard output open, name a file, or set audit.required = false";
+            let mut report = Report::default();
+            report.push(whole_file("audit.path", format!("no record can be kept: {error}"), remedy));
+            report
+        })
+    }
+
     /// The configuration it was prepared from.
     pub fn config(&self) -> &Config {
         &self.config

@@ -1,5 +1,6 @@
 //! What a caller asks for: selectors that name an integration, and how much life it wants. As it came, nothing proved.
 
+use std::fmt;
 use std::time::Duration;
 
 /// A request for a token.
@@ -12,12 +13,19 @@ pub struct Ask {
 }
 
 /// One thing that names an integration.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Selector {
     /// Where it stood.
     pub kind: SelectorKind,
     /// Its text, as the caller wrote it: looked up, never logged, never a label.
     pub text: String,
+}
+
+impl fmt::Debug for Selector {
+    /// Without the text: it may be a key that was put in the wrong place.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Selector").field("kind", &self.kind).finish_non_exhaustive()
+    }
 }
 
 /// Where a selector stood, which decides how its refusal is called.
@@ -39,5 +47,18 @@ impl Ask {
     /// Adds a selector.
     pub fn select(&mut self, kind: SelectorKind, text: impl Into<String>) {
         self.selectors.push(Selector { kind, text: text.into() });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_in_the_place_of_a_name_is_not_shown() {
+        let mut ask = Ask::default();
+        ask.select(SelectorKind::Scope, "aquila_key");
+        let shown = format!("{ask:?}");
+        assert!(shown.contains("Scope") && !shown.contains("aquila_key"), "{shown}");
     }
 }

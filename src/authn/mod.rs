@@ -6,8 +6,10 @@
 mod api_key;
 
 use std::collections::HashMap;
+use std::fmt;
 
 use aws_lc_rs::constant_time;
+use zeroize::Zeroizing;
 
 pub use self::api_key::{ApiKey, KeyDigest};
 use crate::hash::{ShortHex, sha256, short_hex};
@@ -21,12 +23,19 @@ pub struct Credentials {
 }
 
 /// One API key as offered.
-#[derive(Debug)]
 pub struct OfferedKey {
     /// The name in HTTP Basic or in the form, as it came; not trusted, not printed.
-    pub unverified_name: Option<String>,
+    pub unverified_name: Option<Zeroizing<String>>,
     /// The digest of the key; `None` when the text is not of a key's form, which is a failed proof without a hash.
     pub key: Option<KeyDigest>,
+}
+
+impl fmt::Debug for OfferedKey {
+    /// Without the name: clients that fill in the wrong field put a key there.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (named, a_key) = (self.unverified_name.is_some(), self.key.is_some());
+        f.debug_struct("OfferedKey").field("named", &named).field("a_key", &a_key).finish_non_exhaustive()
+    }
 }
 
 /// A proof that held.
@@ -127,7 +136,9 @@ mod tests {
 
     fn offered(name: Option<&str>, key: &ApiKey) -> Credentials {
         let key = ApiKey::digest_of(key.expose());
-        Credentials { keys: vec![OfferedKey { unverified_name: name.map(str::to_owned), key }] }
+        Credentials {
+            keys: vec![OfferedKey { unverified_name: name.map(|name| Zeroizing::new(name.to_owned())), key }],
+        }
     }
 
     #[test]
@@ -144,6 +155,13 @@ mod tests {
         assert_eq!(directory.authenticate(&offered(None, &stranger)), Err(AuthnError::Unknown));
         assert_eq!(directory.authenticate(&offered(Some(""), &stranger)), Err(AuthnError::Unknown));
         assert_eq!(directory.authenticate(&Credentials::default()), Err(AuthnError::Missing));
+    }
+
+    #[test]
+    fn a_key_in_the_place_of_the_name_is_not_shown() {
+        let key = ApiKey::generate().unwrap();
+        let shown = format!("{:?}", offered(Some(key.expose()), &key));
+        assert!(shown.contains("named: true, a_key: true") && !shown.contains("aquila_"), "{shown}");
     }
 
     #[test]

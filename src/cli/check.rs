@@ -45,7 +45,7 @@ pub(super) enum Output {
 /// Loads the configuration, opens everything it names, and tells what was found.
 pub(super) fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
     let Some(path) = args.config.as_deref().filter(|_| !args.schema) else {
-        say(&serde_json::to_string_pretty(&config::schema())?);
+        say(&serde_json::to_string_pretty(&config::schema())?)?;
         return Ok(ExitCode::SUCCESS);
     };
     let report = match config::load(path) {
@@ -68,8 +68,8 @@ pub(super) fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
         None => report.sorted(),
     };
     match args.output {
-        Output::Text => say(render_text(&findings, std::io::stdout().is_terminal()).trim_end()),
-        Output::Json => say(&serde_json::to_string_pretty(&render_json(&findings))?),
+        Output::Text => say(render_text(&findings, std::io::stdout().is_terminal()).trim_end())?,
+        Output::Json => say(&serde_json::to_string_pretty(&render_json(&findings))?)?,
     }
     Ok(if bad { ExitCode::from(BAD_CONFIGURATION) } else { ExitCode::SUCCESS })
 }

@@ -7,8 +7,10 @@ mod new_key;
 mod serve;
 mod simulate;
 
+use std::io::Write;
 use std::process::ExitCode;
 
+use anyhow::Context;
 use clap::{Parser, Subcommand};
 
 /// Salesforce token broker: one service holds the keys, mints and caches the tokens, and hands them over to callers
@@ -78,11 +80,14 @@ fn complain(text: &str) {
     eprintln!("{text}");
 }
 
-/// Data, on standard output. A reader who left (`| head`) is no error.
-fn say(text: &str) {
-    use std::io::Write;
+/// Data, on standard output. A reader who left (`| head`) is no error; anything else is: what was not written may be
+/// a key that nobody will see again.
+fn say(text: &str) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
-    let _ = out.write_all(text.as_bytes()).and_then(|()| out.write_all(b"\n")).and_then(|()| out.flush());
+    match out.write_all(text.as_bytes()).and_then(|()| out.write_all(b"\n")).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error).context("standard output"),
+        _ => Ok(()),
+    }
 }
 
 #[cfg(test)]

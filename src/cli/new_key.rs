@@ -22,8 +22,8 @@ pub(super) fn run(args: &NewKeyArgs) -> anyhow::Result<ExitCode> {
     let key = ApiKey::generate().ok().context("this machine gives no random numbers")?;
     let digest = hex(&key.digest());
     complain("The key, shown this once: give it to the caller over a safe way.");
-    say(key.expose());
+    say(key.expose())?;
     complain("\nFor the configuration (several digests may stand side by side while a key is changed):");
-    say(&format!("[callers.{}]\napi_key_sha256 = [\"{digest}\"]", args.caller));
+    say(&format!("[callers.{}]\napi_key_sha256 = [\"{digest}\"]", args.caller))?;
     Ok(ExitCode::SUCCESS)
 }

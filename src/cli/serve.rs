@@ -38,6 +38,9 @@ pub(super) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
         }
         Err(report) => return Ok(refuse(report)),
     };
+    if let Err(report) = prepared.try_standard_output() {
+        return Ok(refuse(report));
+    }
     let runtime = runtime()?;
     let ended = runtime.block_on(serve(prepared));
     // What blocks a thread even now, such as a record for a pipe that nobody reads, does not hold the process.

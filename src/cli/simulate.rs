@@ -10,6 +10,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use tokio_util::sync::CancellationToken;
 
+use super::say;
 use crate::simulator::{App, Host, Running, Settings, Simulator, StartError, Switches, Tls, User};
 
 /// Serve a SIMULATED Salesforce: token endpoint, sessions, REST resources, event log files.
@@ -99,7 +100,7 @@ pub(super) async fn run(args: SimulateArgs, shutdown: CancellationToken) -> anyh
         Err(error @ StartError::NotLoopback(_)) => bail!("{error}: add --allow-remote if others are meant to reach it"),
         started => started.context("the simulator did not start")?,
     };
-    tell(&args, &simulator);
+    tell(&args, &simulator)?;
     shutdown.cancelled().await;
     simulator.stop().await;
     Ok(())
@@ -158,11 +159,8 @@ fn control_secret(args: &SimulateArgs) -> anyhow::Result<Option<String>> {
     Ok(Some(secret.to_owned()))
 }
 
-#[expect(clippy::print_stdout, reason = "what to point a client at is this command's output")]
-fn tell(args: &SimulateArgs, simulator: &Running) {
-    for line in lines(args, simulator) {
-        println!("SIMULATED  {line}");
-    }
+fn tell(args: &SimulateArgs, simulator: &Running) -> anyhow::Result<()> {
+    lines(args, simulator).iter().try_for_each(|line| say(&format!("SIMULATED  {line}")))
 }
 
 fn lines(args: &SimulateArgs, simulator: &Running) -> Vec<String> {

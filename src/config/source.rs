@@ -12,31 +12,39 @@ use zeroize::Zeroizing;
 
 /// A file's content, wiped when dropped, and its permission bits.
 #[derive(Debug)]
-pub(super) struct Content {
-    pub(super) bytes: Zeroizing<Vec<u8>>,
-    pub(super) mode: u32,
+pub struct Content {
+    /// The content.
+    pub bytes: Zeroizing<Vec<u8>>,
+    /// Who may do what.
+    pub mode: u32,
 }
 
 /// Why a file was not read.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum ReadError {
+pub enum ReadError {
+    /// Nothing of this name.
     #[error("there is no such file")]
     Absent,
+    /// A folder.
     #[error("this is a directory, not a file")]
     Directory,
+    /// No right to.
     #[error("the process may not read this file")]
     Forbidden,
+    /// What may never end, or never begin.
     #[error("this is not a regular file (a pipe, socket or device)")]
     NotRegular,
+    /// More than is looked at.
     #[error("the file is larger than {0} bytes")]
     TooLarge(u64),
+    /// The file system said no.
     #[error("the file cannot be read ({0})")]
     Unreadable(io::ErrorKind),
 }
 
 impl ReadError {
     /// What to do about it.
-    pub(super) fn remedy(&self) -> &'static str {
+    pub fn remedy(&self) -> &'static str {
         match self {
             Self::Absent => "check the path; inside a configuration it is relative to the folder of that file",
             Self::Directory | Self::NotRegular => "name a regular file",
@@ -58,8 +66,14 @@ impl From<io::Error> for ReadError {
     }
 }
 
+/// Certificates and their keys have a few kilobytes, the authorities of a whole machine a few hundred.
+pub const LARGEST_PEM: u64 = 1024 * 1024;
+
 /// Reads a whole regular file of at most `largest` bytes.
-pub(super) fn read(path: &Path, largest: u64) -> Result<Content, ReadError> {
+///
+/// # Errors
+/// Anything else, at once.
+pub fn read(path: &Path, largest: u64) -> Result<Content, ReadError> {
     // Asked before opening: to open a FIFO for reading waits for a writer.
     let facts = std::fs::metadata(path)?;
     if facts.is_dir() {

@@ -25,10 +25,10 @@ pub(super) fn read(headers: &HeaderMap, form: Option<&Params>) -> Result<Credent
         }
         (Some(mut offered), None) => {
             match (&offered.unverified_name, name) {
-                (Some(one), Some(other)) if one != other => {
+                (Some(one), Some(other)) if one.as_str() != other => {
                     return Err(Refusal::invalid_request("the header and client_id name different callers"));
                 }
-                (None, Some(name)) => offered.unverified_name = Some(name.to_owned()),
+                (None, Some(name)) => offered.unverified_name = Some(wiped(name)),
                 _ => {}
             }
             Some(offered)
@@ -36,11 +36,17 @@ pub(super) fn read(headers: &HeaderMap, form: Option<&Params>) -> Result<Credent
         (None, Some(secret)) => {
             let key = ApiKey::digest_of(secret);
             // Without a name the key still says whose it is.
-            Some(OfferedKey { unverified_name: name.map(str::to_owned), key })
+            Some(OfferedKey { unverified_name: name.map(wiped), key })
         }
         (None, None) => None,
     };
     Ok(Credentials { keys: offered.into_iter().collect() })
+}
+
+/// Whether a bearer key came in the header, right or wrong.
+pub(super) fn is_bearer(headers: &HeaderMap) -> bool {
+    let text = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    text.split(' ').next().is_some_and(|scheme| scheme.eq_ignore_ascii_case("bearer"))
 }
 
 fn from_header(headers: &HeaderMap) -> Result<Option<OfferedKey>, Refusal> {
@@ -68,7 +74,11 @@ fn basic(credential: &str) -> Option<OfferedKey> {
     let text = std::str::from_utf8(&decoded).ok()?;
     let (name, secret) = text.split_once(':')?;
     let key = ApiKey::digest_of(secret).or_else(|| ApiKey::digest_of(&form_decoded(secret)));
-    Some(OfferedKey { unverified_name: Some(form_decoded(name).to_string()), key })
+    Some(OfferedKey { unverified_name: Some(form_decoded(name)), key })
+}
+
+fn wiped(text: &str) -> Zeroizing<String> {
+    Zeroizing::new(text.to_owned())
 }
 
 /// The reading of RFC 6749 section 2.3.1; the same text when nothing in it is encoded.
@@ -94,7 +104,7 @@ mod tests {
     fn name_and_whether_a_key(value: &str) -> (Option<String>, bool) {
         let mut credentials = read(&headers(&[value]), None).unwrap();
         let offered = credentials.keys.pop().unwrap();
-        (offered.unverified_name, offered.key.is_some())
+        (offered.unverified_name.map(|name| name.to_string()), offered.key.is_some())
     }
 
     #[test]

@@ -33,10 +33,10 @@ pub(super) struct Refusal {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Challenge {
-    /// No credentials came.
-    Missing,
-    /// They were wrong.
-    Wrong,
+    /// No bearer key came.
+    Plain,
+    /// One came, and was wrong.
+    WrongBearer,
 }
 
 impl Refusal {
@@ -48,17 +48,17 @@ impl Refusal {
     pub(super) fn no_credentials(shape: Shape) -> Self {
         let detail = "send the API key: Authorization: Bearer KEY, or HTTP Basic with the caller's name and the key";
         Self {
-            challenge: Some(Challenge::Missing),
+            challenge: Some(Challenge::Plain),
             ..Self::new(StatusCode::UNAUTHORIZED, unauthenticated(shape), detail)
         }
     }
 
-    /// A proof that does not hold.
-    pub(super) fn wrong_credentials(shape: Shape) -> Self {
+    /// A proof that does not hold, as `Bearer` or otherwise.
+    pub(super) fn wrong_credentials(shape: Shape, bearer: bool) -> Self {
         let detail =
             "the credentials are not valid here; the audit trail of the broker tells why, under this request id";
         Self {
-            challenge: Some(Challenge::Wrong),
+            challenge: Some(if bearer { Challenge::WrongBearer } else { Challenge::Plain }),
             ..Self::new(StatusCode::UNAUTHORIZED, unauthenticated(shape), detail)
         }
     }
@@ -169,19 +169,19 @@ impl Refusal {
             let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
             headers.insert(RETRY_AFTER, HeaderValue::from(seconds.max(1)));
         }
-        match (self.challenge, shape) {
-            (None, _) => {}
-            (Some(challenge), Shape::Problem) => {
-                // RFC 6750 section 3: no error code when no credentials came.
-                let bearer = match challenge {
-                    Challenge::Missing => r#"Bearer realm="aquila""#,
-                    Challenge::Wrong => r#"Bearer realm="aquila", error="invalid_token""#,
-                };
-                headers.append(WWW_AUTHENTICATE, HeaderValue::from_static(bearer));
-                headers.append(WWW_AUTHENTICATE, HeaderValue::from_static(BASIC));
-            }
-            (Some(_), Shape::OAuth) => {
-                headers.append(WWW_AUTHENTICATE, HeaderValue::from_static(BASIC));
+        if let Some(challenge) = self.challenge {
+            // RFC 6750 section 3: an error code only where a bearer key came. RFC 6749 section 5.2: the scheme that was
+            // used is among the challenges, so both are; the usual one of the route goes first.
+            let bearer = match challenge {
+                Challenge::Plain => r#"Bearer realm="aquila""#,
+                Challenge::WrongBearer => r#"Bearer realm="aquila", error="invalid_token""#,
+            };
+            let challenges = match shape {
+                Shape::Problem => [bearer, BASIC],
+                Shape::OAuth => [BASIC, bearer],
+            };
+            for challenge in challenges {
+                headers.append(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
             }
         }
         response
@@ -236,7 +236,7 @@ mod tests {
     fn details_hold_only_what_rfc_6749_allows() {
         let all = [
             Refusal::no_credentials(Shape::OAuth),
-            Refusal::wrong_credentials(Shape::OAuth),
+            Refusal::wrong_credentials(Shape::OAuth, true),
             Refusal::access_denied(),
             Refusal::invalid_scope(),
             Refusal::invalid_target(),
@@ -271,8 +271,8 @@ mod tests {
     fn a_challenge_comes_with_every_401_and_with_nothing_else() {
         let id = RequestId::new(jiff::Timestamp::UNIX_EPOCH);
         for shape in [Shape::Problem, Shape::OAuth] {
-            let unauthorized = Refusal::wrong_credentials(shape).into_response(shape, &id);
-            assert!(unauthorized.headers().contains_key(WWW_AUTHENTICATE));
+            let unauthorized = Refusal::wrong_credentials(shape, true).into_response(shape, &id);
+            assert_eq!(unauthorized.headers().get_all(WWW_AUTHENTICATE).iter().count(), 2);
             let bad = Refusal::invalid_request("x").into_response(shape, &id);
             assert!(!bad.headers().contains_key(WWW_AUTHENTICATE));
         }

@@ -9,6 +9,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
@@ -24,6 +25,7 @@ use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -45,6 +47,8 @@ pub struct Stop {
 const HANDSHAKE: Duration = Duration::from_secs(10);
 /// A client has this long for the head of a request, and to begin the first one.
 const HEAD: Duration = Duration::from_secs(30);
+/// When the service ends, a connection without a request in progress has this long for the rest of its last answer.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 /// A connection is asked to end after this time, so that clients spread again over replicas.
 const MAX_AGE: Duration = Duration::from_secs(3600);
 /// Open connections of one door; further ones wait in the kernel's backlog.
@@ -128,6 +132,51 @@ fn is_of_the_client(error: &io::Error) -> bool {
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
 }
 
+impl Stop {
+    /// Until a connection must be dropped: everybody is told to, or the service ends and nothing has been in progress on
+    /// this one for a moment. hyper would wait for the rest of a head that may never come.
+    async fn nothing_more(&self, in_progress: &InProgress) {
+        let at_rest = async {
+            self.drain.cancelled().await;
+            let mut since = Instant::now();
+            while since.elapsed() < LAST_WORDS {
+                tokio::time::sleep(LAST_WORDS / 20).await;
+                if in_progress.any() {
+                    since = Instant::now();
+                }
+            }
+        };
+        tokio::select! {
+            () = self.kill.cancelled() => {}
+            () = at_rest => {}
+        }
+    }
+}
+
+/// How many requests of a connection are being answered.
+#[derive(Debug, Clone, Default)]
+struct InProgress(Arc<AtomicUsize>);
+
+/// One of them, for as long as this is kept.
+struct OneInProgress(InProgress);
+
+impl InProgress {
+    fn one_more(&self) -> OneInProgress {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        OneInProgress(self.clone())
+    }
+
+    fn any(&self) -> bool {
+        self.0.load(Ordering::Relaxed) > 0
+    }
+}
+
+impl Drop for OneInProgress {
+    fn drop(&mut self) {
+        self.0.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 struct Connection {
     remote: SocketAddr,
     tls: Option<Arc<ServerConfig>>,
@@ -160,10 +209,11 @@ impl Connection {
                 if !begun {
                     return;
                 }
+                let none = InProgress::default();
                 let handshake = TlsAcceptor::from(config).accept(stream);
                 let shaken = tokio::select! {
                     shaken = tokio::time::timeout(HANDSHAKE, handshake) => shaken,
-                    () = self.stop.kill.cancelled() => return,
+                    () = self.stop.nothing_more(&none) => return,
                 };
                 match shaken {
                     Ok(Ok(stream)) => {
@@ -184,13 +234,18 @@ impl Connection {
         F: Future<Output = Response<Body>> + Send + 'static,
     {
         let remote = self.remote;
+        let in_progress = InProgress::default();
+        let requests = in_progress.clone();
         let service = service_fn(move |request: Request<Incoming>| {
+            let request_in_progress = requests.one_more();
             let answered = has_sound_host(&request).then(|| answer(remote, request.map(Body::new)));
             async move {
-                Ok::<_, Infallible>(match answered {
+                let response = match answered {
                     Some(answered) => answered.await,
                     None => not_http(),
-                })
+                };
+                drop(request_in_progress);
+                Ok::<_, Infallible>(response)
             }
         });
         let builder = builder(http2);
@@ -209,7 +264,7 @@ impl Connection {
                     connection.as_mut().graceful_shutdown();
                     continue;
                 }
-                () = self.stop.kill.cancelled() => return,
+                () = self.stop.nothing_more(&in_progress) => return,
             };
             if let Err(error) = ended {
                 tracing::trace!(%remote, %error, "the connection ended");

@@ -85,7 +85,7 @@ mod tests {
     fn refusals(shape: Shape) -> Vec<(&'static str, Refusal, Where)> {
         vec![
             ("no_credentials", Refusal::no_credentials(shape), Where::Tokens),
-            ("wrong_credentials", Refusal::wrong_credentials(shape), Where::Tokens),
+            ("wrong_credentials", Refusal::wrong_credentials(shape, false), Where::Tokens),
             ("access_denied", Refusal::access_denied(), Where::Gets),
             ("invalid_scope", Refusal::invalid_scope(), Where::Posts),
             ("invalid_target", Refusal::invalid_target(), Where::Posts),

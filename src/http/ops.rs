@@ -102,9 +102,8 @@ async fn metrics(State(door): State<OpsDoor>, headers: HeaderMap) -> Response<Bo
     }
     let now = door.clock.now();
     for holding in door.snapshots.current().holdings() {
-        if let Some(kept) = holding.peek() {
-            door.metrics.set_token_remaining(holding.name(), kept.promise.remaining(now));
-        }
+        let remaining = holding.peek().map(|kept| kept.promise.remaining(now));
+        door.metrics.set_token_remaining(holding.name(), remaining);
     }
     match door.metrics.render() {
         Ok(text) => ([(CONTENT_TYPE, "text/plain; version=0.0.4"), (CACHE_CONTROL, "no-store")], text).into_response(),

@@ -96,7 +96,7 @@ async fn issue(
     asked: Result<Ask, Refusal>,
     shape: Shape,
 ) -> Result<Issued, Refusal> {
-    let Inquiry { door, context, .. } = inquiry;
+    let Inquiry { door, context, head, .. } = inquiry;
     let snapshot = door.snapshots.current();
     inquiry.note_outcome(Outcome::InvalidRequest);
     let authenticated = snapshot.authenticate(&credentials?).map_err(|error| {
@@ -104,7 +104,9 @@ async fn issue(
         door.metrics.refused_proof("api_key", error.reason());
         match error {
             AuthnError::Missing => Refusal::no_credentials(shape),
-            AuthnError::NotAKey | AuthnError::Unknown | AuthnError::Contradiction => Refusal::wrong_credentials(shape),
+            AuthnError::NotAKey | AuthnError::Unknown | AuthnError::Contradiction => {
+                Refusal::wrong_credentials(shape, credentials::is_bearer(&head.headers))
+            }
         }
     })?;
     inquiry.note(|decision| decision.authenticated(&authenticated));

@@ -79,6 +79,9 @@ pub enum KeyError {
     /// A public key and no private one.
     #[error("the file holds a public key, not a private one")]
     PublicKey,
+    /// `id-RSASSA-PSS` in PKCS#8.
+    #[error("the private key is for RSA-PSS signatures alone, and Salesforce takes RS256 (RSA PKCS#1 v1.5) only")]
+    RsaPss,
     /// More than one private key.
     #[error("the file holds {0} private keys, and it must be plain which one signs")]
     Several(usize),
@@ -110,7 +113,7 @@ impl KeyError {
             }
             Self::Malformed(_) => "export the key again and copy the whole file, from `-----BEGIN` to `-----END`",
             Self::NoPem => "name a PEM file: its text starts with `-----BEGIN PRIVATE KEY-----`",
-            Self::NotRsa(_) => {
+            Self::NotRsa(_) | Self::RsaPss => {
                 "make an RSA key: `openssl genrsa -out key.pem 2048`, and upload a certificate made with it"
             }
             Self::OpenSsh => "convert it: `ssh-keygen -p -m PEM -f FILE`",

@@ -45,8 +45,14 @@ pub(super) fn private_key(content: &[u8]) -> Result<UnverifiedKey, KeyError> {
     if contains(content, b"-----\\n") {
         return Err(KeyError::EscapedLineEnds);
     }
-    let der = decode(content).ok_or_else(|| KeyError::Malformed(encoding.label()))?;
+    let der = decode(from_the_key_on(content, label)).ok_or_else(|| KeyError::Malformed(encoding.label()))?;
     Ok(UnverifiedKey { der, encoding })
+}
+
+/// Leaves out what stands before the key: a byte order mark, or another block, which may be damaged.
+fn from_the_key_on<'a>(content: &'a [u8], label: &str) -> &'a [u8] {
+    let begin = format!("-----BEGIN {label}-----");
+    find(content, begin.as_bytes()).and_then(|at| content.get(at..)).unwrap_or(content)
 }
 
 fn decode(mut content: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
@@ -124,6 +130,14 @@ mod tests {
         &pkcs8()[26..]
     }
 
+    /// The same key, said to be for RSA-PSS alone.
+    fn pss_in_pkcs8() -> Vec<u8> {
+        let mut der = pkcs8().to_vec();
+        let oid = der.windows(9).position(|part| part == [0x2A, 0x86, 0x48, 0x86, 0xF7, 0x0D, 1, 1, 1]).unwrap();
+        der[oid + 8] = 0x0A;
+        der
+    }
+
     #[test]
     fn both_encodings_are_the_same_key() {
         let eight = parse(armour("PRIVATE KEY", pkcs8()).as_bytes()).unwrap();
@@ -138,7 +152,11 @@ mod tests {
         let wrapped =
             format!("Bag Attributes\n    friendlyName: elf\nKey Attributes: <none>\n{plain}\ntrailing words\n");
         let bundle = format!("{}{plain}", armour("CERTIFICATE", b"not looked at"));
-        for text in [windows, wrapped, bundle] {
+        let marked = format!("\u{feff}{plain}");
+        let whole = armour("CERTIFICATE", &[7; 300]);
+        let no_base64 = format!("-----BEGIN CERTIFICATE-----\n?!\n-----END CERTIFICATE-----\n{plain}");
+        let no_end = format!("{}\n{plain}", whole.get(..whole.len() / 2).unwrap());
+        for text in [windows, wrapped, bundle, marked, no_base64, no_end] {
             assert!(parse(text.as_bytes()).is_ok(), "{}", text.lines().next().unwrap());
         }
     }
@@ -157,6 +175,7 @@ mod tests {
             (proc_type.into(), KeyError::Encrypted),
             (armour("EC PRIVATE KEY", b"x").into(), KeyError::NotRsa("an elliptic-curve key (EC)")),
             (armour("PRIVATE KEY", &ec_in_pkcs8).into(), KeyError::NotRsa("an elliptic-curve key (EC)")),
+            (armour("PRIVATE KEY", &pss_in_pkcs8()).into(), KeyError::RsaPss),
             (armour("OPENSSH PRIVATE KEY", b"x").into(), KeyError::OpenSsh),
             (format!("{key}{key}").into(), KeyError::Several(2)),
             (key.replace('\n', "\\n").into(), KeyError::EscapedLineEnds),

@@ -13,7 +13,7 @@ use url::Url;
 use zeroize::Zeroizing;
 
 use super::cause::{Cause, MintError};
-use crate::config;
+use crate::config::{self, source};
 use crate::token::AccessToken;
 
 /// The client and its bounds.
@@ -180,8 +180,8 @@ fn chain(error: &reqwest::Error) -> String {
 }
 
 fn read_bundle(path: &Path) -> Result<Vec<Certificate>, WayOutError> {
-    let pem = std::fs::read(path).map_err(|error| WayOutError::Bundle(error.to_string()))?;
-    match Certificate::from_pem_bundle(&pem) {
+    let pem = source::read(path, source::LARGEST_PEM).map_err(|error| WayOutError::Bundle(error.to_string()))?;
+    match Certificate::from_pem_bundle(&pem.bytes) {
         Ok(bundle) if !bundle.is_empty() => Ok(bundle),
         Ok(_) => Err(WayOutError::Bundle("it holds no PEM certificate".to_owned())),
         Err(error) => Err(WayOutError::Bundle(error.to_string())),

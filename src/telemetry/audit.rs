@@ -6,6 +6,8 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
+use std::os::fd::AsFd;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -82,6 +84,8 @@ struct Waiting {
     confirmations: Vec<oneshot::Sender<bool>>,
     asleep: bool,
     closing: bool,
+    /// Whether there is something to write to. A pipe has to wait for its reader first.
+    opened: bool,
 }
 
 /// What may wait for the writer: a second or two of a very busy service.
@@ -93,15 +97,27 @@ const GATHER: Duration = Duration::from_millis(10);
 impl Trail {
     /// Opens the trail and starts its writer.
     pub fn open(settings: &config::Audit, metrics: Arc<Metrics>) -> io::Result<Self> {
-        let output: Box<dyn Write + Send> = match &settings.sink {
-            AuditSink::Stdout => Box::new(io::stdout()),
-            AuditSink::File(path) => Box::new(append_to(path)?),
-        };
         let queue = Arc::new(Queue::default());
-        let writer = Writer { output, queue: Arc::clone(&queue), metrics: Arc::clone(&metrics), failing: false };
+        let (writers_queue, writers_metrics) = (Arc::clone(&queue), Arc::clone(&metrics));
+        let write = |output| {
+            Writer { output, queue: writers_queue, metrics: writers_metrics, failing: false, cut: false }.run();
+        };
         let (end, ended) = oneshot::channel();
+        let open: Box<dyn FnOnce() -> io::Result<Output> + Send> = match &settings.sink {
+            // Not `io::stdout()`: what its buffer keeps after an error would come out later, between other records.
+            AuditSink::Stdout => ready(Box::new(File::from(io::stdout().as_fd().try_clone_to_owned()?))),
+            // To open a pipe waits for its reader: the writer can wait, the service cannot.
+            AuditSink::File(path) if is_pipe(path) => {
+                let path = path.clone();
+                Box::new(move || append_to(&path).map(|file| Box::new(file) as Output))
+            }
+            AuditSink::File(path) => ready(Box::new(append_to(path)?)),
+        };
+        let opened = Arc::clone(&queue);
         let write = move || {
-            writer.run();
+            let output = open().unwrap_or_else(|error| Box::new(Broken(error.kind())));
+            opened.lock().opened = true;
+            write(output);
             let _ = end.send(());
         };
         // Not joined: a sink that hangs must not keep the process alive.
@@ -133,7 +149,15 @@ impl Trail {
     /// come back: who calls it sets the bound.
     pub async fn close(&self) {
         let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner).take();
-        self.queue.lock().closing = true;
+        let pointless = {
+            let mut waiting = self.queue.lock();
+            waiting.closing = true;
+            // Nothing to write, to a pipe that nobody ever read.
+            !waiting.opened && waiting.text.is_empty()
+        };
+        if pointless {
+            return;
+        }
         self.queue.bell.notify_one();
         if let Some(ended) = ended {
             let _ = ended.await;
@@ -173,8 +197,8 @@ impl Queue {
             waiting = gathered.unwrap_or_else(PoisonError::into_inner).0;
         }
         waiting.asleep = false;
-        let closing = waiting.closing;
-        Waiting { closing, ..std::mem::replace(&mut *waiting, Waiting { closing, ..Waiting::default() }) }
+        let (closing, opened) = (waiting.closing, waiting.opened);
+        std::mem::replace(&mut *waiting, Waiting { closing, opened, ..Waiting::default() })
     }
 
     fn lock(&self) -> MutexGuard<'_, Waiting> {
@@ -190,14 +214,36 @@ fn line(record: &Record<'_>) -> Vec<u8> {
     line
 }
 
-/// Whether records could be written, without writing one or making a file.
+/// Whether records could be written, without writing one, making a file, or waiting for the reader of a pipe.
 pub fn try_sink(settings: &config::Audit) -> io::Result<()> {
     let AuditSink::File(path) = &settings.sink else { return Ok(()) };
-    if path.exists() {
-        return OpenOptions::new().append(true).open(path).map(|_| ());
+    if let Ok(facts) = path.metadata() {
+        let kind = facts.file_type();
+        return match () {
+            () if kind.is_dir() => Err(io::ErrorKind::IsADirectory.into()),
+            () if kind.is_fifo() || kind.is_char_device() => Ok(()),
+            () => OpenOptions::new().append(true).open(path).map(|_| ()),
+        };
     }
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
     if std::fs::metadata(folder)?.is_dir() { Ok(()) } else { Err(io::ErrorKind::NotADirectory.into()) }
+}
+
+/// Whether standard output leads somewhere. A process that is started with it closed finds `/dev/null` in its place,
+/// where every record would be confirmed and none kept.
+///
+/// # Errors
+/// It does not, and records are required there.
+pub fn try_standard_output(settings: &config::Audit) -> io::Result<()> {
+    if !settings.required || settings.sink != AuditSink::Stdout {
+        return Ok(());
+    }
+    let output = File::from(io::stdout().as_fd().try_clone_to_owned()?).metadata()?;
+    let nowhere = Path::new("/dev/null").metadata()?;
+    match output.file_type().is_char_device() && output.rdev() == nowhere.rdev() {
+        true => Err(io::Error::other("standard output is closed, or is /dev/null")),
+        false => Ok(()),
+    }
 }
 
 fn append_to(path: &Path) -> io::Result<File> {
@@ -208,18 +254,43 @@ fn append_to(path: &Path) -> io::Result<File> {
     options.open(path)
 }
 
+fn is_pipe(path: &Path) -> bool {
+    path.metadata().is_ok_and(|facts| facts.file_type().is_fifo())
+}
+
+type Output = Box<dyn Write + Send>;
+
+fn ready(output: Output) -> Box<dyn FnOnce() -> io::Result<Output> + Send> {
+    Box::new(|| Ok(output))
+}
+
+/// In the place of an output that could not be opened.
+struct Broken(io::ErrorKind);
+
+impl Write for Broken {
+    fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+        Err(self.0.into())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 struct Writer {
-    output: Box<dyn Write + Send>,
+    output: Output,
     queue: Arc<Queue>,
     metrics: Arc<Metrics>,
     failing: bool,
+    /// Whether the last write ended within a line.
+    cut: bool,
 }
 
 impl Writer {
     fn run(mut self) {
         loop {
             let Waiting { text, lines, confirmations, closing, .. } = self.queue.take();
-            let outcome = self.output.write_all(&text).and_then(|()| self.output.flush());
+            let outcome = self.write(&text);
             if lines > 0 {
                 self.tell(&outcome, lines);
             }
@@ -230,6 +301,28 @@ impl Writer {
                 return;
             }
         }
+    }
+
+    /// Writes whole lines. What is left of a line that was cut stays a line of its own, so that it spoils no record.
+    fn write(&mut self, lines: &[u8]) -> io::Result<()> {
+        if self.cut && !lines.is_empty() {
+            self.output.write_all(b"\n")?;
+            self.cut = false;
+        }
+        let mut rest = lines;
+        while !rest.is_empty() {
+            match self.output.write(rest) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(length) => {
+                    let (written, left) = rest.split_at_checked(length).unwrap_or((rest, &[]));
+                    self.cut = written.last() != Some(&b'\n');
+                    rest = left;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        self.output.flush()
     }
 
     /// One log line when the trail breaks and one when it is whole again.
@@ -307,6 +400,54 @@ mod tests {
         assert_eq!(std::fs::read_to_string(&path).unwrap().lines().count(), 1);
         runtime.block_on(trail.close());
         assert_eq!(runtime.block_on(trail.record(&record("issued"))), Err(NotRecorded));
+    }
+
+    /// A disk that becomes full and is freed again: takes so many bytes, fails once, then takes everything.
+    struct Disk {
+        room: usize,
+        kept: Arc<Mutex<Vec<u8>>>,
+    }
+
+    impl Write for Disk {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let taken = bytes.len().min(self.room);
+            self.room -= taken;
+            self.kept.lock().unwrap().extend_from_slice(&bytes[..taken]);
+            if taken == 0 {
+                self.room = usize::MAX;
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+            Ok(taken)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_record_that_was_cut_spoils_no_other_and_none_of_its_batch_is_confirmed() {
+        let kept = Arc::new(Mutex::new(Vec::new()));
+        let (queue, metrics) = (Arc::new(Queue::default()), Arc::new(Metrics::new().unwrap()));
+        let room = line(&record("issued")).len() + 20;
+        let output = Box::new(Disk { room, kept: Arc::clone(&kept) });
+        let writer = Writer { output, queue: Arc::clone(&queue), metrics, failing: false, cut: false };
+        let push = || {
+            let (confirm, confirmation) = oneshot::channel();
+            assert!(queue.push(&line(&record("issued")), Some(confirm)));
+            confirmation
+        };
+        let swallowed = [push(), push()];
+        let written = std::thread::spawn(move || writer.run());
+        let swallowed = swallowed.map(|confirmation| confirmation.blocking_recv().unwrap());
+        assert_eq!(swallowed, [false, false]);
+        assert!(push().blocking_recv().unwrap());
+        queue.lock().closing = true;
+        queue.bell.notify_one();
+        written.join().unwrap();
+        let text = String::from_utf8(kept.lock().unwrap().clone()).unwrap();
+        let whole = |line: &str| serde_json::from_str::<serde_json::Value>(line).is_ok();
+        assert_eq!(text.lines().map(whole).collect::<Vec<_>>(), [true, false, true], "{text}");
     }
 
     #[cfg(target_os = "linux")]

@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use prometheus::core::Collector;
 use prometheus::{
     Encoder, GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder,
 };
@@ -113,9 +114,18 @@ impl Metrics {
         self.audit_records_lost.with_label_values(&[reason]).inc();
     }
 
-    /// Sets what is left of an integration's token; called when somebody looks.
-    pub fn set_token_remaining(&self, integration: &IntegrationName, remaining: Duration) {
-        self.token_remaining.with_label_values(&[integration.as_str()]).set(remaining.as_secs_f64());
+    /// Sets what is left of an integration's token, if it has one; called when somebody looks. A token that was dropped
+    /// leaves nothing behind, and an integration that never had one has no series.
+    pub fn set_token_remaining(&self, integration: &IntegrationName, remaining: Option<Duration>) {
+        let name = integration.as_str();
+        let known = || {
+            let families = Collector::collect(&self.token_remaining);
+            let mut labels = families.iter().flat_map(|family| family.get_metric()).flat_map(|it| it.get_label());
+            labels.any(|label| label.value() == name)
+        };
+        if remaining.is_some() || known() {
+            self.token_remaining.with_label_values(&[name]).set(remaining.unwrap_or_default().as_secs_f64());
+        }
     }
 
     /// Everything in the Prometheus text format, version 0.0.4.
@@ -176,6 +186,18 @@ fn decimal(status: u16, digits: &mut [u8; 3]) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nothing_is_left_of_a_token_that_was_dropped() {
+        let metrics = Metrics::new().unwrap();
+        let (had_one, never_had) = ("elf-prod".parse().unwrap(), "crm".parse().unwrap());
+        metrics.set_token_remaining(&had_one, Some(Duration::from_secs(60)));
+        metrics.set_token_remaining(&had_one, None);
+        metrics.set_token_remaining(&never_had, None);
+        let text = String::from_utf8(metrics.render().unwrap()).unwrap();
+        assert!(text.contains("aquila_token_remaining_seconds{integration=\"elf-prod\"} 0\n"), "{text}");
+        assert!(!text.contains("crm"), "{text}");
+    }
 
     #[test]
     fn series_appear_on_first_use() {

@@ -6,6 +6,7 @@ pub mod metrics;
 use std::io::{IsTerminal, stderr};
 
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
 
 use crate::config::report::Report;
 use crate::config::{self, LogFormat};
@@ -14,7 +15,7 @@ use crate::config::{self, LogFormat};
 ///
 /// The first call in a process counts; later ones change nothing.
 pub fn start_log(settings: &config::Log) {
-    let filter = EnvFilter::try_new(&settings.level).unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = filter(&settings.level);
     let json = match settings.format {
         LogFormat::Json => true,
         LogFormat::Text => false,
@@ -27,10 +28,36 @@ pub fn start_log(settings: &config::Log) {
     };
 }
 
+/// What is logged. Of rustls only errors, unless the configuration names it: it warns of what any client can send, as
+/// often as that client likes.
+fn filter(level: &str) -> EnvFilter {
+    let filter = EnvFilter::try_new(level).unwrap_or_else(|_| EnvFilter::new("info"));
+    let silent = filter.max_level_hint().is_some_and(|most| most <= LevelFilter::ERROR);
+    match "rustls=error".parse() {
+        Ok(directive) if !silent && !level.contains("rustls") => filter.add_directive(directive),
+        _ => filter,
+    }
+}
+
 /// Writes findings about a configuration into the log.
 pub fn tell(findings: Report) {
     for finding in findings.sorted() {
         let place = finding.place.map(|place| place.to_string()).unwrap_or_default();
         tracing::warn!(place, setting = finding.setting, remedy = finding.remedy, "{}", finding.message);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rustls_warns_only_where_it_is_named() {
+        for level in ["info", "trace", "warn,aquila=debug", "not=a=filter"] {
+            assert!(filter(level).to_string().contains("rustls=error"), "{level}");
+        }
+        for level in ["off", "error", "info,rustls=debug"] {
+            assert!(!filter(level).to_string().contains("rustls=error"), "{level}");
+        }
     }
 }

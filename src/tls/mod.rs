@@ -9,7 +9,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use crate::config;
 use crate::config::report::{Located, Report};
-use crate::config::show;
+use crate::config::{show, source};
 
 /// Builds the TLS configuration of a door: TLS 1.2 and 1.3, HTTP/2 and HTTP/1.1, one crypto provider.
 pub fn server_config(settings: &config::Tls) -> Result<Arc<ServerConfig>, Report> {
@@ -64,13 +64,6 @@ fn private_key(located: &Located<std::path::PathBuf>, report: &mut Report) -> Op
         .ok()
 }
 
-/// A certificate chain has a few kilobytes.
-const MAX_FILE: u64 = 1024 * 1024;
-
 fn read(path: &Path) -> Result<zeroize::Zeroizing<Vec<u8>>, String> {
-    let metadata = std::fs::metadata(path).map_err(|error| error.to_string())?;
-    if !metadata.is_file() || metadata.len() > MAX_FILE {
-        return Err("it is not a regular file of at most 1 MiB".to_owned());
-    }
-    std::fs::read(path).map(zeroize::Zeroizing::new).map_err(|error| error.to_string())
+    source::read(path, source::LARGEST_PEM).map(|content| content.bytes).map_err(|error| error.to_string())
 }

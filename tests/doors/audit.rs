@@ -125,6 +125,28 @@ fn pipe() -> Pipe {
     Pipe { folder, reader }
 }
 
+#[tokio::test]
+async fn a_pipe_without_a_reader_holds_up_neither_the_start_nor_the_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("audit.pipe");
+    assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+    for asked in [false, true] {
+        let plan = Plan {
+            audit: format!("path = \"{}\"\n", path.display()),
+            server: "shutdown_grace = \"1s\"\n".to_owned(),
+            ..Plan::default()
+        };
+        let house = House::with(plan).await;
+        if asked {
+            assert_eq!(house.ask(get("/token").bearer(house.key("shipper"))).await.status, 200);
+        }
+        house.process.signal(Signal::TERM);
+        let ended = house.process.ended().await;
+        assert_eq!(ended.code(), Some(0), "{}", ended.stderr);
+        assert_eq!(ended.stderr.contains("audit records are lost"), asked, "{}", ended.stderr);
+    }
+}
+
 /// More records than the pipe takes; their ids.
 async fn fill(house: &House) -> Vec<String> {
     let mut connection = Connection::open(house.callers).await;

@@ -144,6 +144,27 @@ async fn a_taken_port_ends_serve_with_1_and_the_name_of_its_setting() {
 }
 
 #[tokio::test]
+async fn records_that_are_required_on_standard_output_need_one() {
+    let folder = folder_with("");
+    let config = folder.path().join("aquila.toml");
+    let doors = "[server]\nlisten = \"127.0.0.1:0\"\n[ops]\nlisten = \"127.0.0.1:0\"\n";
+    for closed in [">&-", ">/dev/null"] {
+        let serve = |required: bool| {
+            let text = format!("{doors}[audit]\npath = \"-\"\nrequired = {required}\n{CONFIGURATION}");
+            std::fs::write(&config, text).unwrap();
+            let mut shell = Command::new("sh");
+            shell.args(["-c", &format!("exec \"$0\" serve --config \"$1\" {closed}"), env!("CARGO_BIN_EXE_aquila")]);
+            Process::start(shell.arg(&config))
+        };
+        let refused = serve(true).ended().await;
+        assert_eq!(refused.code(), Some(78), "{closed}: {}", refused.stderr);
+        assert!(refused.stderr.contains("error: audit.path: no record can be kept"), "{closed}: {}", refused.stderr);
+        let mut without = serve(false);
+        addresses(&mut without).await;
+    }
+}
+
+#[tokio::test]
 async fn check_tells_people_and_programs_the_same() {
     let folder = folder_with(CONFIGURATION);
     let good = checked(folder.path(), &[]).await;
@@ -221,6 +242,30 @@ async fn a_key_that_salesforce_would_not_take_is_refused_with_what_it_is_and_wha
 }
 
 #[tokio::test]
+async fn a_file_that_is_none_is_an_error_and_never_a_wait() {
+    let folder = folder_with("");
+    let config = folder.path().join("aquila.toml");
+    assert!(Command::new("mkfifo").arg(folder.path().join("fifo")).status().unwrap().success());
+    std::fs::write(folder.path().join("huge"), vec![b'\n'; 1024 * 1024 + 1]).unwrap();
+    for (name, said) in [("fifo", "regular file"), ("/dev/zero", "regular file"), ("huge", "larger than 1048576 bytes")]
+    {
+        std::fs::write(&config, format!("[salesforce]\nca_path = \"{name}\"\n{CONFIGURATION}")).unwrap();
+        for command in ["check", "serve"] {
+            let ended = run([Path::new(command), "--config".as_ref(), &config]).await;
+            let told = format!("{}{}", ended.stdout, ended.stderr);
+            assert_eq!(ended.code(), Some(78), "{name}: {told}");
+            assert!(told.contains("salesforce.ca_path") && told.contains(said), "{name}: {told}");
+        }
+    }
+    for (name, code) in [("fifo", 0), ("/dev/null", 0), (".", 78)] {
+        std::fs::write(&config, format!("[audit]\npath = \"{name}\"\n{CONFIGURATION}")).unwrap();
+        let ended = checked(folder.path(), &[]).await;
+        assert_eq!(ended.code(), Some(code), "{name}: {}", ended.stdout);
+        assert_eq!(ended.stdout.contains("audit.path"), code != 0, "{name}: {}", ended.stdout);
+    }
+}
+
+#[tokio::test]
 async fn a_key_file_that_others_may_read_is_a_warning_with_its_mode() {
     use std::os::unix::fs::PermissionsExt;
     let folder = folder_with(CONFIGURATION);
@@ -265,6 +310,27 @@ async fn a_new_key_is_told_once_and_its_lines_let_it_in_and_nothing_else() {
     let metrics = house.metrics().await;
     assert!(metrics.contains(r#"aquila_auth_failures_total{proof="api_key",reason="malformed"} 5"#), "{metrics}");
     assert!(metrics.contains(r#"aquila_auth_failures_total{proof="api_key",reason="unknown"} 1"#), "{metrics}");
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn what_standard_output_does_not_take_is_an_error_unless_the_reader_has_left() {
+    let folder = folder_with(CONFIGURATION);
+    let config = folder.path().join("aquila.toml");
+    let config = config.to_str().unwrap();
+    let all = [&["new-key", "x"][..], &["check", "--config", config], &["check", "--schema"], &["demo", "--once"]];
+    for args in all {
+        let to =
+            |output: std::process::Stdio| aquila(args).stdout(output).stderr(std::process::Stdio::piped()).output();
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let full = to(full.into()).unwrap();
+        let said = String::from_utf8_lossy(&full.stderr).into_owned();
+        assert_eq!(full.status.code(), Some(1), "{args:?}: {said}");
+        assert!(said.contains("error: standard output: "), "{args:?}: {said}");
+        let (reader, left) = std::io::pipe().unwrap();
+        drop(reader);
+        assert_eq!(to(left.into()).unwrap().status.code(), Some(0), "{args:?}");
+    }
 }
 
 #[tokio::test]

@@ -102,13 +102,9 @@ async fn a_get_without_proof_is_challenged_and_told_no_error_and_a_wrong_one_is_
         ),
         ("another's", plain.clone().bearer(wrong.expose()), format!("{bearer}, error=\"invalid_token\"")),
         ("typo", plain.clone().bearer(&crippled), format!("{bearer}, error=\"invalid_token\"")),
-        ("false name", plain.clone().basic("wide", good), format!("{bearer}, error=\"invalid_token\"")),
-        (
-            "unknown scheme",
-            plain.clone().header("Authorization", "Digest x"),
-            format!("{bearer}, error=\"invalid_token\""),
-        ),
-        ("empty", plain.clone().header("Authorization", ""), format!("{bearer}, error=\"invalid_token\"")),
+        ("false name", plain.clone().basic("wide", good), bearer.to_owned()),
+        ("unknown scheme", plain.clone().header("Authorization", "Digest x"), bearer.to_owned()),
+        ("empty", plain.clone().header("Authorization", ""), bearer.to_owned()),
     ];
     for (case, request, challenge) in cases {
         let answer = house.ask(request).await;

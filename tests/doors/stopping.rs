@@ -131,6 +131,33 @@ async fn idle_connections_do_not_hold_the_process_at_all() {
 }
 
 #[tokio::test]
+async fn who_has_not_asked_yet_holds_the_process_for_a_moment_only() {
+    let house = house("shutdown_grace = \"20s\"").await;
+    let mut silent = Vec::new();
+    // A head without its end, the same after a whole request, and HTTP/2 without a request.
+    for (first, part) in [
+        (false, &b"GET /token HTTP/1.1\r\nHost:"[..]),
+        (true, b"GET /token HTTP/1.1\r\nHost:"),
+        (false, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0"),
+    ] {
+        let mut connection = Connection::open(house.callers).await;
+        if first {
+            connection.ask(&get("/healthz")).await;
+        }
+        connection.write(part).await;
+        silent.push(connection);
+    }
+    // Long enough for what was sent to be read.
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let started = Instant::now();
+    house.process.signal(Signal::TERM);
+    let ended = house.process.ended().await;
+    assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
+    assert!(ended.stderr.contains("everything in progress came to its end"), "{}", ended.stderr);
+    drop(silent);
+}
+
+#[tokio::test]
 async fn a_second_signal_leaves_at_once() {
     for (first, second) in [(Signal::TERM, Signal::TERM), (Signal::INT, Signal::TERM), (Signal::TERM, Signal::INT)] {
         let house = house("shutdown_delay = \"60s\"\nshutdown_grace = \"60s\"").await;

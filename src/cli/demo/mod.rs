@@ -28,7 +28,7 @@ pub(super) fn run(args: &DemoArgs) -> anyhow::Result<ExitCode> {
 
 async fn show(args: &DemoArgs) -> anyhow::Result<ExitCode> {
     let ending = serve::ending()?;
-    say("Aquila demo: one round against a SIMULATED Salesforce. It needs no network and leaves nothing behind.\n");
+    say("Aquila demo: one round against a SIMULATED Salesforce. It needs no network and leaves nothing behind.\n")?;
     let stage = Stage::set(&ending).await?;
     tokio::select! {
         shown = round::show(&stage) => shown?,
@@ -37,7 +37,7 @@ async fn show(args: &DemoArgs) -> anyhow::Result<ExitCode> {
     if args.once {
         ending.graceful.cancel();
     } else {
-        say(&stage.invitation());
+        say(&stage.invitation())?;
         ending.graceful.cancelled().await;
     }
     stage.clear().await;
@@ -45,11 +45,11 @@ async fn show(args: &DemoArgs) -> anyhow::Result<ExitCode> {
 }
 
 /// One line of the story: a number, a word and what happened.
-fn step(number: u8, word: &str, what: &str) {
-    say(&format!("{number}  {word:<11} {what}"));
+fn step(number: u8, word: &str, what: &str) -> anyhow::Result<()> {
+    say(&format!("{number}  {word:<11} {what}"))
 }
 
 /// A line that belongs to the step above.
-fn detail(what: &str) {
-    say(&format!("{:15}{what}", ""));
+fn detail(what: &str) -> anyhow::Result<()> {
+    say(&format!("{:15}{what}", ""))
 }

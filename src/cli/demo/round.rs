@@ -18,22 +18,22 @@ pub(super) async fn show(stage: &Stage) -> anyhow::Result<()> {
     let client = client()?;
     let first = token(&client, stage).await?;
     let counts = stage.simulator.counts();
-    step(4, "mint", &format!("GET /token?integration={INTEGRATION} -> 200 in {}", milliseconds(first.took)));
-    detail("assertion signed (RS256), traded for a token, session confirmed by one REST call");
-    detail(&format!("access_token  {}", shortened(first.text("access_token")?)));
+    step(4, "mint", &format!("GET /token?integration={INTEGRATION} -> 200 in {}", milliseconds(first.took)))?;
+    detail("assertion signed (RS256), traded for a token, session confirmed by one REST call")?;
+    detail(&format!("access_token  {}", shortened(first.text("access_token")?)))?;
     detail(&format!(
         "expires_in    {} s (lifetime_source: {})",
         first.number("expires_in")?,
         first.text("lifetime_source")?
-    ));
-    detail(&format!("instance_url  {}", first.text("instance_url")?));
+    ))?;
+    detail(&format!("instance_url  {}", first.text("instance_url")?))?;
 
     let second = token(&client, stage).await?;
     let same =
         if second.text("access_token")? == first.text("access_token")? { "the same token" } else { "another token" };
     let logins = stage.simulator.counts().token_posts;
-    step(5, "memory", &format!("GET /token again -> 200 in {}, {same}", milliseconds(second.took)));
-    detail(&format!("logins at Salesforce: {} before, {logins} now", counts.token_posts));
+    step(5, "memory", &format!("GET /token again -> 200 in {}, {same}", milliseconds(second.took)))?;
+    detail(&format!("logins at Salesforce: {} before, {logins} now", counts.token_posts))?;
 
     let (instance, token) = (first.text("instance_url")?, first.text("access_token")?);
     let url = format!("{instance}/services/data/v60.0/query");
@@ -41,11 +41,11 @@ pub(super) async fn show(stage: &Stage) -> anyhow::Result<()> {
     let found: Value = serde_json::from_slice(&found.bytes().await?)?;
     let files = found.get("records").and_then(Value::as_array).context("the query gave no records")?;
     let Some(file) = files.first() else { bail!("the simulated org has no event log file") };
-    step(6, "event logs", &format!("{} Login files; the newest is of {}", files.len(), string(file, "LogDate")?));
+    step(6, "event logs", &format!("{} Login files; the newest is of {}", files.len(), string(file, "LogDate")?))?;
     let csv = client.get(format!("{instance}{}", string(file, "LogFile")?)).bearer_auth(token).send().await?;
     let csv = csv.error_for_status()?.text().await?;
-    csv.lines().take(3).for_each(|line| detail(&line.chars().take(96).collect::<String>()));
-    detail(&format!("({} rows)", csv.lines().count().saturating_sub(1)));
+    csv.lines().take(3).try_for_each(|line| detail(&line.chars().take(96).collect::<String>()))?;
+    detail(&format!("({} rows)", csv.lines().count().saturating_sub(1)))?;
     Ok(())
 }
 

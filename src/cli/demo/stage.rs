@@ -45,11 +45,11 @@ impl Stage {
         let (private_key, certificate) = tokio::task::spawn_blocking(key_and_certificate).await??;
         write_private(&folder.path().join("elf-demo.pem"), &private_key)?;
         let took = clock.now().since(started);
-        step(1, "key", &format!("RSA key of 2048 bits and its X.509 certificate, made in {} ms", took.as_millis()));
-        detail(&format!("{} (mode 0600)", folder.path().join("elf-demo.pem").display()));
+        step(1, "key", &format!("RSA key of 2048 bits and its X.509 certificate, made in {} ms", took.as_millis()))?;
+        detail(&format!("{} (mode 0600)", folder.path().join("elf-demo.pem").display()))?;
 
         let simulator = simulate(certificate.as_bytes()).await?;
-        step(2, "Salesforce", &format!("SIMULATED at {}; the certificate is registered there", simulator.base_url()));
+        step(2, "Salesforce", &format!("SIMULATED at {}; the certificate is registered there", simulator.base_url()))?;
 
         let key = ApiKey::generate().map_err(|_| anyhow!("this machine gives no random numbers"))?;
         let sockets = Sockets { callers: bind(8080).await?, ops: bind(9090).await? };
@@ -62,8 +62,8 @@ impl Stage {
             Prepared::new(loaded.config, clock).map_err(|report| anyhow!("the demo's key is bad: {report:?}"))?;
         let app = App::new(prepared, sockets)?;
         let service = TaskTracker::new().spawn(app.run(ending.clone()));
-        step(3, "Aquila", &format!("callers at http://{callers}, operators at http://{ops}"));
-        detail(&format!("{} (what `aquila serve` would take)", file.display()));
+        step(3, "Aquila", &format!("callers at http://{callers}, operators at http://{ops}"))?;
+        detail(&format!("{} (what `aquila serve` would take)", file.display()))?;
         Ok(Self { callers, ops, key, simulator, folder, service })
     }
 
