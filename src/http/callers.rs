@@ -1,18 +1,14 @@
-//! The callers' door: its routes, and what happens around every request.
+//! The callers' door: what its handlers need, and the deadlines of a request. What happens around a request is in
+//! `visit.rs`.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::Body;
-use axum::extract::Request;
-use axum::http::Response;
 use jiff::Timestamp;
 use tokio::time::Instant;
 
 use super::health::Readiness;
 use super::request_id::RequestId;
-use super::visit::Visit;
 use crate::broker::Broker;
 use crate::clock::Clock;
 use crate::snapshot::Snapshots;
@@ -80,16 +76,5 @@ impl Context {
     /// Until when a required record has to be written.
     pub(super) fn record_deadline(&self) -> Instant {
         self.started + RECORD
-    }
-}
-
-impl CallersDoor {
-    /// Answers one request. Around the routes stand, from outside in: the audit record (so that a panic and a caller
-    /// who hangs up leave one too), the metrics, the time limit, the panic guard.
-    pub async fn answer(self: Arc<Self>, remote: SocketAddr, request: Request) -> Response<Body> {
-        let mut visit = Visit::begin(self, remote, &request);
-        let response = visit.route(request).await;
-        let response = visit.record(response).await;
-        visit.end(response)
     }
 }

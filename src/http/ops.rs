@@ -118,7 +118,9 @@ async fn status_json(State(door): State<OpsDoor>, headers: HeaderMap) -> Respons
     if !door.admits(&headers) {
         return unauthorized();
     }
-    let status = status::of(&door);
+    let now = door.clock.now();
+    let uptime = now.since(door.started);
+    let status = status::of(&door.snapshots.current(), now, uptime, door.readiness.get());
     ([(CACHE_CONTROL, "no-store")], axum::Json(status)).into_response()
 }
 

@@ -1,10 +1,12 @@
 //! `/status.json`: what an operator wants to know about each integration, without a secret.
 
+use std::time::Duration;
+
 use serde::Serialize;
 
-use super::ops::OpsDoor;
 use crate::clock::Moment;
 use crate::holding::Holding;
+use crate::snapshot::Snapshot;
 
 /// The whole document.
 #[derive(Debug, Serialize)]
@@ -58,16 +60,14 @@ struct FailureStatus {
     next_try_in_seconds: u64,
 }
 
-/// The status now; integrations by name.
-pub(super) fn of(door: &OpsDoor) -> Status {
-    let now = door.clock.now();
-    let snapshot = door.snapshots.current();
+/// The status of a generation now; integrations by name.
+pub(super) fn of(snapshot: &Snapshot, now: Moment, uptime: Duration, ready: bool) -> Status {
     let mut integrations: Vec<IntegrationStatus> = snapshot.holdings().map(|holding| one(holding, now)).collect();
     integrations.sort_by(|a, b| a.name.cmp(&b.name));
     Status {
         version: env!("CARGO_PKG_VERSION"),
-        ready: door.readiness.get(),
-        uptime_seconds: now.since(door.started).as_secs(),
+        ready,
+        uptime_seconds: uptime.as_secs(),
         callers: snapshot.caller_count(),
         integrations,
     }

@@ -27,6 +27,17 @@ use crate::token::Fingerprint;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
+impl CallersDoor {
+    /// Answers one request. Around the routes stand, from outside in: the audit record (so that a panic and a caller
+    /// who hangs up leave one too), the metrics, the time limit, the panic guard.
+    pub async fn answer(self: Arc<Self>, remote: SocketAddr, request: Request) -> Response<Body> {
+        let mut visit = Visit::begin(self, remote, &request);
+        let response = visit.route(request).await;
+        let response = visit.record(response).await;
+        visit.end(response)
+    }
+}
+
 /// One request, from its head to its answer. Dropped before its end, it tells that the caller hung up.
 pub(super) struct Visit {
     door: Arc<CallersDoor>,
