@@ -35,6 +35,8 @@ pub(crate) struct Plan {
     pub(crate) ops: String,
     pub(crate) audit: String,
     pub(crate) salesforce: String,
+    /// `session_timeout` of every integration; two hours when empty.
+    pub(crate) session_timeout: &'static str,
 }
 
 /// The service, running.
@@ -187,9 +189,10 @@ fn write_configuration(
         write!(
             text,
             "[integrations.{name}]\naudience_url = \"https://login.salesforce.com\"\nclient_key_path = \"key.pem\"\n\
-             username = \"{}\"\nclient_id = \"SIMULATED_client\"\ntoken_url = \"{}\"\nsession_timeout = \"2h\"\n{more}\n",
+             username = \"{}\"\nclient_id = \"SIMULATED_client\"\ntoken_url = \"{}\"\nsession_timeout = \"{}\"\n{more}\n",
             username(name),
             simulator.token_url(),
+            if plan.session_timeout.is_empty() { "2h" } else { plan.session_timeout },
         )
         .unwrap();
     }
