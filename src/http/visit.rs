@@ -122,6 +122,8 @@ impl Visit {
         if self.told {
             return response;
         }
+        // From here on the trail has it, also if the caller hangs up while it is being written.
+        self.told = true;
         let mut decision = self.decision().clone();
         let remote = self.remote.to_string();
         let record = self.describe(&decision, &remote, response.status());
@@ -133,7 +135,6 @@ impl Visit {
             // The caller got none of what was decided, and the metrics must not say otherwise.
             decision.outcome = Outcome::Unavailable;
         }
-        self.told = true;
         self.count(&decision);
         response
     }
