@@ -2,17 +2,23 @@
 //!
 //! The only place that builds the client that carries assertions and tokens outwards.
 
-use std::error::Error;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue};
-use reqwest::{Certificate, Client, NoProxy, Proxy, RequestBuilder};
-use tokio::time::Instant;
+use hyper::body::Bytes;
+use jiff::Timestamp;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use reqwest::header::{
+    ACCEPT, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, DATE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER,
+};
+use reqwest::{Certificate, Client, NoProxy, Proxy, RequestBuilder, Response};
+use secrecy::{ExposeSecret, SecretString};
+use tokio::time::{Instant, timeout_at};
 use url::Url;
 use zeroize::Zeroizing;
 
 use super::cause::{Cause, MintError};
+use super::no_answer;
 use crate::config::{self, source};
 use crate::token::AccessToken;
 
@@ -26,11 +32,28 @@ pub struct WayOut {
 /// An answer, whole and in memory. The body may hold a token, hence the wrapping.
 pub(super) struct Reply {
     pub(super) status: u16,
+    /// The `Date` header: what time it is there.
+    #[expect(dead_code, reason = "the clock skew of a refused assertion is to be measured with it")]
+    pub(super) date: Option<Timestamp>,
+    /// How long `Retry-After` asks to be left alone, at most a day; who waits has a bound of its own.
+    #[expect(dead_code, reason = "pauses are to honour it")]
+    pub(super) retry_after: Option<Duration>,
     pub(super) body: Zeroizing<Vec<u8>>,
+}
+
+/// Whose tokens an app may introspect: its own, for which it proves itself.
+pub(super) struct Introspector<'a> {
+    pub(super) client_id: &'a str,
+    pub(super) client_secret: &'a SecretString,
 }
 
 /// More than any token response or version list; less than what could hurt.
 const MAX_BODY: usize = 1024 * 1024;
+
+/// Salesforce sends some twenty. Their bytes are bounded by the HTTP library, 408 KiB in all.
+const MAX_HEADERS: usize = 100;
+
+const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(24 * 3600);
 
 impl WayOut {
     /// Builds the client.
@@ -69,12 +92,29 @@ impl WayOut {
         let form = Zeroizing::new(format!(
             "grant_type=urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Ajwt-bearer&assertion={assertion}"
         ));
+        self.post(token_url.clone(), form, deadline).await
+    }
+
+    /// Asks what is known of a token, as its app: RFC 7662 beside the token endpoint.
+    #[expect(dead_code, reason = "mints are to be followed by an introspection")]
+    pub(super) async fn introspect(
+        &self,
+        token_url: &Url,
+        app: &Introspector<'_>,
+        token: &AccessToken,
+        deadline: Instant,
+    ) -> Result<Reply, MintError> {
+        self.post(beside(token_url, "introspect"), introspection_form(app, token), deadline).await
+    }
+
+    async fn post(&self, url: Url, form: Zeroizing<String>, deadline: Instant) -> Result<Reply, MintError> {
         let request = self
             .client
-            .post(token_url.clone())
+            .post(url)
             .header(ACCEPT, HeaderValue::from_static("application/json"))
             .header(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"))
-            .body(form.as_bytes().to_vec());
+            // Wiped when the last holder inside the client lets go.
+            .body(Bytes::from_owner(form));
         self.send(request, deadline).await
     }
 
@@ -93,11 +133,31 @@ impl WayOut {
 
     async fn send(&self, request: RequestBuilder, deadline: Instant) -> Result<Reply, MintError> {
         let deadline = deadline.min(Instant::now() + self.request_timeout);
-        match tokio::time::timeout_at(deadline, exchange(request)).await {
-            Ok(reply) => reply,
-            Err(_) => Err(MintError::new(Cause::Timeout, "no whole answer in time")),
-        }
+        exchange(request, deadline).await
     }
+}
+
+/// Another endpoint of the same host, named by the last part of the path.
+fn beside(token_url: &Url, name: &str) -> Url {
+    let mut url = token_url.clone();
+    let path = url.path();
+    let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
+    let path = format!("{folder}/{name}");
+    url.set_path(&path);
+    url
+}
+
+fn introspection_form(app: &Introspector<'_>, token: &AccessToken) -> Zeroizing<String> {
+    let secret = app.client_secret.expose_secret();
+    let longest = 3 * (token.expose().len() + app.client_id.len() + secret.len()) + 128;
+    // Never grown: that would leave a copy behind.
+    let mut form = Zeroizing::new(String::with_capacity(longest));
+    form.push_str("token_type_hint=access_token");
+    for (key, value) in [("token", token.expose()), ("client_id", app.client_id), ("client_secret", secret)] {
+        form.extend(["&", key, "="]);
+        form.extend(utf8_percent_encode(value, NON_ALPHANUMERIC));
+    }
+    form
 }
 
 #[derive(Clone, Copy)]
@@ -114,9 +174,13 @@ fn client(settings: &config::Salesforce, extra: Vec<Certificate>, roots: Roots) 
         .user_agent(concat!("aquila/", env!("CARGO_PKG_VERSION")))
         .redirect(reqwest::redirect::Policy::none())
         .referer(false)
+        // An assertion is sent once, whatever the other side says about it.
+        .retry(reqwest::retry::never())
         .no_proxy()
-        .connect_timeout(settings.request_timeout)
-        .timeout(settings.request_timeout)
+        .http1_max_headers(MAX_HEADERS)
+        // The whole call is bounded in `send`. This bound comes first, so that a host which is not there is told from
+        // one that is silent.
+        .connect_timeout(settings.request_timeout.mul_f64(0.8))
         .pool_idle_timeout(Duration::from_secs(60));
     builder = match roots {
         Roots::Machine => builder.tls_certs_merge(extra),
@@ -127,21 +191,72 @@ fn client(settings: &config::Salesforce, extra: Vec<Certificate>, roots: Roots) 
         let proxy = Proxy::https(url.as_str()).map_err(|error| WayOutError::Proxy(error.without_url().to_string()))?;
         builder = builder.proxy(proxy.no_proxy(NoProxy::from_string("localhost,127.0.0.0/8,::1")));
     }
-    builder.build().map_err(|error| WayOutError::Client(chain(&error)))
+    builder.build().map_err(|error| WayOutError::Client(no_answer::innermost(&error)))
 }
 
-async fn exchange(request: RequestBuilder) -> Result<Reply, MintError> {
-    let mut response = request.send().await.map_err(|error| unreachable(&error))?;
+async fn exchange(request: RequestBuilder, deadline: Instant) -> Result<Reply, MintError> {
+    let head = timeout_at(deadline, request.send()).await;
+    let mut response = head.map_err(|_| late("no answer in time"))?.map_err(|error| no_answer::before_it(&error))?;
     let status = response.status().as_u16();
+    refuse_early(&response)?;
+    let date = date(response.headers(), DATE);
+    let retry_after = retry_after(response.headers(), date);
     let mut body = Zeroizing::new(Vec::with_capacity(4096));
-    while let Some(chunk) = response.chunk().await.map_err(|error| unreachable(&error))? {
+    loop {
+        let seen = format!("status {status}, then {} bytes", body.len());
+        let chunk = timeout_at(deadline, response.chunk()).await;
+        let chunk = chunk.map_err(|_| late(&format!("{seen} and no more in time")))?;
+        let Some(chunk) = chunk.map_err(|error| no_answer::within_it(&error, &seen))? else { break };
         if body.len() + chunk.len() > MAX_BODY {
-            return Err(MintError::new(Cause::Malformed, format!("status {status}, a body of more than 1 MiB")));
+            return Err(too_long(status));
         }
         grow(&mut body, chunk.len());
         body.extend_from_slice(&chunk);
     }
-    Ok(Reply { status, body })
+    Ok(Reply { status, date, retry_after, body })
+}
+
+fn late(seen: &str) -> MintError {
+    MintError::new(Cause::Timeout, seen)
+}
+
+fn too_long(status: u16) -> MintError {
+    MintError::new(Cause::Malformed, format!("status {status}, a body of more than 1 MiB"))
+}
+
+/// What the head alone gives away; not a byte of such a body is read.
+fn refuse_early(response: &Response) -> Result<(), MintError> {
+    let status = response.status().as_u16();
+    if response.content_length().is_some_and(|length| length > MAX_BODY as u64) {
+        return Err(too_long(status));
+    }
+    // Nothing was asked for but plain bytes, and nothing is ever unpacked.
+    let plain = |coding: &HeaderValue| coding.as_bytes().eq_ignore_ascii_case(b"identity");
+    if !response.headers().get_all(CONTENT_ENCODING).iter().all(plain) {
+        return Err(MintError::new(Cause::Malformed, format!("status {status}, packed with a content-encoding")));
+    }
+    Ok(())
+}
+
+fn date(headers: &HeaderMap, name: HeaderName) -> Option<Timestamp> {
+    let time = httpdate::parse_http_date(headers.get(name)?.to_str().ok()?.trim()).ok()?;
+    let seconds = time.duration_since(SystemTime::UNIX_EPOCH).ok()?.as_secs();
+    // The last days of the year 9999 are beyond what a timestamp holds.
+    Some(Timestamp::from_second(i64::try_from(seconds).ok()?).unwrap_or(Timestamp::MAX))
+}
+
+/// Seconds, or a date, which is read against `Date`: both come from the same clock, and ours may be wrong. A date
+/// without `Date`, and all that is neither, asks for nothing; a date that is over asks for no wait.
+fn retry_after(headers: &HeaderMap, date: Option<Timestamp>) -> Option<Duration> {
+    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    let wait = if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
+        // More digits than fit are a very long time.
+        Duration::from_secs(text.parse().unwrap_or(u64::MAX))
+    } else {
+        let until = self::date(headers, RETRY_AFTER)?;
+        Duration::try_from(until.duration_since(date?)).unwrap_or_default()
+    };
+    Some(wait.min(LONGEST_RETRY_AFTER))
 }
 
 /// Growing in place may move the bytes and leave a copy behind; this moves them by hand and wipes the old place.
@@ -150,32 +265,6 @@ fn grow(body: &mut Zeroizing<Vec<u8>>, more: usize) {
         let mut larger = Vec::with_capacity((body.len() + more).next_power_of_two());
         larger.extend_from_slice(body);
         *body = Zeroizing::new(larger);
-    }
-}
-
-/// Tells apart why there was no answer. The texts of the network are kept, the URL is not.
-fn unreachable(error: &reqwest::Error) -> MintError {
-    let text = chain(error);
-    let cause = match text.to_lowercase() {
-        _ if error.is_timeout() => Cause::Timeout,
-        text if text.contains("dns error") || text.contains("failed to lookup") => Cause::Dns,
-        text if text.contains("certificate") || text.contains("tls") || text.contains("handshake") => Cause::Tls,
-        _ if error.is_connect() => Cause::Connect,
-        _ if error.is_body() || error.is_decode() => Cause::Malformed,
-        _ => Cause::Connect,
-    };
-    MintError::new(cause, text)
-}
-
-/// The innermost reason says most; the outer ones repeat the URL.
-fn chain(error: &reqwest::Error) -> String {
-    let mut innermost: &dyn Error = error;
-    while let Some(source) = innermost.source() {
-        innermost = source;
-    }
-    match innermost.downcast_ref::<reqwest::Error>() {
-        Some(_) => "the connection failed".to_owned(),
-        None => innermost.to_string(),
     }
 }
 
@@ -200,4 +289,78 @@ pub enum WayOutError {
     /// The client as a whole.
     #[error("no HTTPS client can be built: {0}")]
     Client(String),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(pairs: &[(HeaderName, &str)]) -> HeaderMap {
+        pairs.iter().map(|(name, text)| (name.clone(), HeaderValue::from_str(text).unwrap())).collect()
+    }
+
+    #[test]
+    fn the_date_is_read_in_all_forms_of_http_and_nothing_else_is() {
+        for text in ["Sun, 06 Nov 1994 08:49:37 GMT", "Sunday, 06-Nov-94 08:49:37 GMT", "Sun Nov  6 08:49:37 1994"] {
+            let read = date(&headers(&[(DATE, text)]), DATE).unwrap();
+            assert_eq!(read.to_string(), "1994-11-06T08:49:37Z", "{text}");
+        }
+        for text in ["", "now", "784111777", "1994-11-06T08:49:37Z", "Sun, 06 Nov 1994 99:49:37 GMT"] {
+            assert_eq!(date(&headers(&[(DATE, text)]), DATE), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_wait_is_read_as_seconds_or_against_the_date_of_the_same_answer() {
+        let day = 86_400;
+        let now = (DATE, "Sun, 06 Nov 1994 08:49:37 GMT");
+        let cases = [
+            ("0", Some(0)),
+            ("120", Some(120)),
+            ("99999999", Some(day)),
+            ("99999999999999999999999999", Some(day)),
+            ("Sun, 06 Nov 1994 08:50:37 GMT", Some(60)),
+            ("Sun, 06 Nov 1994 07:00:00 GMT", Some(0)),
+            ("Fri, 31 Dec 9999 23:59:59 GMT", Some(day)),
+            ("-5", None),
+            ("+5", None),
+            ("1.5", None),
+            ("soon", None),
+            ("", None),
+        ];
+        for (text, expected) in cases {
+            let headers = headers(&[now.clone(), (RETRY_AFTER, text)]);
+            let wait = retry_after(&headers, date(&headers, DATE));
+            assert_eq!(wait.map(|wait| wait.as_secs()), expected, "{text}");
+        }
+        let dateless = headers(&[(RETRY_AFTER, "Sun, 06 Nov 1994 08:50:37 GMT")]);
+        assert_eq!(retry_after(&dateless, None), None);
+    }
+
+    #[test]
+    fn introspection_is_asked_for_beside_the_token_endpoint_with_all_values_encoded() {
+        for (token_url, expected) in [
+            (
+                "https://a.my.salesforce.com/services/oauth2/token",
+                "https://a.my.salesforce.com/services/oauth2/introspect",
+            ),
+            (
+                "https://a.my.site.com/vforce/services/oauth2/token",
+                "https://a.my.site.com/vforce/services/oauth2/introspect",
+            ),
+            ("http://127.0.0.1:81/token", "http://127.0.0.1:81/introspect"),
+        ] {
+            assert_eq!(beside(&Url::parse(token_url).unwrap(), "introspect").as_str(), expected);
+        }
+        let app = Introspector { client_id: "3MVG9.A_b", client_secret: &SecretString::from("s&c=r t+é".to_owned()) };
+        let form = introspection_form(&app, &AccessToken::parse("00D!a.b".to_owned()).unwrap());
+        let read: Vec<(String, String)> = url::form_urlencoded::parse(form.as_bytes()).into_owned().collect();
+        let expected = [
+            ("token_type_hint", "access_token"),
+            ("token", "00D!a.b"),
+            ("client_id", "3MVG9.A_b"),
+            ("client_secret", "s&c=r t+é"),
+        ];
+        assert_eq!(read, expected.map(|(key, value)| (key.to_owned(), value.to_owned())));
+    }
 }

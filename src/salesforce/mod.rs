@@ -5,6 +5,7 @@
 mod assertion;
 mod cause;
 mod endpoint;
+mod no_answer;
 mod reply;
 
 use std::sync::Arc;
