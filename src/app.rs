@@ -7,7 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
+use futures_util::{StreamExt, stream};
 use tokio::net::TcpListener;
+use tokio::sync::Notify;
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -58,10 +60,14 @@ pub struct Ending {
     pub graceful: CancellationToken,
     /// End now.
     pub immediate: CancellationToken,
+    /// Something may have been cured: what failed is tried again when somebody asks next (SIGHUP).
+    pub retry: Arc<Notify>,
 }
 
 /// How often ageing tokens are looked at.
 const LOOK_AFTER_TOKENS: Duration = Duration::from_secs(1);
+/// What one token that nobody waits for may take before the next one is begun.
+const PREFETCH: Duration = Duration::from_secs(9);
 /// What the last audit records may take when there is no time left otherwise.
 const LAST_RECORDS: Duration = Duration::from_secs(1);
 
@@ -94,7 +100,9 @@ impl Prepared {
             Ok(way_out) => {
                 let allowlist = Arc::new(Allowlist::new(config.salesforce.allowed_hosts.iter().cloned()));
                 let metrics = Arc::clone(&metrics);
-                let surroundings = Surroundings { way_out, allowlist, clock: clock.clone(), metrics };
+                let (budgets, circuits) = (Arc::default(), Arc::default());
+                let surroundings =
+                    Surroundings { way_out, allowlist, budgets, circuits, clock: clock.clone(), metrics };
                 match Snapshot::build(&config, &surroundings, &flights, None) {
                     Ok((snapshot, warnings)) => {
                         report.extend(warnings);
@@ -271,7 +279,8 @@ impl App {
         // Before anybody can ask: both sockets are bound, and what comes now waits in their backlogs. The first probe
         // after the start must not be told otherwise.
         readiness.set(true);
-        tasks.spawn(look_after_tokens(snapshots, ops_stop.drain.clone()));
+        tasks.spawn(prefetch(Arc::clone(&snapshots), ops_stop.drain.clone()));
+        tasks.spawn(look_after_tokens(snapshots, Arc::clone(&ending.retry), ops_stop.drain.clone()));
         let ops_router = ops_door.router();
         tasks.spawn(ops.serve(move |remote, request| ops_door.clone().answer(ops_router.clone(), remote, request)));
         let doors =
@@ -326,17 +335,34 @@ async fn close(trail: Arc<Trail>, by: Instant, immediate: &CancellationToken) {
     }
 }
 
-/// Renews ahead of their end the tokens that are in use.
-async fn look_after_tokens(snapshots: Arc<Snapshots>, stop: CancellationToken) {
+/// Fetches the tokens that are wanted before anybody asks, a few at a time: a thousand logins at once would be no way
+/// to greet Salesforce, or the callers who come meanwhile.
+async fn prefetch(snapshots: Arc<Snapshots>, stop: CancellationToken) {
+    const AT_ONCE: usize = 8;
+    let snapshot = snapshots.current();
+    let fetched = stream::iter(snapshot.holdings()).for_each_concurrent(AT_ONCE, |holding| async move {
+        if let Some(flight) = holding.prefetch() {
+            let _ = flight.landed(Instant::now() + PREFETCH).await;
+        }
+    });
+    tokio::select! {
+        () = fetched => {}
+        () = stop.cancelled() => {}
+    }
+}
+
+/// Renews ahead of their end the tokens that are in use, and does whatever else has to be done beside the answers.
+async fn look_after_tokens(snapshots: Arc<Snapshots>, retry: Arc<Notify>, stop: CancellationToken) {
     let mut ticks = tokio::time::interval(LOOK_AFTER_TOKENS);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
-            _ = ticks.tick() => {}
+            _ = ticks.tick() => snapshots.current().holdings().for_each(|holding| holding.look_after()),
+            () = retry.notified() => {
+                snapshots.current().holdings().for_each(|holding| holding.forgive());
+                tracing::info!("failures are forgotten: what was refused is tried again when somebody asks next");
+            }
             () = stop.cancelled() => return,
-        }
-        for holding in snapshots.current().holdings() {
-            holding.refresh_if_due();
         }
     }
 }

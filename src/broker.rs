@@ -8,7 +8,8 @@ use tokio::time::Instant;
 use crate::ask::Ask;
 use crate::cache::{Kept, Lookup, Unavailable, Want};
 use crate::clock::Clock;
-use crate::holding::{Granted, Holding};
+use crate::hash::sha256;
+use crate::holding::{Granted, Holding, Known, Reported};
 use crate::policy::Rule;
 use crate::salesforce::{self, MintError};
 use crate::snapshot::{Caller, Denied, Permit, Snapshot};
@@ -36,6 +37,30 @@ pub struct Issued {
     pub rule: Rule,
 }
 
+/// What a report of a dead token came to, at one integration.
+#[derive(Debug)]
+pub struct Report {
+    /// Whose token it is.
+    pub holding: Arc<Holding>,
+    /// The rule by which the caller may have it.
+    pub rule: Rule,
+    /// What came of it.
+    pub outcome: Reported,
+}
+
+/// A token that is good, as far as is known.
+#[derive(Debug)]
+pub struct Introspected {
+    /// Whose token it is.
+    pub holding: Arc<Holding>,
+    /// The rule by which the caller may have it.
+    pub rule: Rule,
+    /// What is known of it.
+    pub known: Known,
+    /// Whole seconds that the caller may rely on.
+    pub expires_in: u64,
+}
+
 /// Why there is no token.
 #[derive(Debug)]
 pub enum IssueError {
@@ -59,6 +84,8 @@ pub enum Trouble {
     Refused,
     /// It may pass: try again after this time.
     Passing(Duration),
+    /// This caller reports the token again and again, and it works from here: for this long it is told so.
+    Unusable(Duration),
     /// Our own fault.
     Broken,
 }
@@ -82,7 +109,10 @@ impl Broker {
     ) -> Result<Issued, IssueError> {
         // Rights stand before memory: the other way round, a warm token would answer a caller whose grant is gone.
         let Permit { holding, rule } = snapshot.authorize(caller, ask).map_err(IssueError::Denied)?;
-        let found = holding.token(Want { min_life: ask.min_life, deadline }).await;
+        if let Some(wait) = holding.bar(caller.name(), self.clock.now()) {
+            return Err(IssueError::Unavailable { holding, rule, why: Trouble::Unusable(wait) });
+        }
+        let found = holding.token(caller.visitor(), Want { min_life: ask.min_life, deadline }).await;
         let answer = match found {
             Ok((kept, lookup)) => {
                 self.metrics.looked_up(holding.name(), lookup.as_str());
@@ -102,6 +132,32 @@ impl Broker {
             Err(why) => Err(IssueError::Unavailable { holding, rule, why }),
         }
     }
+
+    /// `caller` says that Salesforce refused this token. Only what the caller may have is looked at: of any other token it
+    /// learns nothing. Comes back when a confirm call has settled it, if one is made, and before `deadline`.
+    pub async fn report(&self, snapshot: &Snapshot, caller: &Caller, token: &str, deadline: Instant) -> Vec<Report> {
+        let digest = sha256([token.as_bytes()]);
+        let mut reports = Vec::new();
+        for Permit { holding, rule } in snapshot.granted(caller) {
+            if let Some(outcome) = holding.report(caller.name(), &digest, deadline).await {
+                self.metrics.reported(holding.name(), outcome.as_str());
+                reports.push(Report { holding, rule, outcome });
+            }
+        }
+        reports
+    }
+
+    /// What is known of a token that the caller may have. Two integrations of the same user and app share one: then the
+    /// longer life holds.
+    pub fn introspect(&self, snapshot: &Snapshot, caller: &Caller, token: &str) -> Option<Introspected> {
+        let (digest, now) = (sha256([token.as_bytes()]), self.clock.now());
+        let known = snapshot.granted(caller).filter_map(|Permit { holding, rule }| {
+            let known = holding.known(&digest)?;
+            let expires_in = known.promise.expires_in(now)?;
+            Some(Introspected { holding, rule, known, expires_in })
+        });
+        known.max_by_key(|introspected| introspected.expires_in)
+    }
 }
 
 fn trouble(unavailable: &Unavailable<MintError>) -> Trouble {
@@ -110,7 +166,7 @@ fn trouble(unavailable: &Unavailable<MintError>) -> Trouble {
         Unavailable::TooShort | Unavailable::TooSlow => Trouble::Passing(Duration::from_secs(1)),
         Unavailable::Failed { error, retry_after } => match error.cause.rule() {
             salesforce::Rule::WaitForChange => Trouble::Refused,
-            salesforce::Rule::RetryLater => {
+            salesforce::Rule::RetryLater | salesforce::Rule::RetryNow => {
                 Trouble::Passing((*retry_after).clamp(Duration::from_secs(1), LONGEST_WAIT))
             }
         },

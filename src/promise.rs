@@ -20,6 +20,8 @@ pub enum LifetimeSource {
     Estimate,
     /// `expires_in` of the token response.
     ExpiresIn,
+    /// `exp` of the token endpoint's introspection (RFC 7662).
+    Introspection,
     /// `exp` of a JWT-format token.
     JwtExp,
 }
@@ -31,6 +33,7 @@ impl LifetimeSource {
             Self::Confirmed => "confirmed",
             Self::Estimate => "estimate",
             Self::ExpiresIn => "expires_in",
+            Self::Introspection => "introspection",
             Self::JwtExp => "jwt_exp",
         }
     }
@@ -42,6 +45,8 @@ pub struct Promise {
     from: Moment,
     lasts: Duration,
     source: LifetimeSource,
+    /// Whether use makes the life longer: a session slides, a token with an end of its own does not.
+    grows: bool,
     /// Between 0 and 1: how early inside the jitter band this one is refreshed.
     jitter: f64,
 }
@@ -51,22 +56,27 @@ pub struct Promise {
 const COMFORT: Duration = Duration::from_secs(330);
 
 impl Promise {
-    /// A promise that rests on half of a session timeout.
+    /// A promise about a session, which grows by use: `lasts` is half of its timeout, or less by experience.
     ///
     /// `from` is the moment *before* the call that proves it was sent: the proof may be that old. `jitter` spreads
     /// refreshes and is clamped to 0..=1.
-    pub fn half_of(session_timeout: Duration, from: Moment, source: LifetimeSource, jitter: f64) -> Self {
-        Self { from, lasts: session_timeout / 2, source, jitter: jitter.clamp(0.0, 1.0) }
+    pub fn sliding(lasts: Duration, from: Moment, source: LifetimeSource, jitter: f64) -> Self {
+        Self { from, lasts, source, grows: true, jitter: jitter.clamp(0.0, 1.0) }
     }
 
-    /// A promise for a life that the token itself or its response tells.
+    /// A promise for a life that the token itself or its response tells, and that no use makes longer.
     pub fn fixed(life: Duration, from: Moment, source: LifetimeSource, jitter: f64) -> Self {
-        Self { from, lasts: life, source, jitter: jitter.clamp(0.0, 1.0) }
+        Self { grows: false, ..Self::sliding(life, from, source, jitter) }
     }
 
-    /// Whether a REST call can make a new one for the same token. A life that is fixed does not grow by use.
+    /// Whether a REST call can make a new one for the same token.
     pub fn grows_by_use(&self) -> bool {
-        matches!(self.source, LifetimeSource::Confirmed | LifetimeSource::Estimate)
+        self.grows
+    }
+
+    /// The one of two promises about the same token that reaches further.
+    pub fn longer(self, other: Self, now: Moment) -> Self {
+        if other.remaining(now) > self.remaining(now) { other } else { self }
     }
 
     /// What it rests on.
@@ -113,14 +123,66 @@ impl Promise {
         self.remaining(now) <= jittered
     }
 
-    /// Whether a REST call proved it and callers may still rely on it.
-    pub fn is_confirmed_at(&self, now: Moment) -> bool {
-        self.source == LifetimeSource::Confirmed && self.expires_in(now).is_some()
+    /// Whether something proved it and callers may still rely on it: an estimate is no proof.
+    pub fn is_proved_at(&self, now: Moment) -> bool {
+        self.source != LifetimeSource::Estimate && self.expires_in(now).is_some()
     }
 
-    /// Whether a REST call is worth trying: the session grows by use, and its full timeout has not passed yet.
-    pub fn may_be_confirmed(&self, now: Moment) -> bool {
-        self.grows_by_use() && now.since(self.from) < self.lasts * 2
+    /// Whether a REST call is worth trying: the session grows by use, and it may still live, with this timeout and at
+    /// the end of the promise.
+    pub fn may_be_confirmed(&self, session_timeout: Duration, now: Moment) -> bool {
+        self.grows_by_use() && now.since(self.from) < session_timeout.max(self.lasts)
+    }
+}
+
+/// How long a session is trusted after a proof of life, by experience with this integration.
+///
+/// It begins at half of the configured session timeout, which is what Salesforce's own rule leaves. A session that is
+/// found dead while it was still promised shows that less holds here: a wrong `session_timeout`, or somebody who logs
+/// the user out. Then the trust is cut, to half of what it was or to the age at which the session was found dead if
+/// that is less, and grows back by a half whenever sessions have lived through the whole of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Trust {
+    most: Duration,
+    now: Duration,
+    lived: Duration,
+}
+
+/// Below this no experience cuts: some clients refuse a life of 66 s and less, and the margin is taken off, too.
+const LEAST_TRUST: Duration = Duration::from_secs(120);
+
+impl Trust {
+    /// Full trust in a session timeout.
+    pub fn new(session_timeout: Duration) -> Self {
+        let most = session_timeout / 2;
+        Self { most, now: most, lived: Duration::ZERO }
+    }
+
+    /// For how long a session is promised after a proof of life.
+    pub fn lasts(&self) -> Duration {
+        self.now
+    }
+
+    /// Whether experience has cut it.
+    pub fn is_cut(&self) -> bool {
+        self.now < self.most
+    }
+
+    /// A session was found dead `age` after its last proof of life. What is older than the promise teaches nothing.
+    pub fn died(&mut self, age: Duration) {
+        if age < self.now {
+            self.now = (self.now / 2).min(age).max(LEAST_TRUST).min(self.most);
+            self.lived = Duration::ZERO;
+        }
+    }
+
+    /// A session was found alive `age` after its last proof of life.
+    pub fn lived(&mut self, age: Duration) {
+        self.lived = self.lived.saturating_add(age);
+        if self.lived >= self.now {
+            self.now = (self.now + self.now / 2).min(self.most);
+            self.lived = Duration::ZERO;
+        }
     }
 }
 
@@ -132,7 +194,7 @@ mod tests {
     const START: Moment = Moment::from_bits(1_000_000_000_000);
 
     fn promise(timeout: u64) -> Promise {
-        Promise::half_of(Duration::from_secs(timeout), START, LifetimeSource::Confirmed, 0.0)
+        Promise::sliding(Duration::from_secs(timeout) / 2, START, LifetimeSource::Confirmed, 0.0)
     }
 
     #[test]
@@ -171,11 +233,66 @@ mod tests {
 
         #[test]
         fn a_token_without_a_second_left_wants_a_refresh(timeout in 2_u64..86_400, age in 0_u64..100_000_000, jitter in 0.0..1.0) {
-            let promise = Promise::half_of(Duration::from_secs(timeout), START, LifetimeSource::Estimate, jitter);
+            let half = Duration::from_secs(timeout) / 2;
+            let promise = Promise::sliding(half, START, LifetimeSource::Estimate, jitter);
             let now = START.after(Duration::from_millis(age));
             if promise.remaining(now).is_zero() {
                 prop_assert!(promise.wants_refresh(now));
             }
         }
+
+        #[test]
+        fn trust_stays_between_its_bounds_and_a_death_never_raises_it(
+            timeout in 2_u64..86_400,
+            events in prop::collection::vec((any::<bool>(), 0_u64..86_400), 0..60),
+        ) {
+            let most = Duration::from_secs(timeout) / 2;
+            let mut trust = Trust::new(Duration::from_secs(timeout));
+            for (alive, age) in events {
+                let (before, age) = (trust.lasts(), Duration::from_secs(age));
+                if alive {
+                    trust.lived(age);
+                    prop_assert!(trust.lasts() >= before);
+                } else {
+                    trust.died(age);
+                    prop_assert!(trust.lasts() <= before);
+                }
+                prop_assert!(trust.lasts() <= most && trust.lasts() >= LEAST_TRUST.min(most));
+            }
+        }
+
+        #[test]
+        fn trust_comes_back_while_sessions_live(timeout in 600_u64..86_400, deaths in 1_usize..20) {
+            let mut trust = Trust::new(Duration::from_secs(timeout));
+            for _ in 0..deaths {
+                trust.died(Duration::from_secs(1));
+            }
+            prop_assert!(trust.is_cut());
+            let mut rounds = 0;
+            while trust.is_cut() {
+                trust.lived(trust.lasts() / 4);
+                rounds += 1;
+                prop_assert!(rounds < 100);
+            }
+        }
+
+        #[test]
+        fn the_longer_promise_is_never_the_shorter_one(one in 2_u64..86_400, other in 2_u64..86_400, age in 0_u64..90_000) {
+            let now = START.after(Duration::from_secs(age));
+            let (one, other) = (promise(one), promise(other));
+            let longer = one.longer(other, now).remaining(now);
+            prop_assert!(longer >= one.remaining(now) && longer >= other.remaining(now));
+        }
+    }
+
+    #[test]
+    fn a_death_within_the_promise_cuts_it_to_the_age_or_a_half() {
+        let mut trust = Trust::new(Duration::from_secs(7200));
+        trust.died(Duration::from_secs(3000));
+        assert_eq!(trust.lasts(), Duration::from_secs(1800));
+        trust.died(Duration::from_secs(500));
+        assert_eq!(trust.lasts(), Duration::from_secs(500));
+        trust.died(Duration::from_secs(3000));
+        assert_eq!(trust.lasts(), Duration::from_secs(500), "a session that outlived its promise teaches nothing");
     }
 }

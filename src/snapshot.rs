@@ -13,7 +13,7 @@ use crate::ask::{Ask, Selector, SelectorKind};
 use crate::authn::{AuthnError, Credentials, Directory, Proof};
 use crate::config::Config;
 use crate::config::report::Report;
-use crate::holding::Holding;
+use crate::holding::{Holding, Visitor};
 use crate::keys;
 use crate::names::{CallerName, IntegrationName};
 use crate::policy::{Rights, Rule};
@@ -33,6 +33,7 @@ pub struct Snapshot {
 #[derive(Debug)]
 pub struct Caller {
     name: CallerName,
+    visitor: Visitor,
     rights: Rights,
     /// What it gets when it names nothing; found out on its first such request.
     only: OnceLock<Only>,
@@ -87,6 +88,11 @@ impl Caller {
     pub fn name(&self) -> &CallerName {
         &self.name
     }
+
+    /// Its mark on the warm path.
+    pub fn visitor(&self) -> Visitor {
+        self.visitor
+    }
 }
 
 impl Snapshot {
@@ -111,7 +117,7 @@ impl Snapshot {
             let Some(signer) = signers.get(settings.client_key_path.value.as_path()) else { continue };
             let integration = Integration::new(settings.clone(), Arc::clone(signer), surroundings.clone());
             let before = previous.and_then(|previous| previous.holdings.get(&settings.name)).map(Arc::as_ref);
-            let holding = Arc::new(Holding::succeed(integration, before, surroundings.clock.clone(), flights.clone()));
+            let holding = Arc::new(Holding::succeed(integration, before, flights.clone()));
             if let Some(instance_url) = &settings.instance_url {
                 by_instance.entry(without_slash(instance_url).to_owned()).or_default().push(Arc::clone(&holding));
             }
@@ -122,7 +128,8 @@ impl Snapshot {
         for caller in &config.callers {
             directory.add(caller.name.clone(), &caller.api_key_sha256);
             let rights = Rights::new(caller.integrations.clone());
-            callers.push(Arc::new(Caller { name: caller.name.clone(), rights, only: OnceLock::new() }));
+            let (name, visitor) = (caller.name.clone(), Visitor::of(&caller.name));
+            callers.push(Arc::new(Caller { name, visitor, rights, only: OnceLock::new() }));
         }
         let issuer = config.server.issuer().map(str::to_owned);
         Ok((Self { holdings, by_instance, callers, directory, issuer }, report))
@@ -149,6 +156,11 @@ impl Snapshot {
             Some(permit) => Ok(permit),
             None => self.unnamed(caller),
         }
+    }
+
+    /// Every integration whose tokens the caller may have, with the rule that allows it.
+    pub fn granted<'a>(&'a self, caller: &'a Caller) -> impl Iterator<Item = Permit> + 'a {
+        self.holdings.values().filter_map(|holding| permit(caller, holding))
     }
 
     /// The name callers know this service by: `public_url` without a trailing slash.

@@ -9,7 +9,7 @@ use crate::hash::{ShortHex, sha256, short_hex};
 /// A Salesforce access token. It has no `Display`, its `Debug` shows the fingerprint, and it is wiped on drop.
 pub struct AccessToken {
     text: SecretString,
-    fingerprint: Fingerprint,
+    digest: [u8; 32],
 }
 
 /// The first 16 hex digits of a token's SHA-256: enough to find out who received a leaked token, useless for a login.
@@ -31,8 +31,8 @@ impl AccessToken {
         if !fits {
             return None;
         }
-        let fingerprint = short_hex(&sha256([text.expose_secret().as_bytes()]));
-        Some(Self { text, fingerprint })
+        let digest = sha256([text.expose_secret().as_bytes()]);
+        Some(Self { text, digest })
     }
 
     /// The token itself: for the answer to its caller and for the `Authorization` header to Salesforce.
@@ -40,15 +40,20 @@ impl AccessToken {
         self.text.expose_secret()
     }
 
+    /// Its SHA-256, for telling whether another text is the same token.
+    pub fn digest(&self) -> [u8; 32] {
+        self.digest
+    }
+
     /// What may be written down of it.
     pub fn fingerprint(&self) -> Fingerprint {
-        self.fingerprint
+        short_hex(&self.digest)
     }
 }
 
 impl fmt::Debug for AccessToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "AccessToken({})", self.fingerprint)
+        write!(f, "AccessToken({})", self.fingerprint())
     }
 }
 

@@ -72,7 +72,7 @@ pub(super) fn refuse(report: Report) -> ExitCode {
     ExitCode::from(BAD_CONFIGURATION)
 }
 
-/// SIGTERM and SIGINT end gracefully, a second one at once. SIGHUP is taken, so that it does not end the process.
+/// SIGTERM and SIGINT end gracefully, a second one at once. SIGHUP says that something may have been cured.
 pub(super) fn ending() -> std::io::Result<Ending> {
     let ending = Ending::default();
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
@@ -85,7 +85,8 @@ pub(super) fn ending() -> std::io::Result<Ending> {
                 _ = terminate.recv() => signals += 1,
                 _ = interrupt.recv() => signals += 1,
                 _ = hangup.recv() => {
-                    tracing::warn!("SIGHUP: this version cannot reload its configuration; restart it");
+                    tracing::warn!("SIGHUP: this version cannot reload its configuration; restart it for that");
+                    told.retry.notify_one();
                     continue;
                 }
             }

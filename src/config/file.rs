@@ -5,12 +5,12 @@
 
 use super::document::Node;
 use super::report::{Located, Report};
-use super::setting::Preset::{Flag, List, Table as Empty, Text};
+use super::setting::Preset::{Flag, List, Number, Table as Empty, Text};
 use super::setting::{Field, Keys, Presence, Setting, Table, section, section_schema};
 use super::times::{RequestTimeout, SessionTimeout, Shutdown};
 use super::urls::{AudienceUrl, InstanceUrl, ProxyUrl, PublicUrl, TokenUrl};
 use super::values::{
-    ClientId, Digest, EnvironmentName, FilePath, Filter, Format, HostPattern, Listen, Named, Username,
+    ClientId, Digest, EnvironmentName, FilePath, Filter, Format, HostPattern, Listen, LoginBudget, Named, Username,
 };
 use crate::names::{CallerName, IntegrationName, IntegrationPattern};
 
@@ -94,8 +94,7 @@ section! {
     /// One Salesforce integration user, reached through one app in one org.
     Integration later [
         "client_key_password_path", "client_key_password_env", "client_key_alias", "client_key_pkcs11",
-        "certificate_path", "next_key_path", "client_secret_path", "client_secret_env", "keep_warm", "prefetch",
-        "login_budget_per_hour"
+        "certificate_path", "next_key_path"
     ] {
         /// `aud` of the assertion, sent byte for byte as written. Default: login or test at salesforce.com by the host
         /// of `token_url`.
@@ -114,8 +113,20 @@ section! {
         token_url: TokenUrl, required;
         /// What Salesforce Setup says under Session Settings.
         session_timeout: SessionTimeout, or Text("15m");
-        /// Make one REST call with each new token: proof that the session lives.
+        /// Make one REST call with each new token, and to renew it: proof that the session lives. A token that somebody
+        /// reports as dead is asked about all the same.
         confirm_session: bool, or Flag(true);
+        /// File with the consumer secret of the app. With it each new token is introspected (RFC 7662), which tells its end.
+        client_secret_path: FilePath, optional;
+        /// Environment variable with the consumer secret of the app.
+        client_secret_env: EnvironmentName, optional;
+        /// Renew the token ahead of its end also while nobody asks for it.
+        keep_warm: bool, or Flag(false);
+        /// Mint at start, beside everything else, instead of on the first request.
+        prefetch: bool, or Flag(false);
+        /// Logins within an hour, at most, of this user at this host; a tenth is kept for tokens that have expired.
+        /// Salesforce blocks a user at 3,600, all its clients together.
+        login_budget_per_hour: LoginBudget, or Number(120);
     }
 }
 

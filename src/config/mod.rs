@@ -220,6 +220,14 @@ pub struct Integration {
     pub session_timeout: Duration,
     /// One confirm call after each mint and ahead of the end of a promise.
     pub confirm_session: bool,
+    /// The consumer secret of the app, for introspection.
+    pub client_secret: Option<SecretString>,
+    /// Renewed ahead of its end also while nobody asks.
+    pub keep_warm: bool,
+    /// Minted at start.
+    pub prefetch: bool,
+    /// The most logins within an hour.
+    pub login_budget_per_hour: u32,
     /// The private key.
     pub client_key_path: Located<PathBuf>,
 }

@@ -55,6 +55,7 @@ pub(super) enum Presence {
 pub(super) enum Preset {
     Flag(bool),
     List,
+    Number(i64),
     Table,
     Text(&'static str),
 }
@@ -64,6 +65,7 @@ impl Preset {
         match self {
             Self::Flag(flag) => Content::Boolean(flag),
             Self::List => Content::List(Vec::new()),
+            Self::Number(number) => Content::Integer(number),
             Self::Table => Content::Table(Vec::new()),
             Self::Text(text) => Content::Text(text.to_owned()),
         }
@@ -73,6 +75,7 @@ impl Preset {
         match self {
             Self::Flag(flag) => json!(flag),
             Self::List => json!([]),
+            Self::Number(number) => json!(number),
             Self::Table => json!({}),
             Self::Text(text) => json!(text),
         }
@@ -198,7 +201,7 @@ pub(super) fn section_schema(about: &str, settings: Vec<(&str, &str, Presence, V
             let details = details.as_ref().and_then(Value::as_str).map(|text| format!(" {text}"));
             members.insert("description".to_owned(), json!(doc.trim().to_owned() + &details.unwrap_or_default()));
             match presence {
-                Presence::Or(preset @ (Preset::Flag(_) | Preset::Text(_))) => {
+                Presence::Or(preset @ (Preset::Flag(_) | Preset::Number(_) | Preset::Text(_))) => {
                     members.insert("default".to_owned(), preset.json());
                 }
                 Presence::Required => required.push(key),

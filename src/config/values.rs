@@ -269,6 +269,32 @@ fn from_hex(text: &str) -> Option<[u8; 32]> {
     Some(bytes)
 }
 
+/// Logins within an hour.
+#[derive(Debug)]
+pub(super) struct LoginBudget(pub(super) u32);
+
+/// Salesforce blocks a user at 3,600 logins an hour, those of other clients included.
+const MOST_LOGINS: u32 = 3000;
+
+impl Setting for LoginBudget {
+    fn read(at: &Located<&Node>, report: &mut Report) -> Option<Self> {
+        let number = match at.value.content {
+            Content::Integer(number) => u32::try_from(number).ok(),
+            _ => None,
+        };
+        let budget = number.filter(|number| (1..=MOST_LOGINS).contains(number));
+        if budget.is_none() {
+            let remedy = "Salesforce blocks a user at 3,600 an hour, and other clients log in as well";
+            report.error(at, format!("expected a whole number from 1 to {MOST_LOGINS}"), remedy);
+        }
+        budget.map(Self)
+    }
+
+    fn schema() -> Value {
+        json!({"type": "integer", "minimum": 1, "maximum": MOST_LOGINS})
+    }
+}
+
 /// `[log]` format.
 #[derive(Debug)]
 pub(super) struct Format(pub(super) LogFormat);

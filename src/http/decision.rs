@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use crate::authn::{AuthnError, Proof};
-use crate::broker::{IssueError, Issued, Trouble};
+use crate::broker::{Introspected, IssueError, Issued, Report, Trouble};
+use crate::hash::short_hex;
+use crate::holding::Holding;
 use crate::names::{CallerName, IntegrationName};
 use crate::policy::Rule;
 use crate::snapshot::{Authenticated, Denied};
@@ -14,7 +16,7 @@ use crate::token::Fingerprint;
 pub(super) struct Decision {
     /// What became of it; a value of a closed set.
     pub(super) outcome: Outcome,
-    /// Why nobody was recognised.
+    /// Why nobody was recognised, or what a report came to.
     pub(super) reason: Option<&'static str>,
     /// The caller, once proved.
     pub(super) caller: Option<CallerName>,
@@ -41,11 +43,17 @@ pub(super) enum Outcome {
     Denied,
     /// A token was handed out.
     Issued,
+    /// It was told what is known of a token.
+    Introspected,
     /// The request could not be understood.
     InvalidRequest,
     /// Our own fault; also what stands there until something else is known.
     #[default]
     InternalError,
+    /// A token was reported as dead.
+    Reported,
+    /// The caller reports the token again and again, and it works from here.
+    TokenUnusable,
     /// Nobody was recognised.
     Unauthenticated,
     /// No token, and it may pass.
@@ -61,8 +69,11 @@ impl Outcome {
             Self::Abandoned => "abandoned",
             Self::Denied => "denied",
             Self::Issued => "issued",
+            Self::Introspected => "introspected",
             Self::InvalidRequest => "invalid_request",
             Self::InternalError => "internal_error",
+            Self::Reported => "reported",
+            Self::TokenUnusable => "token_unusable",
             Self::Unauthenticated => "unauthenticated",
             Self::Unavailable => "unavailable",
             Self::UpstreamRefused => "upstream_refused",
@@ -93,6 +104,30 @@ impl Decision {
         self.slack = Some(issued.kept.promise.margin());
     }
 
+    /// Notes a report of a dead token; of one that is not the caller's only that there was a report.
+    pub(super) fn reported(&mut self, report: Option<&Report>, digest: &[u8; 32]) {
+        self.outcome = Outcome::Reported;
+        self.reason = Some(report.map_or("not_held", |report| report.outcome.as_str()));
+        if let Some(report) = report {
+            self.about(&report.holding, &report.rule, digest);
+        }
+    }
+
+    /// Notes what was told of a token.
+    pub(super) fn introspected(&mut self, introspected: Option<&Introspected>, digest: &[u8; 32]) {
+        self.outcome = Outcome::Introspected;
+        self.reason = Some(if introspected.is_some() { "active" } else { "inactive" });
+        if let Some(introspected) = introspected {
+            self.about(&introspected.holding, &introspected.rule, digest);
+        }
+    }
+
+    fn about(&mut self, holding: &Holding, rule: &Rule, digest: &[u8; 32]) {
+        self.integration = Some(holding.name().clone());
+        self.rule = Some(rule.clone());
+        self.token = Some(short_hex(digest));
+    }
+
     /// Notes why there is no token.
     pub(super) fn failed(&mut self, error: &IssueError) {
         match error {
@@ -107,6 +142,7 @@ impl Decision {
                 self.outcome = match why {
                     Trouble::Refused => Outcome::UpstreamRefused,
                     Trouble::Passing(_) => Outcome::Unavailable,
+                    Trouble::Unusable(_) => Outcome::TokenUnusable,
                     Trouble::Broken => Outcome::InternalError,
                 };
                 self.integration = Some(holding.name().clone());

@@ -130,6 +130,17 @@ impl Refusal {
         }
     }
 
+    /// The caller reports its token again and again, and it works from here.
+    pub(super) fn token_unusable(shape: Shape, retry_after: Duration) -> Self {
+        let error = match shape {
+            Shape::Problem => "token_unusable",
+            Shape::OAuth => "server_error",
+        };
+        let detail =
+            "Salesforce accepts this token from the broker; check the host it is sent to, and ask the operators";
+        Self { retry_after: Some(retry_after), ..Self::new(StatusCode::BAD_GATEWAY, error, detail) }
+    }
+
     /// Without a record there is no token.
     pub(super) fn no_record() -> Self {
         let detail = "the decision could not be recorded, and without a record there is no token";

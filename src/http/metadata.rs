@@ -22,7 +22,13 @@ struct Metadata {
     /// Required by the RFC; some clients refuse an empty list, and there is no authorization endpoint.
     response_types_supported: [&'static str; 1],
     token_endpoint_auth_methods_supported: [&'static str; 2],
+    revocation_endpoint: String,
+    revocation_endpoint_auth_methods_supported: [&'static str; 2],
+    introspection_endpoint: String,
+    introspection_endpoint_auth_methods_supported: [&'static str; 2],
 }
+
+const AUTH_METHODS: [&str; 2] = ["client_secret_basic", "client_secret_post"];
 
 /// `GET /.well-known/oauth-authorization-server`; for an issuer with a path, that path follows the well-known part
 /// (RFC 8414 section 3.1). Without `public_url` there is nothing to tell.
@@ -38,10 +44,14 @@ pub(super) fn get(door: &CallersDoor, path: &str, id: &RequestId) -> Response<Bo
     };
     let metadata = Metadata {
         token_endpoint: format!("{issuer}/token"),
+        revocation_endpoint: format!("{issuer}/revoke"),
+        introspection_endpoint: format!("{issuer}/introspect"),
         issuer: issuer.to_owned(),
         grant_types_supported: ["client_credentials"],
         response_types_supported: ["none"],
-        token_endpoint_auth_methods_supported: ["client_secret_basic", "client_secret_post"],
+        token_endpoint_auth_methods_supported: AUTH_METHODS,
+        revocation_endpoint_auth_methods_supported: AUTH_METHODS,
+        introspection_endpoint_auth_methods_supported: AUTH_METHODS,
     };
     // It follows the configuration, so nobody should work from an old one.
     ([(CACHE_CONTROL, "no-store")], Json(metadata)).into_response()

@@ -11,6 +11,7 @@ mod metadata;
 mod openapi;
 pub mod ops;
 mod params;
+mod report;
 mod request_id;
 mod route;
 mod status;

@@ -34,7 +34,8 @@ mod tests {
     /// The routes one after the other: a new variant does not compile until it has its place.
     fn after(route: Route) -> Option<Route> {
         match route {
-            Route::Healthz => Some(Route::IssuerMetadata),
+            Route::Healthz => Some(Route::Introspect),
+            Route::Introspect => Some(Route::IssuerMetadata),
             Route::IssuerMetadata => Some(Route::Livez),
             Route::Livez => Some(Route::Metadata),
             Route::Metadata => Some(Route::Metrics),
@@ -43,7 +44,8 @@ mod tests {
             Route::NamedToken => Some(Route::OauthToken),
             Route::OauthToken => Some(Route::OpenApi),
             Route::OpenApi => Some(Route::Readyz),
-            Route::Readyz => Some(Route::StatusJson),
+            Route::Readyz => Some(Route::Revoke),
+            Route::Revoke => Some(Route::StatusJson),
             Route::StatusJson => Some(Route::Token),
             Route::Token => Some(Route::Unmatched),
             Route::Unmatched => None,
@@ -75,29 +77,34 @@ mod tests {
         NoOperation,
         /// The token routes, GET and POST.
         Tokens,
+        /// Every route that takes a form.
+        Forms,
         /// The token routes, POST only.
         Posts,
         /// The token routes, GET only.
         Gets,
+        /// Every route on which callers prove themselves.
+        Proofs,
     }
 
     /// Every refusal that `error.rs` can make; a test below counts them.
     fn refusals(shape: Shape) -> Vec<(&'static str, Refusal, Where)> {
         vec![
-            ("no_credentials", Refusal::no_credentials(shape), Where::Tokens),
-            ("wrong_credentials", Refusal::wrong_credentials(shape, false), Where::Tokens),
+            ("no_credentials", Refusal::no_credentials(shape), Where::Proofs),
+            ("wrong_credentials", Refusal::wrong_credentials(shape, false), Where::Proofs),
             ("access_denied", Refusal::access_denied(), Where::Gets),
             ("invalid_scope", Refusal::invalid_scope(), Where::Posts),
             ("invalid_target", Refusal::invalid_target(), Where::Posts),
-            ("invalid_request", Refusal::invalid_request("x"), Where::Tokens),
+            ("invalid_request", Refusal::invalid_request("x"), Where::Proofs),
             ("unsupported_grant_type", Refusal::unsupported_grant_type(), Where::Posts),
-            ("too_large", Refusal::too_large(), Where::Posts),
-            ("body_timeout", Refusal::body_timeout(), Where::Posts),
+            ("too_large", Refusal::too_large(), Where::Forms),
+            ("body_timeout", Refusal::body_timeout(), Where::Forms),
             ("not_found", Refusal::not_found(), Where::Metadata),
             ("method_not_allowed", Refusal::method_not_allowed(), Where::NoOperation),
             ("upstream_refused", Refusal::upstream_refused(shape), Where::Tokens),
             ("temporarily_unavailable", Refusal::temporarily_unavailable(Duration::ZERO), Where::Callers),
-            ("no_record", Refusal::no_record(), Where::Tokens),
+            ("token_unusable", Refusal::token_unusable(shape, Duration::ZERO), Where::Tokens),
+            ("no_record", Refusal::no_record(), Where::Proofs),
             ("internal", Refusal::internal(), Where::Anywhere),
         ]
     }
@@ -123,9 +130,11 @@ mod tests {
             Where::Callers => on_callers,
             Where::Metadata => matches!(route, Route::Metadata | Route::IssuerMetadata),
             Where::NoOperation => false,
-            Where::Tokens => route.decides(),
-            Where::Posts => route.decides() && posted,
-            Where::Gets => route.decides() && !posted,
+            Where::Tokens => route.issues(),
+            Where::Posts => route.issues() && posted,
+            Where::Forms => route.decides() && posted,
+            Where::Gets => route.issues() && !posted,
+            Where::Proofs => route.decides(),
         };
         let all = refusals(shape).into_iter().filter(|(.., place)| can(*place));
         all.map(|(_, refusal, _)| refusal.told()).map(|(status, error)| (status.into(), error.to_owned())).collect()
@@ -185,7 +194,7 @@ mod tests {
         let description = description();
         for (schema, shape) in [("Problem", Shape::Problem), ("OAuthError", Shape::OAuth)] {
             let here = |place: Where| match shape {
-                Shape::Problem => place != Where::Posts,
+                Shape::Problem => !matches!(place, Where::Posts | Where::Forms),
                 Shape::OAuth => !matches!(place, Where::Gets | Where::Metadata | Where::NoOperation),
             };
             let all = refusals(shape).into_iter().filter(|(.., place)| here(*place));
@@ -194,7 +203,7 @@ mod tests {
         }
 
         let source = include_str!("../salesforce/cause.rs");
-        let codes = source.split("pub fn code").nth(1).unwrap().split("pub fn rule").next().unwrap();
+        let codes = source.split("pub fn code").nth(1).unwrap().split("\n    }\n").next().unwrap();
         let codes: BTreeSet<String> = codes.split('"').skip(1).step_by(2).map(str::to_owned).collect();
         assert!(codes.len() > 20, "{codes:?}");
         assert_eq!(listed(&description, "FailureStatus", "cause"), codes);
@@ -203,10 +212,16 @@ mod tests {
             LifetimeSource::Confirmed
             | LifetimeSource::Estimate
             | LifetimeSource::ExpiresIn
+            | LifetimeSource::Introspection
             | LifetimeSource::JwtExp => source.as_str().to_owned(),
         };
-        let sources =
-            [LifetimeSource::Confirmed, LifetimeSource::Estimate, LifetimeSource::ExpiresIn, LifetimeSource::JwtExp];
+        let sources = [
+            LifetimeSource::Confirmed,
+            LifetimeSource::Estimate,
+            LifetimeSource::ExpiresIn,
+            LifetimeSource::Introspection,
+            LifetimeSource::JwtExp,
+        ];
         assert_eq!(listed(&description, "LifetimeSource", ""), sources.map(known).into());
     }
 }

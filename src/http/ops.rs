@@ -104,6 +104,8 @@ async fn metrics(State(door): State<OpsDoor>, headers: HeaderMap) -> Response<Bo
     for holding in door.snapshots.current().holdings() {
         let remaining = holding.peek().map(|kept| kept.promise.remaining(now));
         door.metrics.set_token_remaining(holding.name(), remaining);
+        let integration = holding.integration();
+        door.metrics.set_restraints(holding.name(), integration.logins_left(), integration.is_circuit_open());
     }
     match door.metrics.render() {
         Ok(text) => ([(CONTENT_TYPE, "text/plain; version=0.0.4"), (CACHE_CONTROL, "no-store")], text).into_response(),

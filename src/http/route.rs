@@ -7,6 +7,8 @@ pub(super) enum Route {
     Healthz,
     /// RFC 8414 metadata of an issuer with a path, which stands behind the well-known part.
     IssuerMetadata,
+    /// RFC 7662: what is known of a token.
+    Introspect,
     /// `/livez`, ops door.
     Livez,
     /// RFC 8414 metadata.
@@ -23,6 +25,8 @@ pub(super) enum Route {
     OpenApi,
     /// `/readyz`, ops door.
     Readyz,
+    /// RFC 7009: Salesforce refused this token.
+    Revoke,
     /// `/status.json`, ops door.
     StatusJson,
     /// `/token`.
@@ -37,6 +41,7 @@ impl Route {
         match self {
             Self::Healthz => "/healthz",
             Self::IssuerMetadata => "/.well-known/oauth-authorization-server/{*path}",
+            Self::Introspect => "/introspect",
             Self::Livez => "/livez",
             Self::Metadata => "/.well-known/oauth-authorization-server",
             Self::Metrics => "/metrics",
@@ -45,6 +50,7 @@ impl Route {
             Self::OauthToken => "/services/oauth2/token",
             Self::OpenApi => "/openapi.json",
             Self::Readyz => "/readyz",
+            Self::Revoke => "/revoke",
             Self::StatusJson => "/status.json",
             Self::Token => "/token",
             Self::Unmatched => "unmatched",
@@ -56,6 +62,8 @@ impl Route {
         match path {
             "/token" => Self::Token,
             "/services/oauth2/token" => Self::OauthToken,
+            "/revoke" => Self::Revoke,
+            "/introspect" => Self::Introspect,
             "/healthz" => Self::Healthz,
             "/openapi.json" => Self::OpenApi,
             "/.well-known/oauth-authorization-server" => Self::Metadata,
@@ -85,7 +93,7 @@ impl Route {
     pub(super) const fn allow(self) -> &'static str {
         match self {
             Self::Token | Self::NamedToken => "GET,HEAD,POST",
-            Self::OauthToken | Self::NamedOauthToken => "POST",
+            Self::OauthToken | Self::NamedOauthToken | Self::Revoke | Self::Introspect => "POST",
             _ => "GET,HEAD",
         }
     }
@@ -96,9 +104,14 @@ impl Route {
         routes.into_iter().find(|route| route.pattern() == path).unwrap_or(Self::Unmatched)
     }
 
+    /// Whether tokens are handed out here.
+    pub(super) fn issues(self) -> bool {
+        matches!(self, Self::Token | Self::NamedToken | Self::OauthToken | Self::NamedOauthToken)
+    }
+
     /// Whether a request here is a decision about a token, which leaves an audit record.
     pub(super) fn decides(self) -> bool {
-        matches!(self, Self::Token | Self::NamedToken | Self::OauthToken | Self::NamedOauthToken)
+        self.issues() || matches!(self, Self::Revoke | Self::Introspect)
     }
 }
 
@@ -141,6 +154,9 @@ mod tests {
             ("/.well-known/oauth-authorization-server/", Route::Unmatched),
             ("/.well-known/oauth-authorization-servers", Route::Unmatched),
             ("/openapi.json", Route::OpenApi),
+            ("/revoke", Route::Revoke),
+            ("/introspect", Route::Introspect),
+            ("/revoke/", Route::Unmatched),
             ("/", Route::Unmatched),
             ("/metrics", Route::Unmatched),
         ];

@@ -25,6 +25,29 @@ struct IntegrationStatus {
     token: Option<TokenStatus>,
     last_used_seconds_ago: Option<u64>,
     last_failure: Option<FailureStatus>,
+    session: SessionStatus,
+    login_budget: BudgetStatus,
+    /// Whether the token host is left alone after failures in a row.
+    circuit_open: bool,
+    /// Salesforce's clock less this machine's, as of the last answer.
+    clock_skew_seconds: Option<i64>,
+    /// Callers that report the token again and again although it works from here.
+    token_unusable_for: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct SessionStatus {
+    timeout_seconds: u64,
+    /// For how long a token is promised after a proof of life.
+    promise_seconds: u64,
+    /// Whether sessions died while they were promised, so that less is promised than half of the timeout.
+    cut_by_experience: bool,
+}
+
+#[derive(Debug, Serialize)]
+struct BudgetStatus {
+    per_hour: u32,
+    remaining: u32,
 }
 
 #[derive(Debug, Serialize)]
@@ -54,6 +77,7 @@ struct FailureStatus {
     cause: &'static str,
     sentence: &'static str,
     remedy: &'static str,
+    help: String,
     detail: String,
     in_a_row: u32,
     seconds_ago: u64,
@@ -75,7 +99,7 @@ pub(super) fn of(snapshot: &Snapshot, now: Moment, uptime: Duration, ready: bool
 
 fn one(holding: &Holding, now: Moment) -> IntegrationStatus {
     let good = holding.peek().filter(|kept| kept.promise.expires_in(now).is_some());
-    let failure = holding.failure();
+    let (failure, integration) = (holding.failure(), holding.integration());
     let token = good.as_ref().map(|kept| TokenStatus {
         fingerprint: kept.value.grant.token.fingerprint().to_string(),
         remaining_seconds: kept.promise.remaining(now).as_secs(),
@@ -97,10 +121,23 @@ fn one(holding: &Holding, now: Moment) -> IntegrationStatus {
             cause: failure.error.cause.code(),
             sentence: failure.error.cause.sentence(),
             remedy: failure.error.cause.remedy(),
+            help: failure.error.cause.help(),
             detail: failure.error.detail.clone(),
             in_a_row: failure.streak,
             seconds_ago: now.since(failure.at).as_secs(),
             next_try_in_seconds: failure.retry_at.since(now).as_secs(),
         }),
+        session: SessionStatus {
+            timeout_seconds: integration.settings().session_timeout.as_secs(),
+            promise_seconds: holding.trust().lasts().as_secs(),
+            cut_by_experience: holding.trust().is_cut(),
+        },
+        login_budget: BudgetStatus {
+            per_hour: integration.settings().login_budget_per_hour,
+            remaining: integration.logins_left(),
+        },
+        circuit_open: integration.is_circuit_open(),
+        clock_skew_seconds: integration.clock_skew(),
+        token_unusable_for: holding.barred(now).iter().map(ToString::to_string).collect(),
     }
 }

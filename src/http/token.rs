@@ -1,8 +1,7 @@
 //! `GET /token` and the client-credentials routes: from a request to what is asked, and from a token to its answer.
 
 use std::error::Error;
-
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::body::Body;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, PRAGMA};
@@ -20,7 +19,7 @@ use super::params::Params;
 use crate::ask::{Ask, SelectorKind};
 use crate::authn::{AuthnError, Credentials};
 use crate::broker::{IssueError, Issued, Trouble};
-use crate::snapshot::Denied;
+use crate::snapshot::{Authenticated, Denied, Snapshot};
 
 /// No client sends more than a few hundred bytes.
 const MAX_BODY: usize = 16 * 1024;
@@ -40,12 +39,17 @@ pub(super) struct Inquiry<'a> {
 }
 
 impl Inquiry<'_> {
-    fn note(&self, what: impl FnOnce(&mut Decision)) {
+    pub(super) fn note(&self, what: impl FnOnce(&mut Decision)) {
         what(&mut self.decision.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
     fn note_outcome(&self, outcome: Outcome) {
         self.note(|decision| decision.outcome = outcome);
+    }
+
+    /// Until there is an answer: whoever is gone by then has hung up.
+    pub(super) fn note_abandoned(&self) {
+        self.note_outcome(Outcome::Abandoned);
     }
 }
 
@@ -57,12 +61,9 @@ pub(super) async fn get(inquiry: Inquiry<'_>) -> Response<Body> {
 
 /// `POST` on every token route (RFC 6749 section 4.4).
 pub(super) async fn post(inquiry: Inquiry<'_>, body: Body) -> Response<Body> {
-    let outcome = match read_form(&inquiry.head.headers, body, inquiry.context.body_deadline()).await {
+    let outcome = match read_form(&inquiry, body).await {
         Ok(form) => from_post(&inquiry, &form).await,
-        Err(refusal) => {
-            inquiry.note_outcome(Outcome::InvalidRequest);
-            Err(refusal)
-        }
+        Err(refusal) => Err(refusal),
     };
     answer(outcome, Shape::OAuth, inquiry.context)
 }
@@ -96,24 +97,11 @@ async fn issue(
     asked: Result<Ask, Refusal>,
     shape: Shape,
 ) -> Result<Issued, Refusal> {
-    let Inquiry { door, context, head, .. } = inquiry;
-    let snapshot = door.snapshots.current();
-    inquiry.note_outcome(Outcome::InvalidRequest);
-    let authenticated = snapshot.authenticate(&credentials?).map_err(|error| {
-        inquiry.note(|decision| decision.unauthenticated(error));
-        door.metrics.refused_proof("api_key", error.reason());
-        match error {
-            AuthnError::Missing => Refusal::no_credentials(shape),
-            AuthnError::NotAKey | AuthnError::Unknown | AuthnError::Contradiction => {
-                Refusal::wrong_credentials(shape, credentials::is_bearer(&head.headers))
-            }
-        }
-    })?;
-    inquiry.note(|decision| decision.authenticated(&authenticated));
+    let (snapshot, authenticated) = authenticate(inquiry, shape, credentials)?;
     let ask = asked?;
-    // Until there is an answer: whoever is gone by then has hung up.
-    inquiry.note_outcome(Outcome::Abandoned);
-    match door.broker.issue(&snapshot, &authenticated.caller, &ask, context.deadline()).await {
+    inquiry.note_abandoned();
+    let deadline = inquiry.context.deadline();
+    match inquiry.door.broker.issue(&snapshot, &authenticated.caller, &ask, deadline).await {
         Ok(issued) => {
             inquiry.note(|decision| decision.issued(&issued));
             Ok(issued)
@@ -123,6 +111,28 @@ async fn issue(
             Err(refusal(&error, shape))
         }
     }
+}
+
+/// Who calls, under which generation of the configuration. Noted as a mistake in the request until more is known.
+pub(super) fn authenticate(
+    inquiry: &Inquiry<'_>,
+    shape: Shape,
+    credentials: Result<Credentials, Refusal>,
+) -> Result<(Arc<Snapshot>, Authenticated), Refusal> {
+    let snapshot = inquiry.door.snapshots.current();
+    inquiry.note_outcome(Outcome::InvalidRequest);
+    let authenticated = snapshot.authenticate(&credentials?).map_err(|error| {
+        inquiry.note(|decision| decision.unauthenticated(error));
+        inquiry.door.metrics.refused_proof("api_key", error.reason());
+        match error {
+            AuthnError::Missing => Refusal::no_credentials(shape),
+            AuthnError::NotAKey | AuthnError::Unknown | AuthnError::Contradiction => {
+                Refusal::wrong_credentials(shape, credentials::is_bearer(&inquiry.head.headers))
+            }
+        }
+    })?;
+    inquiry.note(|decision| decision.authenticated(&authenticated));
+    Ok((snapshot, authenticated))
 }
 
 fn refusal(error: &IssueError, shape: Shape) -> Refusal {
@@ -143,6 +153,7 @@ fn refusal(error: &IssueError, shape: Shape) -> Refusal {
         }
         IssueError::Unavailable { why: Trouble::Refused, .. } => Refusal::upstream_refused(shape),
         IssueError::Unavailable { why: Trouble::Passing(wait), .. } => Refusal::temporarily_unavailable(*wait),
+        IssueError::Unavailable { why: Trouble::Unusable(wait), .. } => Refusal::token_unusable(shape, *wait),
         IssueError::Unavailable { why: Trouble::Broken, .. } => Refusal::internal(),
     }
 }
@@ -188,7 +199,16 @@ fn ask_by_form(ask: &mut Ask, inquiry: &Inquiry<'_>, form: &Params) -> Result<()
     Ok(())
 }
 
-async fn read_form(headers: &HeaderMap, body: Body, deadline: Instant) -> Result<Params, Refusal> {
+/// The form of a POST, bounded in size and time.
+pub(super) async fn read_form(inquiry: &Inquiry<'_>, body: Body) -> Result<Params, Refusal> {
+    let form = form(&inquiry.head.headers, body, inquiry.context.body_deadline()).await;
+    if form.is_err() {
+        inquiry.note_outcome(Outcome::InvalidRequest);
+    }
+    form
+}
+
+async fn form(headers: &HeaderMap, body: Body, deadline: Instant) -> Result<Params, Refusal> {
     let mut kinds = headers.get_all(CONTENT_TYPE).iter();
     let kind = kinds.next().and_then(|value| value.to_str().ok()).unwrap_or_default();
     if kinds.next().is_some() {

@@ -18,7 +18,7 @@ use super::decision::{Decision, Outcome};
 use super::error::{Refusal, Shape};
 use super::route::{Route, method_label};
 use super::token::{self, Inquiry};
-use super::{health, metadata, openapi};
+use super::{health, metadata, openapi, report};
 use crate::clock::Moment;
 use crate::names::{CallerName, IntegrationName};
 use crate::policy::Rule;
@@ -99,6 +99,8 @@ impl Visit {
             (Route::Token | Route::NamedToken | Route::OauthToken | Route::NamedOauthToken, "POST") => {
                 token::post(inquiry, body).await
             }
+            (Route::Revoke, "POST") => report::revoke(inquiry, body).await,
+            (Route::Introspect, "POST") => report::introspect(inquiry, body).await,
             (Route::Metadata | Route::IssuerMetadata | Route::OpenApi | Route::Healthz, "GET" | "HEAD") => {
                 let response = match self.route {
                     Route::OpenApi => openapi::get(),
@@ -157,7 +159,8 @@ impl Visit {
     }
 
     fn count(&self, decision: &Decision) {
-        let integration = decision.integration.as_ref().map(IntegrationName::as_str);
+        let issues = self.route.issues();
+        let integration = decision.integration.as_ref().filter(|_| issues).map(IntegrationName::as_str);
         self.door.metrics.decided(integration, decision.caller.as_ref(), decision.outcome.as_str());
     }
 

@@ -15,6 +15,8 @@ pub enum Cause {
     AppNotApprovedForUser,
     /// Signature, certificate or the form of the assertion.
     BadAssertion,
+    /// Nobody was asked: the token host failed so often in a row that it is left alone for a while.
+    CircuitOpen,
     /// `exp` in the past: a clock is wrong.
     ExpiredAssertion,
     /// A token that was minted this moment is refused by the org.
@@ -29,6 +31,10 @@ pub enum Cause {
     IpOrHours,
     /// Our own key did not sign.
     KeyFailed,
+    /// Nobody was asked: `login_budget_per_hour` is used up.
+    LoginBudget,
+    /// Nobody was asked: what is left of `login_budget_per_hour` is kept for tokens that have expired.
+    LoginReserve,
     /// Over the hourly logins of this user.
     LoginRate,
     /// An answer that is no token response.
@@ -62,6 +68,8 @@ pub enum Cause {
 pub enum Rule {
     /// It passes by itself: try again after a short pause.
     RetryLater,
+    /// It is likely gone with the next request: one more try at once, then as [`Rule::RetryLater`].
+    RetryNow,
     /// Somebody has to change something at Salesforce or here: try again rarely.
     WaitForChange,
 }
@@ -73,6 +81,7 @@ impl Cause {
             Self::AppNotInOrg => "app_not_in_org",
             Self::AppNotApprovedForUser => "app_not_approved_for_user",
             Self::BadAssertion => "bad_assertion",
+            Self::CircuitOpen => "circuit_open",
             Self::ExpiredAssertion => "expired_assertion",
             Self::FreshTokenRefused => "fresh_token_refused",
             Self::InactiveOrg => "inactive_org",
@@ -80,6 +89,8 @@ impl Cause {
             Self::InstanceMismatch => "instance_mismatch",
             Self::IpOrHours => "ip_or_hours",
             Self::KeyFailed => "key_failed",
+            Self::LoginBudget => "login_budget",
+            Self::LoginReserve => "login_reserve",
             Self::LoginRate => "login_rate",
             Self::ShortLived => "short_lived",
             Self::Malformed => "malformed_answer",
@@ -96,18 +107,30 @@ impl Cause {
         }
     }
 
-    /// Whether waiting alone can cure it.
+    /// Where the guide tells more: a path inside the repository and the documentation.
+    pub fn help(self) -> String {
+        format!("docs/troubleshooting.md#{}", self.code())
+    }
+
+    /// Whether it is our own restraint: nobody was asked.
+    pub(super) fn is_restraint(self) -> bool {
+        matches!(self, Self::CircuitOpen | Self::LoginBudget | Self::LoginReserve)
+    }
+
+    /// What is to be done about it.
     pub fn rule(self) -> Rule {
         match self {
-            Self::Dns
+            Self::ExpiredAssertion | Self::Transient => Rule::RetryNow,
+            Self::CircuitOpen
             | Self::Connect
-            | Self::ExpiredAssertion
+            | Self::Dns
             | Self::InactiveOrg
+            | Self::LoginBudget
             | Self::LoginRate
+            | Self::LoginReserve
             | Self::Malformed
             | Self::Timeout
-            | Self::Tls
-            | Self::Transient => Rule::RetryLater,
+            | Self::Tls => Rule::RetryLater,
             Self::AppNotInOrg
             | Self::AppNotApprovedForUser
             | Self::BadAssertion
@@ -127,16 +150,22 @@ impl Cause {
 
     /// How long the broker leaves Salesforce alone after the `streak`-th failure in a row (counting from 1).
     ///
-    /// Doubles from 1 s for what passes by itself, up to 30 s, and from 5 s for what needs a change, up to 5 minutes;
-    /// at the login limit the whole 5 minutes at once, because each try counts against the limit.
-    pub fn pause(self, streak: u32) -> Duration {
+    /// The bound doubles from 1 s for what passes by itself, up to 30 s, and from 5 s for what needs a change, up to
+    /// 5 minutes; at the login limit it is the whole 5 minutes at once, because each try counts against the limit.
+    /// Below its bound a pause that passes by itself lies anywhere (full jitter, `jitter` from 0 to 1), so that
+    /// integrations that failed together do not come back together; a quarter of a second is the least.
+    pub fn pause(self, streak: u32, jitter: f64) -> Duration {
         let (first, most) = match (self, self.rule()) {
             (Self::LoginRate, _) => (300, 300),
-            (_, Rule::RetryLater) => (1, 30),
+            (_, Rule::RetryLater | Rule::RetryNow) => (1, 30),
             (_, Rule::WaitForChange) => (5, 300),
         };
         let doubled = 1_u64.checked_shl(streak.saturating_sub(1).min(16)).unwrap_or(u64::MAX);
-        Duration::from_secs(doubled.saturating_mul(first).min(most))
+        let bound = Duration::from_secs(doubled.saturating_mul(first).min(most));
+        match (self, self.rule()) {
+            (Self::LoginRate, _) | (_, Rule::WaitForChange) => bound,
+            _ => bound.mul_f64(jitter.clamp(0.0, 1.0)).max(LEAST_PAUSE),
+        }
     }
 
     /// One sentence for the operator.
@@ -144,6 +173,7 @@ impl Cause {
         match self {
             Self::AppNotInOrg => "the app is not installed in the org that was asked",
             Self::AppNotApprovedForUser => "the app is not assigned to this user",
+            Self::CircuitOpen => "the token host failed again and again and is left alone for a moment",
             Self::BadAssertion => "Salesforce does not accept the signature, or does not know the user at this host",
             Self::ExpiredAssertion => "Salesforce finds the assertion expired: a clock is wrong",
             Self::FreshTokenRefused => "Salesforce mints a token and refuses it a moment later",
@@ -152,6 +182,10 @@ impl Cause {
             Self::InstanceMismatch => "the token is for another instance than `instance_url` pins",
             Self::IpOrHours => "the login comes from outside the allowed IP ranges or hours",
             Self::KeyFailed => "the private key did not sign",
+            Self::LoginBudget => "the broker's own hourly budget of logins for this user is used up",
+            Self::LoginReserve => {
+                "nine tenths of the hourly budget of logins are used up; the rest is kept for tokens that have expired"
+            }
             Self::LoginRate => "the user is over Salesforce's hourly number of logins",
             Self::ShortLived => "the token lives for less than a second, which cannot be handed out",
             Self::Malformed => "the answer is not a token response: perhaps a maintenance page or a proxy",
@@ -183,6 +217,7 @@ impl Cause {
                 "compare the certificate of the app with client_key_path, and check username and token_url; a new \
                  certificate takes up to 10 minutes to apply"
             }
+            Self::CircuitOpen => "look at the failure before it in the log; the broker tries again by itself",
             Self::ExpiredAssertion => "set this machine's clock by NTP",
             Self::FreshTokenRefused => {
                 "Setup > Session Settings: look for IP locking, and at the app's API access policy and IP relaxation"
@@ -194,6 +229,10 @@ impl Cause {
                 "Setup > Profiles > the user's profile: Login IP Ranges and Login Hours; or the app's IP Relaxation"
             }
             Self::KeyFailed => "check that the key file is whole, and the HSM if it holds the key",
+            Self::LoginBudget | Self::LoginReserve => {
+                "find out why there are so many logins (tokens that die early, callers that report them, several brokers); \
+                 login_budget_per_hour is the limit, and Salesforce blocks a user at 3,600"
+            }
             Self::LoginRate => "wait an hour and find out who else logs in as this user: Setup > Login History",
             Self::ShortLived => {
                 "set this machine's clock by NTP, and compare session_timeout (3s at least) with Setup > Session Settings"
@@ -254,12 +293,35 @@ pub struct MintError {
     pub cause: Cause,
     /// What was seen, made safe to print: status, Salesforce's words or the network's.
     pub detail: String,
+    /// The least that whoever failed asks us to wait.
+    pub retry_after: Option<Duration>,
 }
+
+/// No pause is shorter.
+const LEAST_PAUSE: Duration = Duration::from_millis(250);
+/// No pause is longer, whatever `Retry-After` says: an operator who cures the cause does not wait for an hour.
+const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 
 impl MintError {
     /// An error with what was seen.
     pub fn new(cause: Cause, detail: impl AsRef<str>) -> Self {
-        Self { cause, detail: printable(detail.as_ref()) }
+        Self { cause, detail: printable(detail.as_ref()), retry_after: None }
+    }
+
+    /// The same, with the time that the other side asks for.
+    pub fn not_before(self, retry_after: Option<Duration>) -> Self {
+        Self { retry_after, ..self }
+    }
+
+    /// How long Salesforce is left alone after this failure, the `streak`-th in a row (from 1): by the cause, or as long
+    /// as the other side asks for, up to 5 minutes.
+    pub fn pause(&self, streak: u32, jitter: f64) -> Duration {
+        let own = match self.cause {
+            // These know exactly when there is something to try again.
+            cause if cause.is_restraint() => LEAST_PAUSE,
+            cause => cause.pause(streak, jitter),
+        };
+        self.retry_after.map_or(own, |asked| own.max(asked)).min(LONGEST_PAUSE)
     }
 }
 
@@ -283,6 +345,7 @@ pub(super) fn printable(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn every_recorded_answer_has_its_cause() {
@@ -315,12 +378,30 @@ mod tests {
     #[test]
     fn pauses_grow_to_five_minutes_and_stay_there() {
         for cause in [Cause::UserNotApproved, Cause::Transient, Cause::LoginRate, Cause::Unknown] {
-            let pauses: Vec<Duration> = (1..100).map(|streak| cause.pause(streak)).collect();
+            let pauses: Vec<Duration> = (1..100).map(|streak| cause.pause(streak, 1.0)).collect();
             assert!(pauses.is_sorted(), "{cause:?}");
-            assert!(pauses.iter().all(|pause| !pause.is_zero() && *pause <= Duration::from_secs(300)), "{cause:?}");
+            assert!(pauses.iter().all(|pause| !pause.is_zero() && *pause <= LONGEST_PAUSE), "{cause:?}");
         }
-        assert_eq!(Cause::UserNotApproved.pause(50), Duration::from_secs(300));
-        assert_eq!(Cause::Timeout.pause(1), Duration::from_secs(1));
+        assert_eq!(Cause::UserNotApproved.pause(50, 0.0), LONGEST_PAUSE);
+        assert_eq!(Cause::Timeout.pause(1, 1.0), Duration::from_secs(1));
+    }
+
+    proptest! {
+        #[test]
+        fn a_pause_lies_between_a_quarter_second_and_its_bound(streak in 1_u32..100, jitter in 0.0..1.0) {
+            for cause in [Cause::Timeout, Cause::Transient, Cause::Dns, Cause::BadAssertion, Cause::LoginRate] {
+                let (pause, bound) = (cause.pause(streak, jitter), cause.pause(streak, 1.0));
+                prop_assert!(pause >= LEAST_PAUSE && pause <= bound && bound <= LONGEST_PAUSE);
+            }
+        }
+
+        #[test]
+        fn what_the_other_side_asks_for_is_kept_up_to_five_minutes(asked in 0_u64..1_000_000, streak in 1_u32..20, jitter in 0.0..1.0) {
+            let asked = Duration::from_secs(asked);
+            let error = MintError::new(Cause::Transient, "status 503").not_before(Some(asked));
+            let pause = error.pause(streak, jitter);
+            prop_assert!(pause >= asked.min(LONGEST_PAUSE) && pause <= LONGEST_PAUSE && pause >= LEAST_PAUSE);
+        }
     }
 
     #[test]

@@ -33,10 +33,8 @@ pub struct WayOut {
 pub(super) struct Reply {
     pub(super) status: u16,
     /// The `Date` header: what time it is there.
-    #[expect(dead_code, reason = "the clock skew of a refused assertion is to be measured with it")]
     pub(super) date: Option<Timestamp>,
     /// How long `Retry-After` asks to be left alone, at most a day; who waits has a bound of its own.
-    #[expect(dead_code, reason = "pauses are to honour it")]
     pub(super) retry_after: Option<Duration>,
     pub(super) body: Zeroizing<Vec<u8>>,
 }
@@ -96,7 +94,6 @@ impl WayOut {
     }
 
     /// Asks what is known of a token, as its app: RFC 7662 beside the token endpoint.
-    #[expect(dead_code, reason = "mints are to be followed by an introspection")]
     pub(super) async fn introspect(
         &self,
         token_url: &Url,

@@ -69,7 +69,25 @@ pub(super) fn read(reply: &Reply) -> Result<Grant, MintError> {
     })
 }
 
+/// Whether this is an answer of a token endpoint in good health, be it "no"; what stands before it when it is not (a
+/// proxy, a maintenance page) says something else.
+pub(super) fn is_oauth(reply: &Reply) -> bool {
+    match reply.status {
+        200 => read(reply).map_or_else(|error| error.cause != Cause::Malformed, |_| true),
+        _ => serde_json::from_slice::<Failure>(&reply.body).is_ok(),
+    }
+}
+
 fn refused(reply: &Reply) -> MintError {
+    let asked = match (reply.status, reply.retry_after) {
+        // Too many requests, and no word of when there may be more: not at once.
+        (429, None) => Some(Duration::from_secs(1)),
+        (_, asked) => asked,
+    };
+    refusal(reply).not_before(asked)
+}
+
+fn refusal(reply: &Reply) -> MintError {
     let status = reply.status;
     match serde_json::from_slice::<Failure>(&reply.body) {
         Ok(failure) => {
@@ -191,7 +209,6 @@ pub(super) enum Introspection {
 
 /// Reads the answer to an introspection (RFC 7662). Of an active token it has to tell the end, which is all that is
 /// asked for here.
-#[cfg_attr(not(test), expect(dead_code, reason = "mints are to be followed by an introspection"))]
 pub(super) fn introspection(reply: &Reply) -> Introspection {
     #[derive(Deserialize)]
     struct Told {

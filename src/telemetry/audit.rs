@@ -27,7 +27,7 @@ pub struct Record<'a> {
     pub request_id: &'a str,
     /// What became of it.
     pub outcome: &'static str,
-    /// Why nobody was recognised, when nobody was.
+    /// Why nobody was recognised, when nobody was; what a report or an introspection of a token came to.
     pub reason: Option<&'static str>,
     /// The status of the answer.
     pub status: u16,

@@ -23,6 +23,9 @@ pub struct Metrics {
     mints: IntCounterVec,
     mint_duration: HistogramVec,
     confirms: IntCounterVec,
+    token_reports: IntCounterVec,
+    login_budget_remaining: IntGaugeVec,
+    circuit_open: IntGaugeVec,
     token_remaining: GaugeVec,
     auth_failures: IntCounterVec,
     audit_records_lost: IntCounterVec,
@@ -53,6 +56,9 @@ impl Metrics {
                 &[0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 8.0],
             )?,
             confirms: counter(&registry, "confirms_total", CONFIRMS, &["integration", "outcome"])?,
+            token_reports: counter(&registry, "token_reports_total", TOKEN_REPORTS, &["integration", "outcome"])?,
+            login_budget_remaining: whole_gauge(&registry, "login_budget_remaining", LOGINS_LEFT, "integration")?,
+            circuit_open: whole_gauge(&registry, "upstream_circuit_open", CIRCUIT_OPEN, "integration")?,
             auth_failures: counter(&registry, "auth_failures_total", "Proofs that failed.", &["proof", "reason"])?,
             audit_records_lost: counter(&registry, "audit_records_lost_total", AUDIT_LOST, &["reason"])?,
             token_remaining: gauge(&registry, "token_remaining_seconds", TOKEN_REMAINING, "integration")?,
@@ -104,6 +110,18 @@ impl Metrics {
         self.confirms.with_label_values(&[integration.as_str(), outcome]).inc();
     }
 
+    /// A caller said that a token is dead.
+    pub fn reported(&self, integration: &IntegrationName, outcome: &'static str) {
+        self.token_reports.with_label_values(&[integration.as_str(), outcome]).inc();
+    }
+
+    /// Sets what keeps an integration from minting, called when somebody looks: the logins left of this hour's budget,
+    /// and whether its token host is left alone.
+    pub fn set_restraints(&self, integration: &IntegrationName, logins_left: u32, circuit_open: bool) {
+        self.login_budget_remaining.with_label_values(&[integration.as_str()]).set(i64::from(logins_left));
+        self.circuit_open.with_label_values(&[integration.as_str()]).set(i64::from(circuit_open));
+    }
+
     /// A proof did not hold.
     pub fn refused_proof(&self, proof: &'static str, reason: &'static str) {
         self.auth_failures.with_label_values(&[proof, reason]).inc();
@@ -142,6 +160,10 @@ const CALLER_REQUESTS: &str = "Decisions about requests of an authenticated call
 const CACHE_LOOKUPS: &str =
     "How tokens were found: hit, stale_hit (a refresh runs beside), miss, joined (waited for another's mint).";
 const CONFIRMS: &str = "REST calls that prove a session: alive, dead, unclear.";
+const TOKEN_REPORTS: &str =
+    "Reports of dead tokens: alive, dead, unclear (looked into now), later (just looked into), superseded.";
+const LOGINS_LEFT: &str = "Logins left of this hour's budget of the integration's user.";
+const CIRCUIT_OPEN: &str = "1 while the integration's token host is left alone after failures in a row.";
 const AUDIT_LOST: &str = "Audit records that could not be written.";
 const TOKEN_REMAINING: &str = "What is left of the promise of the current token.";
 
@@ -157,6 +179,12 @@ fn counter(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> Resu
 
 fn gauge(registry: &Registry, name: &str, help: &str, label: &str) -> Result<GaugeVec, prometheus::Error> {
     let gauge = GaugeVec::new(named(name, help), &[label])?;
+    registry.register(Box::new(gauge.clone()))?;
+    Ok(gauge)
+}
+
+fn whole_gauge(registry: &Registry, name: &str, help: &str, label: &str) -> Result<IntGaugeVec, prometheus::Error> {
+    let gauge = IntGaugeVec::new(named(name, help), &[label])?;
     registry.register(Box::new(gauge.clone()))?;
     Ok(gauge)
 }

@@ -112,12 +112,17 @@ async fn metadata_is_told_under_the_name_that_callers_use_and_only_with_one() {
         for path in paths.into_iter().flatten() {
             let answer = house.ask(get(&path)).await;
             assert_eq!((answer.status, answer.header("content-type")), (200, Some("application/json")), "{path}");
+            let methods = ["client_secret_basic", "client_secret_post"];
             let expected = serde_json::json!({
                 "issuer": issuer,
                 "token_endpoint": format!("{issuer}/token"),
                 "grant_types_supported": ["client_credentials"],
                 "response_types_supported": ["none"],
-                "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post"],
+                "token_endpoint_auth_methods_supported": methods,
+                "revocation_endpoint": format!("{issuer}/revoke"),
+                "revocation_endpoint_auth_methods_supported": methods,
+                "introspection_endpoint": format!("{issuer}/introspect"),
+                "introspection_endpoint_auth_methods_supported": methods,
             });
             assert_eq!(answer.json(), expected, "{path}");
         }

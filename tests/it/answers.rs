@@ -60,17 +60,21 @@ async fn a_success_that_holds_no_usable_token_is_never_a_200_and_leaves_nothing_
     let stage = Stage::usual().await;
     let first_bodies = successes_that_are_none(&stage);
     for (status, body) in &first_bodies {
-        stage.simulator.force(Fault::once(Door::Token, raw(*status, "application/json;charset=UTF-8", body)));
+        stage.simulator.force(Fault::always(Door::Token, raw(*status, "application/json;charset=UTF-8", body)));
         let posts = stage.simulator.counts().token_posts;
         let (told, error) = stage.ask().await.refusal();
         assert!(
             matches!((told, error.as_str()), (503, "temporarily_unavailable") | (502, "upstream_refused")),
             "{body}"
         );
-        assert_eq!(stage.simulator.counts().token_posts, posts + 1, "{status} {body}");
+        // What Salesforce itself calls passing is tried once more at once.
+        let most = if body.contains("error") { 2 } else { 1 };
+        let made = stage.simulator.counts().token_posts - posts;
+        assert!((1..=most).contains(&made), "{made} logins: {status} {body}");
         // Also during the pause there is nothing that could be taken for a token.
         assert_ne!(stage.ask().await.status, 200, "{status} {body}");
         assert_eq!(stage.simulator.counts().rest_calls, 0, "a half-read token was used: {status} {body}");
+        stage.simulator.clear_faults();
         stage.advance(seconds(300));
     }
     let token = stage.token().await;

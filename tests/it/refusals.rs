@@ -106,8 +106,9 @@ async fn each_attempt_is_signed_anew_and_ends_within_three_minutes() {
         FaultAnswer::Maintenance { status: 200 },
     ];
     for answer in answers {
-        stage.simulator.force(Fault::once(Door::Token, answer));
+        stage.simulator.force(Fault::always(Door::Token, answer));
         stage.ask().await.refusal();
+        stage.simulator.clear_faults();
         stage.advance(seconds(300));
     }
     for _ in 0..3 {

@@ -16,7 +16,7 @@ use anyhow::{Context, ensure};
 use description::{Answer, Description, Door, METHODS};
 use reqwest::RequestBuilder;
 use serde_json::Value;
-use service::{OPS_TOKEN, Service, answer};
+use service::{OPS_TOKEN, SITE_TOKEN, Service, answer};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 type TestResult = anyhow::Result<()>;
@@ -197,6 +197,7 @@ async fn real_answers_are_as_described_to_the_last_member() -> TestResult {
     let mut seen = BTreeSet::new();
     let mut cases = tokens(&service)?;
     cases.extend(posts(&service)?);
+    cases.extend(reports(&service)?);
     cases.extend(documents(&service)?);
     cases.extend(ops(&service)?);
     for (door, method, path, status, request) in cases {
@@ -218,7 +219,8 @@ async fn real_answers_are_as_described_to_the_last_member() -> TestResult {
         seen.insert(("/readyz", method, 503));
     }
 
-    let unseen = description.unseen(&["TokenForPost", "Token", "Problem", "OAuthError", "Metadata", "Status"]);
+    let unseen =
+        description.unseen(&["TokenForPost", "Token", "Problem", "OAuthError", "Metadata", "Status", "Introspection"]);
     assert_eq!(unseen, Vec::<String>::new(), "members that no answer had");
     let unseen = description.unseen(&["IntegrationStatus", "TokenStatus", "FailureStatus"]);
     assert_eq!(unseen, Vec::<String>::new(), "members that no answer had");
@@ -320,6 +322,23 @@ fn posts(service: &Service) -> anyhow::Result<Vec<Case>> {
     cases.push((Door::Callers, "post", "/token", 400, form(scoped, &[grant, ("scope", "nobody")])));
     let scoped = service.request(Door::Callers, "post", "/token")?.bearer_auth(several);
     cases.push((Door::Callers, "post", "/token", 200, form(scoped, &[grant, ("scope", "elf-demo")])));
+    Ok(cases)
+}
+
+/// What a caller says of a token, and what it is told of one.
+fn reports(service: &Service) -> anyhow::Result<Vec<Case>> {
+    let (one, several) = (service.one.expose(), service.several.expose());
+    let mut cases = Vec::new();
+    for path in ["/revoke", "/introspect"] {
+        let post = || service.request(Door::Callers, "post", path);
+        let mut add = |status, request| cases.push((Door::Callers, "post", path, status, request));
+        let token = ("token", SITE_TOKEN);
+        add(200, form(post()?.basic_auth("several", Some(several)), &[token]));
+        add(200, form(post()?.bearer_auth(one), &[token, ("token_type_hint", "access_token")]));
+        add(400, form(post()?.bearer_auth(one), &[("x", "y")]));
+        add(401, form(post()?, &[token]));
+        add(413, form(post()?.bearer_auth(one), &[("token", "y".repeat(17 * 1024).as_str())]));
+    }
     Ok(cases)
 }
 

@@ -20,6 +20,8 @@ use tokio_util::task::TaskTracker;
 use crate::description::{Answer, Door};
 
 pub(crate) const OPS_TOKEN: &str = "throw-away-ops-token";
+/// The token of the integration `elf-site`.
+pub(crate) const SITE_TOKEN: &str = "00D5g00000SIMU1!SIMULATED.site";
 const CLIENT_ID: &str = "3MVG9.openapi";
 
 pub(crate) struct Service {
@@ -114,12 +116,16 @@ async fn simulate(certificate: &str) -> anyhow::Result<Running> {
     simulator.force(of("elf-down", FaultAnswer::Maintenance { status: 503 }));
     // As an Experience Cloud site answers; the simulator has none.
     let body = serde_json::json!({
-        "access_token": "00D5g00000SIMU1!SIMULATED.site", "token_type": "Bearer", "instance_url": simulator.base_url(),
+        "access_token": SITE_TOKEN, "token_type": "Bearer", "instance_url": simulator.base_url(),
         "sfdc_site_url": "https://acme.my.site.com/partners", "sfdc_site_id": "0DB5g0000000001",
     });
     let content_type = Some("application/json".to_owned());
     let raw = FaultAnswer::Raw { status: 200, content_type, headers: Default::default(), body: body.to_string() };
     simulator.force(of("elf-site", raw));
+    // A token that it never minted is none for the simulator, and is found dead when a caller comes back for it.
+    let content_type = Some("application/json".to_owned());
+    let alive = FaultAnswer::Raw { status: 200, content_type, headers: Default::default(), body: "{}".to_owned() };
+    simulator.force(simulator::Fault::always(Fault::Rest, alive));
     Ok(simulator)
 }
 

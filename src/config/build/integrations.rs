@@ -11,7 +11,7 @@ use crate::config::setting::Field;
 use crate::config::times::SessionTimeout;
 use crate::config::urls::{InstanceUrl, TokenUrl};
 use crate::config::values::Named;
-use crate::config::{Integration, file, show};
+use crate::config::{Integration, file, secret, show};
 use crate::names::IntegrationName;
 
 const PRODUCTION: &str = "https://login.salesforce.com";
@@ -49,6 +49,7 @@ fn integration(
     pinning(&file.instance_url, &file.pin_instance_url, &mut shop.report);
     let instance_url = file.instance_url.located().map(|url| instance_url(&url, hosts, &mut shop.report));
     let token_url = file.token_url.located().map(|url| token_url(url, hosts, &mut shop.report));
+    let client_secret = secret::read(file.client_secret_path, file.client_secret_env, shop);
     let token_url = token_url?;
     Some(Integration {
         name,
@@ -61,6 +62,10 @@ fn integration(
         pin_instance_url: file.pin_instance_url.value?,
         session_timeout: session_timeout?,
         confirm_session: file.confirm_session.value?,
+        client_secret: client_secret.map(|secret| secret.value),
+        keep_warm: file.keep_warm.value?,
+        prefetch: file.prefetch.value?,
+        login_budget_per_hour: file.login_budget_per_hour.value?.0,
         client_key_path: client_key_path?,
     })
 }

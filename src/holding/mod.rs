@@ -1,0 +1,358 @@
+//! An integration together with the place where its token is kept, and with what is suspected of that token.
+//!
+//! The cache knows nothing of Salesforce and Salesforce nothing of the cache; here they meet, and here a change of
+//! state is told to the operator, once.
+
+mod past;
+mod suspicion;
+mod tell;
+
+use std::future::Future;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use aws_lc_rs::constant_time;
+use tokio::time::Instant;
+use tokio_util::task::TaskTracker;
+
+use self::past::Past;
+use self::suspicion::Suspicion;
+pub use self::suspicion::{Verdict, Visitor};
+use crate::cache::{Failure, Flight, Kept, Lookup, Missed, Pause, Slot, Want};
+use crate::clock::{Clock, Moment};
+use crate::names::{CallerName, IntegrationName};
+use crate::promise::{Promise, Trust};
+use crate::salesforce::{Cause, Errand, Grant, Integration, MintError, Purpose, Vouched, jitter};
+use crate::token::AccessToken;
+
+/// A grant as it is kept.
+#[derive(Debug)]
+pub struct Granted {
+    /// The grant.
+    pub grant: Arc<Grant>,
+    /// When it was minted, in milliseconds since 1970.
+    pub minted_at: i64,
+}
+
+type TokenSlot = Slot<Granted, MintError>;
+
+/// One integration, ready to serve.
+#[derive(Debug)]
+pub struct Holding {
+    integration: Arc<Integration>,
+    memory: Arc<Memory>,
+    digest: [u8; 32],
+}
+
+/// What outlives a new configuration that leaves the integration as it was.
+#[derive(Debug)]
+struct Memory {
+    slot: Arc<TokenSlot>,
+    trust: Mutex<Trust>,
+    past: Mutex<Past>,
+    suspicion: Suspicion,
+    clock: Clock,
+}
+
+/// What a report of a dead token came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reported {
+    /// It was looked into.
+    Looked(Verdict),
+    /// It is looked into later: it was a moment ago.
+    Later,
+    /// It is not the current token: nothing to do.
+    Superseded,
+}
+
+impl Reported {
+    /// The wire name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Looked(verdict) => verdict.as_str(),
+            Self::Later => "later",
+            Self::Superseded => "superseded",
+        }
+    }
+}
+
+/// What is known of a token that a caller offers.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Known {
+    /// How long it is vouched for.
+    pub promise: Promise,
+    /// When it was minted, in milliseconds since 1970.
+    pub minted_at: i64,
+}
+
+/// What a renewal may take, both calls of a mint and its confirmation together; those who wait for it have 10 s.
+const FLIGHT: Duration = Duration::from_secs(9);
+/// A token that ends sooner will be renewed anyway: coming back for it is no hint.
+const LONG: Duration = Duration::from_secs(60);
+
+impl Holding {
+    /// A holding with nothing in it yet.
+    pub fn new(integration: Integration, flights: TaskTracker) -> Self {
+        let clock = integration.clock().clone();
+        let slot = Slot::new(clock.clone(), flights, |error: &MintError, streak| Pause {
+            lasts: error.pause(streak, jitter()),
+            ahead_only: error.cause == Cause::LoginReserve,
+        });
+        let memory = Memory {
+            slot: Arc::new(slot),
+            trust: Mutex::new(Trust::new(integration.settings().session_timeout)),
+            past: Mutex::default(),
+            suspicion: Suspicion::default(),
+            clock,
+        };
+        let digest = integration.digest();
+        Self { integration: Arc::new(integration), memory: Arc::new(memory), digest }
+    }
+
+    /// A holding for a new generation of the configuration.
+    ///
+    /// What shapes the token decides: if that is the same, the token stays warm; if not, the old one is never seen
+    /// again.
+    pub fn succeed(integration: Integration, previous: Option<&Self>, flights: TaskTracker) -> Self {
+        let digest = integration.digest();
+        match previous {
+            Some(previous) if previous.digest == digest => {
+                Self { integration: Arc::new(integration), memory: Arc::clone(&previous.memory), digest }
+            }
+            _ => Self::new(integration, flights),
+        }
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &IntegrationName {
+        self.integration.name()
+    }
+
+    /// Its integration.
+    pub fn integration(&self) -> &Integration {
+        &self.integration
+    }
+
+    /// A good token, from memory or newly had.
+    pub async fn token(&self, visitor: Visitor, want: Want) -> Result<(Arc<Kept<Granted>>, Lookup), Missed<MintError>> {
+        let found = self.memory.slot.get(want, |kept| self.renewal(None, kept)).await;
+        if let Ok((kept, Lookup::Hit)) = &found {
+            let now = self.memory.clock.now();
+            let mark = mark(&kept.value.grant.token);
+            // All that most clients do when Salesforce refuses a token is to ask for it again.
+            if kept.promise.remaining(now) >= LONG && self.memory.suspicion.is_return(visitor, mark, now) {
+                self.look();
+            }
+        }
+        found
+    }
+
+    /// Whether `caller` is told for now that the token works, from here: it reported it again and again.
+    pub fn bar(&self, caller: &CallerName, now: Moment) -> Option<Duration> {
+        self.memory.suspicion.bar(caller, now)
+    }
+
+    /// `caller` says that the token with this digest is dead. Comes back when it has been looked into, if it is.
+    ///
+    /// `None`: it is no token of this integration.
+    pub async fn report(&self, caller: &CallerName, digest: &[u8; 32], deadline: Instant) -> Option<Reported> {
+        if !self.is_current(digest) {
+            return self.memory.past().holds(digest).then_some(Reported::Superseded);
+        }
+        let reaction = self.memory.suspicion.report(caller, self.memory.clock.now());
+        if reaction.newly_barred {
+            tell::barred(&self.integration, caller);
+        }
+        let flight = if reaction.look { Some(self.look()) } else { self.memory.slot.under_way() };
+        let Some(flight) = flight else { return Some(Reported::Later) };
+        let _ = flight.landed(deadline).await;
+        let verdict = if self.is_current(digest) { self.memory.suspicion.verdict() } else { Some(Verdict::Dead) };
+        Some(verdict.map_or(Reported::Later, Reported::Looked))
+    }
+
+    /// What is known of the token with this digest: the current one or one of the last few. `None` also when it is dead
+    /// or no longer vouched for.
+    pub fn known(&self, digest: &[u8; 32]) -> Option<Known> {
+        let kept = self.memory.slot.peek().filter(|kept| is_of(kept, digest));
+        let known = match kept {
+            Some(kept) => Known { promise: kept.promise, minted_at: kept.value.minted_at },
+            None => {
+                let (promise, minted_at) = self.memory.past().alive(digest)?;
+                Known { promise, minted_at }
+            }
+        };
+        known.promise.expires_in(self.memory.clock.now()).map(|_| known)
+    }
+
+    /// What has to be done beside the answers: renewing ahead of an end, and looking into reports that had to wait.
+    pub fn look_after(&self) {
+        if self.memory.suspicion.is_due(self.memory.clock.now()) {
+            self.look();
+        }
+        if self.integration.settings().keep_warm && self.was_asked_for() {
+            self.memory.slot.fill(|kept| self.renewal(None, kept));
+        } else {
+            self.memory.slot.refresh_if_due(|kept| self.renewal(None, kept));
+        }
+    }
+
+    /// Has a token fetched before anybody asks, if it is configured so.
+    pub fn prefetch(&self) -> Option<Flight<MintError>> {
+        let wanted = self.integration.settings().prefetch;
+        if wanted { self.memory.slot.fill(|kept| self.renewal(None, kept)) } else { None }
+    }
+
+    /// Forgets the last failure: the next one who asks finds out whether it is cured.
+    pub fn forgive(&self) {
+        self.memory.slot.forgive();
+    }
+
+    /// What is kept, good or not.
+    pub fn peek(&self) -> Option<Arc<Kept<Granted>>> {
+        self.memory.slot.peek()
+    }
+
+    /// The last failure, unless a success came after it.
+    pub fn failure(&self) -> Option<Failure<MintError>> {
+        self.memory.slot.failure()
+    }
+
+    /// When somebody last asked.
+    pub fn last_read(&self) -> Option<Moment> {
+        self.memory.slot.last_read()
+    }
+
+    /// For how long sessions are trusted, by experience.
+    pub fn trust(&self) -> Trust {
+        *self.memory.trust()
+    }
+
+    /// Callers that are told for now that the token works, from here.
+    pub fn barred(&self, now: Moment) -> Vec<CallerName> {
+        self.memory.suspicion.barred(now)
+    }
+
+    fn was_asked_for(&self) -> bool {
+        let slot = &self.memory.slot;
+        slot.last_read().is_some() || slot.peek().is_some() || slot.failure().is_some()
+    }
+
+    fn is_current(&self, digest: &[u8; 32]) -> bool {
+        self.memory.slot.peek().is_some_and(|kept| is_of(&kept, digest))
+    }
+
+    /// Has the token confirmed now; a new one is minted only if it is dead and nothing forbids a login.
+    fn look(&self) -> Flight<MintError> {
+        let now = self.memory.clock.now();
+        let may_mint = self.memory.slot.failure().is_none_or(|failure| !failure.forbids(now, true));
+        self.memory.slot.question(|kept| self.renewal(Some(Purpose::Verify { may_mint }), kept))
+    }
+
+    fn renewal(
+        &self,
+        purpose: Option<Purpose>,
+        kept: Option<Arc<Kept<Granted>>>,
+    ) -> impl Future<Output = Result<Option<Kept<Granted>>, MintError>> + Send + use<> {
+        let integration = Arc::clone(&self.integration);
+        let memory = Arc::clone(&self.memory);
+        let deadline = Instant::now() + FLIGHT;
+        async move {
+            let failed_before = memory.slot.failure().map(|failure| failure.error.cause);
+            let current = kept.as_ref().map(|kept| Vouched {
+                grant: Arc::clone(&kept.value.grant),
+                promise: kept.promise,
+                minted_at: kept.value.minted_at,
+            });
+            let good = kept.as_ref().is_some_and(|kept| kept.promise.expires_in(memory.clock.now()).is_some());
+            let purpose = match purpose {
+                // With nothing to verify any more it is an ordinary renewal.
+                Some(purpose) if kept.is_some() => purpose,
+                _ if good => Purpose::Ahead,
+                _ => Purpose::Now,
+            };
+            let errand = Errand { purpose, deadline, trust: memory.trust().lasts() };
+            let on_dead = || {
+                if let Some(kept) = &kept {
+                    memory.bury(&integration, kept);
+                }
+            };
+            let renewed = integration.renew(current, errand, on_dead).await;
+            if let Some(told) = renewed.as_ref().map(Option::as_ref).transpose() {
+                tell::renewed(&integration, kept.as_deref(), told, failed_before);
+            }
+            memory.learn(kept.as_deref(), renewed.as_ref().ok().and_then(Option::as_ref), purpose);
+            Ok(renewed?
+                .map(|Vouched { grant, promise, minted_at }| Kept { value: Granted { grant, minted_at }, promise }))
+        }
+    }
+}
+
+impl Memory {
+    /// The session of `kept` is over: nobody is handed its token any more.
+    fn bury(&self, integration: &Integration, kept: &Arc<Kept<Granted>>) {
+        self.slot.forget(kept);
+        tell::dead(integration, kept);
+        self.past().add(kept.value.grant.token.digest(), kept.promise, kept.value.minted_at, true);
+        self.suspicion.clear();
+        if kept.promise.grows_by_use() {
+            let (before, after) = {
+                let mut trust = self.trust();
+                let before = trust.lasts();
+                trust.died(self.clock.now().since(kept.promise.from()));
+                (before, trust.lasts())
+            };
+            if after < before {
+                tell::trust_cut(integration, after.as_secs());
+            }
+        }
+    }
+
+    /// What a renewal teaches beyond its token.
+    fn learn(&self, before: Option<&Kept<Granted>>, vouched: Option<&Vouched>, purpose: Purpose) {
+        let now = self.clock.now();
+        let verified = matches!(purpose, Purpose::Verify { .. });
+        match (before, vouched) {
+            (Some(before), Some(vouched)) if same(before, vouched) => {
+                if vouched.promise.from() > before.promise.from() && before.value.minted_at == vouched.minted_at {
+                    self.trust().lived(vouched.promise.from().since(before.promise.from()));
+                }
+                if verified {
+                    self.suspicion.looked(Verdict::Alive, now);
+                }
+            }
+            (before, Some(vouched)) => {
+                let mut past = self.past();
+                past.remove(&vouched.grant.token.digest());
+                if let Some(before) = before.filter(|before| !past.holds(&before.value.grant.token.digest())) {
+                    past.add(before.value.grant.token.digest(), before.promise, before.value.minted_at, false);
+                }
+                drop(past);
+                self.suspicion.clear();
+            }
+            (_, None) if verified => self.suspicion.looked(Verdict::Unclear, now),
+            (_, None) => {}
+        }
+    }
+
+    fn trust(&self) -> MutexGuard<'_, Trust> {
+        self.trust.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn past(&self) -> MutexGuard<'_, Past> {
+        self.past.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn same(kept: &Kept<Granted>, vouched: &Vouched) -> bool {
+    kept.value.grant.token.fingerprint() == vouched.grant.token.fingerprint()
+}
+
+fn is_of(kept: &Kept<Granted>, digest: &[u8; 32]) -> bool {
+    constant_time::verify_slices_are_equal(&kept.value.grant.token.digest(), digest).is_ok()
+}
+
+/// Tells one token from another on the warm path, where a mistake costs a confirm call at the most.
+fn mark(token: &AccessToken) -> u16 {
+    let [first, second, ..] = token.digest();
+    u16::from_be_bytes([first, second])
+}
