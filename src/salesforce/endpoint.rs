@@ -5,21 +5,23 @@
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
+use base64::prelude::{BASE64_STANDARD, Engine};
 use hyper::body::Bytes;
 use jiff::Timestamp;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::header::{
     ACCEPT, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, DATE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER,
 };
-use reqwest::{Certificate, Client, NoProxy, Proxy, RequestBuilder, Response};
+use reqwest::{Certificate, Client, ClientBuilder, NoProxy, Proxy, RequestBuilder, Response};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::time::{Instant, timeout_at};
 use url::Url;
+use webpki_root_certs::TLS_SERVER_ROOT_CERTS;
 use zeroize::Zeroizing;
 
 use super::cause::{Cause, MintError};
 use super::no_answer;
-use crate::config::{self, source};
+use crate::config::{self, Roots, source};
 use crate::token::AccessToken;
 
 /// The client and its bounds.
@@ -58,7 +60,7 @@ const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(24 * 3600);
 impl WayOut {
     /// Builds the client.
     ///
-    /// Errors name the setting at fault: `proxy_url` or `ca_path`. A machine without certificate authorities of its own
+    /// Errors name the setting at fault: the proxy or `ca_path`. A machine without certificate authorities of its own
     /// (an image without ca-certificates) can still reach what `ca_path` vouches for, and plain loopback; that is told
     /// in the log.
     pub fn new(settings: &config::Salesforce) -> Result<Self, WayOutError> {
@@ -66,17 +68,26 @@ impl WayOut {
             Some(located) => read_bundle(&located.value)?,
             None => Vec::new(),
         };
-        let client = match client(settings, extra.clone(), Roots::Machine) {
-            Err(WayOutError::Client(reason)) => {
-                let remedy = "install ca-certificates, or set salesforce.ca_path";
-                tracing::warn!(
-                    reason,
-                    remedy,
-                    "this machine has no certificate authorities: no https host can be reached"
-                );
-                client(settings, extra, Roots::Configured)?
-            }
-            built => built?,
+        if let Some(proxy) = &settings.proxy {
+            let (host, from) = (proxy.url.host_str(), proxy.variable.unwrap_or("salesforce.proxy_url"));
+            tracing::info!(
+                proxy.host = host,
+                proxy.port = proxy.url.port(),
+                from,
+                "Salesforce is asked through a proxy"
+            );
+        }
+        let client = match settings.roots {
+            Roots::Bundled => client(settings, |builder| builder.tls_certs_only(bundled().chain(extra)))?,
+            Roots::System => match client(settings, |builder| builder.tls_certs_merge(extra.clone())) {
+                Err(WayOutError::Client(reason)) => {
+                    let remedy = "install ca-certificates, or set salesforce.roots = \"bundled\" or salesforce.ca_path";
+                    let told = "this machine has no certificate authorities: only what salesforce.ca_path vouches for can be reached";
+                    tracing::warn!(reason, remedy, "{told}");
+                    client(settings, |builder| builder.tls_certs_only(extra))?
+                }
+                built => built?,
+            },
         };
         Ok(Self { client, request_timeout: settings.request_timeout })
     }
@@ -160,15 +171,10 @@ fn introspection_form(app: &Introspector<'_>, token: &AccessToken) -> Zeroizing<
     form
 }
 
-#[derive(Clone, Copy)]
-enum Roots {
-    /// The machine's certificate authorities, and those of `ca_path`.
-    Machine,
-    /// Those of `ca_path` alone.
-    Configured,
-}
-
-fn client(settings: &config::Salesforce, extra: Vec<Certificate>, roots: Roots) -> Result<Client, WayOutError> {
+fn client(
+    settings: &config::Salesforce,
+    trust: impl FnOnce(ClientBuilder) -> ClientBuilder,
+) -> Result<Client, WayOutError> {
     #[expect(clippy::disallowed_methods, reason = "this is the one place")]
     let mut builder = Client::builder()
         .user_agent(concat!("aquila/", env!("CARGO_PKG_VERSION")))
@@ -176,22 +182,35 @@ fn client(settings: &config::Salesforce, extra: Vec<Certificate>, roots: Roots) 
         .referer(false)
         // An assertion is sent once, whatever the other side says about it.
         .retry(reqwest::retry::never())
+        // The environment counts as the configuration read it, and no further.
         .no_proxy()
         .http1_max_headers(MAX_HEADERS)
         // The whole call is bounded in `send`. This bound comes first, so that a host which is not there is told from
         // one that is silent.
         .connect_timeout(settings.request_timeout.mul_f64(0.8))
         .pool_idle_timeout(Duration::from_secs(60));
-    builder = match roots {
-        Roots::Machine => builder.tls_certs_merge(extra),
-        Roots::Configured => builder.tls_certs_only(extra),
-    };
-    if let Some(url) = &settings.proxy_url {
-        // Plain http goes to loopback only, and what is for this machine is nobody else's business.
-        let proxy = Proxy::https(url.as_str()).map_err(|error| WayOutError::Proxy(error.without_url().to_string()))?;
-        builder = builder.proxy(proxy.no_proxy(NoProxy::from_string("localhost,127.0.0.0/8,::1")));
+    if let Some(proxy) = &settings.proxy {
+        builder = builder.proxy(egress(proxy)?);
     }
-    builder.build().map_err(|error| WayOutError::Client(no_answer::innermost(&error)))
+    trust(builder).build().map_err(|error| WayOutError::Client(no_answer::innermost(&error)))
+}
+
+/// Plain http goes to loopback only, and what is for this machine is nobody else's business.
+fn egress(proxy: &config::Proxy) -> Result<Proxy, WayOutError> {
+    let unusable = |error: reqwest::Error| WayOutError::Proxy(error.without_url().to_string());
+    let mut built = Proxy::https(proxy.url.as_str()).map_err(unusable)?;
+    if let Some(credentials) = &proxy.credentials {
+        let encoded = Zeroizing::new(BASE64_STANDARD.encode(credentials.expose_secret()));
+        let mut basic = HeaderValue::from_str(&Zeroizing::new(format!("Basic {}", encoded.as_str())))
+            .map_err(|error| WayOutError::Proxy(error.to_string()))?;
+        basic.set_sensitive(true);
+        built = built.custom_http_auth(basic);
+    }
+    Ok(built.no_proxy(NoProxy::from_string(&format!("localhost,127.0.0.0/8,::1,{}", proxy.exceptions))))
+}
+
+fn bundled() -> impl Iterator<Item = Certificate> {
+    TLS_SERVER_ROOT_CERTS.iter().filter_map(|certificate| Certificate::from_der(certificate).ok())
 }
 
 async fn exchange(request: RequestBuilder, deadline: Instant) -> Result<Reply, MintError> {
