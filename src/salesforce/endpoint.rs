@@ -35,10 +35,13 @@ pub struct WayOut {
 pub(super) struct Reply {
     pub(super) status: u16,
     /// The `Date` header: what time it is there.
-    #[expect(dead_code, reason = "the clock skew of a refused assertion is to be measured with it")]
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "the clock skew of a refused assertion is to be measured with it")
+    )]
     pub(super) date: Option<Timestamp>,
     /// How long `Retry-After` asks to be left alone, at most a day; who waits has a bound of its own.
-    #[expect(dead_code, reason = "pauses are to honour it")]
+    #[cfg_attr(not(test), expect(dead_code, reason = "pauses are to honour it"))]
     pub(super) retry_after: Option<Duration>,
     pub(super) body: Zeroizing<Vec<u8>>,
 }
@@ -52,8 +55,10 @@ pub(super) struct Introspector<'a> {
 /// More than any token response or version list; less than what could hurt.
 const MAX_BODY: usize = 1024 * 1024;
 
-/// Salesforce sends some twenty. Their bytes are bounded by the HTTP library, 408 KiB in all.
+/// Salesforce sends some twenty. Over HTTP/1.1 they are counted, and the HTTP library bounds their bytes (408 KiB);
+/// over HTTP/2 their bytes are.
 const MAX_HEADERS: usize = 100;
+const MAX_HEADER_BYTES: u32 = 64 * 1024;
 
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(24 * 3600);
 
@@ -107,7 +112,7 @@ impl WayOut {
     }
 
     /// Asks what is known of a token, as its app: RFC 7662 beside the token endpoint.
-    #[expect(dead_code, reason = "mints are to be followed by an introspection")]
+    #[cfg_attr(not(test), expect(dead_code, reason = "mints are to be followed by an introspection"))]
     pub(super) async fn introspect(
         &self,
         token_url: &Url,
@@ -185,6 +190,7 @@ fn client(
         // The environment counts as the configuration read it, and no further.
         .no_proxy()
         .http1_max_headers(MAX_HEADERS)
+        .http2_max_header_list_size(MAX_HEADER_BYTES)
         // The whole call is bounded in `send`. This bound comes first, so that a host which is not there is told from
         // one that is silent.
         .connect_timeout(settings.request_timeout.mul_f64(0.8))
@@ -312,10 +318,55 @@ pub enum WayOutError {
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
     use super::*;
 
     fn headers(pairs: &[(HeaderName, &str)]) -> HeaderMap {
         pairs.iter().map(|(name, text)| (name.clone(), HeaderValue::from_str(text).unwrap())).collect()
+    }
+
+    /// Takes one request and answers it with these bytes; the request as it came.
+    async fn answered(listener: tokio::net::TcpListener, answer: String) -> String {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let (mut request, mut piece) = (String::new(), [0; 4096]);
+        while !request.ends_with("ytes") {
+            let count = stream.read(&mut piece).await.unwrap();
+            request.push_str(std::str::from_utf8(&piece[..count]).unwrap());
+        }
+        stream.write_all(answer.as_bytes()).await.unwrap();
+        request
+    }
+
+    #[tokio::test]
+    async fn an_introspection_is_one_post_and_its_answer_keeps_the_headers_that_count() {
+        let settings = config::Salesforce {
+            allowed_hosts: Vec::new(),
+            request_timeout: Duration::from_secs(5),
+            proxy: None,
+            roots: Roots::Bundled,
+            ca_path: None,
+        };
+        let way_out = WayOut::new(&settings).unwrap();
+        let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let token_url = format!("http://{}/services/oauth2/token", listener.local_addr().unwrap());
+        let token_url = Url::parse(&token_url).unwrap();
+        let answer = "HTTP/1.1 503 Down\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\n\
+                      Retry-After: Sun, 06 Nov 1994 08:50:07 GMT\r\nContent-Length: 4\r\n\r\nbusy";
+        let app = Introspector { client_id: "3MVG9", client_secret: &SecretString::from("last bytes".to_owned()) };
+        let token = AccessToken::parse("00D!a".to_owned()).unwrap();
+        let deadline = Instant::now() + Duration::from_secs(5);
+        let (reply, request) = tokio::join!(
+            way_out.introspect(&token_url, &app, &token, deadline),
+            answered(listener, answer.to_owned()),
+        );
+        assert!(request.starts_with("POST /services/oauth2/introspect HTTP/1.1\r\n"), "{request}");
+        assert!(request.to_lowercase().contains("content-type: application/x-www-form-urlencoded\r\n"), "{request}");
+        assert!(request.ends_with("token=00D%21a&client_id=3MVG9&client_secret=last%20bytes"), "{request}");
+        let reply = reply.map_err(|error| error.to_string()).unwrap();
+        assert_eq!((reply.status, reply.body.as_slice()), (503, b"busy".as_slice()));
+        assert_eq!(reply.date.unwrap().to_string(), "1994-11-06T08:49:37Z");
+        assert_eq!(reply.retry_after, Some(Duration::from_secs(30)));
     }
 
     #[test]

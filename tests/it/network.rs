@@ -230,6 +230,35 @@ fn faults() -> Vec<FaultAnswer> {
 }
 
 #[tokio::test]
+async fn over_tls_and_http_2_the_same_faults_have_the_same_causes() {
+    let (tls, authority) = Tls::throw_away(&[]).unwrap();
+    let plan = Stage::plan().file("ca.pem", authority).salesforce_line("ca_path = \"ca.pem\"");
+    let plan = plan.salesforce_line("request_timeout = \"500ms\"");
+    let stage = plan.simulator(|settings| settings.tls = Some(tls)).start().await;
+    let cases = [
+        (FaultAnswer::NeverAnswer, "timeout"),
+        (FaultAnswer::Trickle { pause_ms: 20 }, "timeout"),
+        (FaultAnswer::Cut, "connect"),
+        (FaultAnswer::Reset, "connect"),
+        (FaultAnswer::HangUp, "connect"),
+        (FaultAnswer::Huge { bytes: 1 << 30 }, "malformed_answer"),
+        (FaultAnswer::EndlessBody, "malformed_answer"),
+        (FaultAnswer::GzipBomb { mebibytes: 100 }, "malformed_answer"),
+    ];
+    for (answer, cause) in cases {
+        stage.simulator.reset_counts();
+        stage.simulator.force(Fault::always(Door::Token, answer.clone()));
+        assert_eq!(stage.ask().await.refusal().0, 503, "{answer:?}");
+        let detail = stage.failure(INTEGRATION, "detail").await;
+        assert_eq!(stage.cause().await, cause, "{answer:?}: {detail}");
+        assert_eq!(stage.simulator.counts().token_posts, 1, "{answer:?}");
+        stage.simulator.clear_faults();
+        stage.advance(seconds(300));
+    }
+    stage.token().await;
+}
+
+#[tokio::test]
 async fn a_good_token_outlives_every_fault_and_each_costs_one_attempt() {
     for answer in faults() {
         let stage = plan().start().await;
