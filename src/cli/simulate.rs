@@ -11,7 +11,7 @@ use anyhow::{Context, bail};
 use tokio_util::sync::CancellationToken;
 
 use super::say;
-use crate::simulator::{App, Host, Running, Settings, Simulator, StartError, Switches, Tls, User};
+use crate::simulator::{App, Flaw, Host, Running, Settings, Simulator, StartError, Switches, Tls, User};
 
 /// Serve a SIMULATED Salesforce: token endpoint, sessions, REST resources, event log files.
 ///
@@ -35,6 +35,10 @@ pub(super) struct SimulateArgs {
     /// Where to write the throw-away authority's certificate, PEM.
     #[arg(long, value_name = "FILE", requires = "tls")]
     pub(super) ca_out: Option<PathBuf>,
+
+    /// Make the throw-away certificate so that clients must refuse it: `expired`, `not-yet-valid` or `other-name`.
+    #[arg(long, value_name = "FLAW", requires = "tls")]
+    pub(super) tls_flaw: Option<Flaw>,
 
     /// Serve TLS with this certificate and its chain, PEM.
     #[arg(long, value_name = "FILE", requires = "tls_key", conflicts_with = "tls")]
@@ -144,7 +148,10 @@ fn tls(args: &SimulateArgs) -> anyhow::Result<Option<Tls>> {
     }
     let Some(path) = args.ca_out.as_ref().filter(|_| args.tls) else { return Ok(None) };
     let names: Vec<String> = args.hosts.iter().map(|host| host.dns_name().to_owned()).collect();
-    let (tls, authority) = Tls::throw_away(&names)?;
+    let (tls, authority) = match args.tls_flaw {
+        Some(flaw) => Tls::flawed(&names, flaw)?,
+        None => Tls::throw_away(&names)?,
+    };
     std::fs::write(path, authority).with_context(|| format!("cannot write {}", path.display()))?;
     Ok(Some(tls))
 }
@@ -272,7 +279,13 @@ mod tests {
         let simulator = Simulator::start(settings(&given).unwrap()).await.unwrap();
         assert!(simulator.base_url().starts_with("https://"));
 
-        for wrong in [&["--tls"][..], &["--ca-out", out], &["--tls-key", key], &["--host", "acme.example"]] {
+        for wrong in [
+            &["--tls"][..],
+            &["--ca-out", out],
+            &["--tls-flaw", "expired"],
+            &["--tls-key", key],
+            &["--host", "acme.example"],
+        ] {
             assert!(Alone::try_parse_from(["simulate"].iter().chain(&usual).chain(wrong)).is_err(), "{wrong:?}");
         }
     }

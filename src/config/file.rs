@@ -10,7 +10,8 @@ use super::setting::{Field, Keys, Presence, Setting, Table, section, section_sch
 use super::times::{RequestTimeout, SessionTimeout, Shutdown};
 use super::urls::{AudienceUrl, InstanceUrl, ProxyUrl, PublicUrl, TokenUrl};
 use super::values::{
-    ClientId, Digest, EnvironmentName, FilePath, Filter, Format, HostPattern, Listen, LoginBudget, Named, Username,
+    ClientId, Digest, EnvironmentName, FilePath, Filter, Format, HostPattern, Listen, LoginBudget, Named, RootStore,
+    Username,
 };
 use crate::names::{CallerName, IntegrationName, IntegrationPattern};
 
@@ -83,8 +84,14 @@ section! {
         allowed_hosts: Vec<HostPattern>, or List;
         /// Bound on one call to Salesforce, connecting included.
         request_timeout: RequestTimeout, or Text("5s");
-        /// Egress proxy.
+        /// Egress proxy. Without it `HTTPS_PROXY` and `NO_PROXY` of the environment count.
         proxy_url: ProxyUrl, optional;
+        /// File with the proxy's credentials: user, colon, password.
+        proxy_credentials_path: FilePath, optional;
+        /// Environment variable with the proxy's credentials: user, colon, password.
+        proxy_credentials_env: EnvironmentName, optional;
+        /// Whose certificate authorities are trusted: those of this machine, or Mozilla's as of the build.
+        roots: RootStore, or Text("system");
         /// PEM bundle of extra certificate authorities.
         ca_path: FilePath, optional;
     }

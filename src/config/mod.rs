@@ -191,10 +191,34 @@ pub struct Salesforce {
     pub allowed_hosts: Vec<String>,
     /// Bound on one call to Salesforce, connecting included.
     pub request_timeout: Duration,
-    /// Egress proxy.
-    pub proxy_url: Option<Url>,
+    /// Egress proxy; never for loopback.
+    pub proxy: Option<Proxy>,
+    /// Which certificate authorities are trusted beside those of `ca_path`.
+    pub roots: Roots,
     /// PEM bundle of extra certificate authorities.
     pub ca_path: Option<Located<PathBuf>>,
+}
+
+/// An egress proxy.
+#[derive(Debug, Clone)]
+pub struct Proxy {
+    /// Its URL without user and password.
+    pub url: Url,
+    /// `user:password`.
+    pub credentials: Option<SecretString>,
+    /// Hosts that are reached without it, as `NO_PROXY` lists them; loopback always is.
+    pub exceptions: String,
+    /// The variable that names it, if it is not the file.
+    pub variable: Option<&'static str>,
+}
+
+/// Certificate authorities that need no naming.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Roots {
+    /// Those that the machine trusts.
+    System,
+    /// Mozilla's, as they were when this program was built.
+    Bundled,
 }
 
 /// `[integrations.NAME]`.

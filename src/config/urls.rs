@@ -100,6 +100,11 @@ impl Setting for ProxyUrl {
     }
 }
 
+/// A proxy out of a text that is no setting of the file.
+pub(super) fn proxy(text: &str) -> Option<Url> {
+    parts(text).ok().filter(|url| url.path() == "/")
+}
+
 /// An absolute http(s) URL of scheme, host, port and path.
 fn bare(at: &Located<&Node>, text: &str, example: &str, report: &mut Report) -> Option<Url> {
     let wrong = match parts(text) {

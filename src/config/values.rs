@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use tracing_subscriber::EnvFilter;
 
 use super::LogFormat;
+use super::Roots;
 use super::document::{Content, Node};
 use super::report::{Located, Report};
 use super::setting::{Setting, below, entries, item_at, relocated, value_at};
@@ -314,5 +315,27 @@ impl Setting for Format {
 
     fn schema() -> Value {
         json!({"enum": ["auto", "json", "text"]})
+    }
+}
+
+/// `[salesforce]` roots.
+#[derive(Debug)]
+pub(super) struct RootStore(pub(super) Roots);
+
+impl Setting for RootStore {
+    fn read(at: &Located<&Node>, report: &mut Report) -> Option<Self> {
+        match text(at, "system", report)? {
+            "system" => Some(Self(Roots::System)),
+            "bundled" => Some(Self(Roots::Bundled)),
+            other => {
+                let remedy = "write system or bundled; an authority of your own goes into `ca_path`";
+                report.error(at, format!("{} is no store of certificate authorities", show::value(other)), remedy);
+                None
+            }
+        }
+    }
+
+    fn schema() -> Value {
+        json!({"enum": ["system", "bundled"]})
     }
 }

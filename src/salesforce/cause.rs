@@ -190,7 +190,7 @@ impl Cause {
             Self::ShortLived => "the token lives for less than a second, which cannot be handed out",
             Self::Malformed => "the answer is not a token response: perhaps a maintenance page or a proxy",
             Self::Dns => "the token host's name does not resolve",
-            Self::Connect => "the token host does not accept the connection",
+            Self::Connect => "the connection to the token host fails or breaks off",
             Self::Tls => "TLS to the token host failed",
             Self::Timeout => "the token host did not answer in time",
             Self::Transient => "Salesforce has a passing fault",

@@ -5,21 +5,23 @@
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
+use base64::prelude::{BASE64_STANDARD, Engine};
 use hyper::body::Bytes;
 use jiff::Timestamp;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::header::{
     ACCEPT, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, DATE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER,
 };
-use reqwest::{Certificate, Client, NoProxy, Proxy, RequestBuilder, Response};
+use reqwest::{Certificate, Client, ClientBuilder, NoProxy, Proxy, RequestBuilder, Response};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::time::{Instant, timeout_at};
 use url::Url;
+use webpki_root_certs::TLS_SERVER_ROOT_CERTS;
 use zeroize::Zeroizing;
 
 use super::cause::{Cause, MintError};
 use super::no_answer;
-use crate::config::{self, source};
+use crate::config::{self, Roots, source};
 use crate::token::AccessToken;
 
 /// The client and its bounds.
@@ -48,15 +50,17 @@ pub(super) struct Introspector<'a> {
 /// More than any token response or version list; less than what could hurt.
 const MAX_BODY: usize = 1024 * 1024;
 
-/// Salesforce sends some twenty. Their bytes are bounded by the HTTP library, 408 KiB in all.
+/// Salesforce sends some twenty. Over HTTP/1.1 they are counted, and the HTTP library bounds their bytes (408 KiB);
+/// over HTTP/2 their bytes are.
 const MAX_HEADERS: usize = 100;
+const MAX_HEADER_BYTES: u32 = 64 * 1024;
 
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(24 * 3600);
 
 impl WayOut {
     /// Builds the client.
     ///
-    /// Errors name the setting at fault: `proxy_url` or `ca_path`. A machine without certificate authorities of its own
+    /// Errors name the setting at fault: the proxy or `ca_path`. A machine without certificate authorities of its own
     /// (an image without ca-certificates) can still reach what `ca_path` vouches for, and plain loopback; that is told
     /// in the log.
     pub fn new(settings: &config::Salesforce) -> Result<Self, WayOutError> {
@@ -64,17 +68,26 @@ impl WayOut {
             Some(located) => read_bundle(&located.value)?,
             None => Vec::new(),
         };
-        let client = match client(settings, extra.clone(), Roots::Machine) {
-            Err(WayOutError::Client(reason)) => {
-                let remedy = "install ca-certificates, or set salesforce.ca_path";
-                tracing::warn!(
-                    reason,
-                    remedy,
-                    "this machine has no certificate authorities: no https host can be reached"
-                );
-                client(settings, extra, Roots::Configured)?
-            }
-            built => built?,
+        if let Some(proxy) = &settings.proxy {
+            let (host, from) = (proxy.url.host_str(), proxy.variable.unwrap_or("salesforce.proxy_url"));
+            tracing::info!(
+                proxy.host = host,
+                proxy.port = proxy.url.port(),
+                from,
+                "Salesforce is asked through a proxy"
+            );
+        }
+        let client = match settings.roots {
+            Roots::Bundled => client(settings, |builder| builder.tls_certs_only(bundled().chain(extra)))?,
+            Roots::System => match client(settings, |builder| builder.tls_certs_merge(extra.clone())) {
+                Err(WayOutError::Client(reason)) => {
+                    let remedy = "install ca-certificates, or set salesforce.roots = \"bundled\" or salesforce.ca_path";
+                    let told = "this machine has no certificate authorities: only what salesforce.ca_path vouches for can be reached";
+                    tracing::warn!(reason, remedy, "{told}");
+                    client(settings, |builder| builder.tls_certs_only(extra))?
+                }
+                built => built?,
+            },
         };
         Ok(Self { client, request_timeout: settings.request_timeout })
     }
@@ -157,15 +170,10 @@ fn introspection_form(app: &Introspector<'_>, token: &AccessToken) -> Zeroizing<
     form
 }
 
-#[derive(Clone, Copy)]
-enum Roots {
-    /// The machine's certificate authorities, and those of `ca_path`.
-    Machine,
-    /// Those of `ca_path` alone.
-    Configured,
-}
-
-fn client(settings: &config::Salesforce, extra: Vec<Certificate>, roots: Roots) -> Result<Client, WayOutError> {
+fn client(
+    settings: &config::Salesforce,
+    trust: impl FnOnce(ClientBuilder) -> ClientBuilder,
+) -> Result<Client, WayOutError> {
     #[expect(clippy::disallowed_methods, reason = "this is the one place")]
     let mut builder = Client::builder()
         .user_agent(concat!("aquila/", env!("CARGO_PKG_VERSION")))
@@ -173,22 +181,36 @@ fn client(settings: &config::Salesforce, extra: Vec<Certificate>, roots: Roots) 
         .referer(false)
         // An assertion is sent once, whatever the other side says about it.
         .retry(reqwest::retry::never())
+        // The environment counts as the configuration read it, and no further.
         .no_proxy()
         .http1_max_headers(MAX_HEADERS)
+        .http2_max_header_list_size(MAX_HEADER_BYTES)
         // The whole call is bounded in `send`. This bound comes first, so that a host which is not there is told from
         // one that is silent.
         .connect_timeout(settings.request_timeout.mul_f64(0.8))
         .pool_idle_timeout(Duration::from_secs(60));
-    builder = match roots {
-        Roots::Machine => builder.tls_certs_merge(extra),
-        Roots::Configured => builder.tls_certs_only(extra),
-    };
-    if let Some(url) = &settings.proxy_url {
-        // Plain http goes to loopback only, and what is for this machine is nobody else's business.
-        let proxy = Proxy::https(url.as_str()).map_err(|error| WayOutError::Proxy(error.without_url().to_string()))?;
-        builder = builder.proxy(proxy.no_proxy(NoProxy::from_string("localhost,127.0.0.0/8,::1")));
+    if let Some(proxy) = &settings.proxy {
+        builder = builder.proxy(egress(proxy)?);
     }
-    builder.build().map_err(|error| WayOutError::Client(no_answer::innermost(&error)))
+    trust(builder).build().map_err(|error| WayOutError::Client(no_answer::innermost(&error)))
+}
+
+/// Plain http goes to loopback only, and what is for this machine is nobody else's business.
+fn egress(proxy: &config::Proxy) -> Result<Proxy, WayOutError> {
+    let unusable = |error: reqwest::Error| WayOutError::Proxy(error.without_url().to_string());
+    let mut built = Proxy::https(proxy.url.as_str()).map_err(unusable)?;
+    if let Some(credentials) = &proxy.credentials {
+        let encoded = Zeroizing::new(BASE64_STANDARD.encode(credentials.expose_secret()));
+        let mut basic = HeaderValue::from_str(&Zeroizing::new(format!("Basic {}", encoded.as_str())))
+            .map_err(|error| WayOutError::Proxy(error.to_string()))?;
+        basic.set_sensitive(true);
+        built = built.custom_http_auth(basic);
+    }
+    Ok(built.no_proxy(NoProxy::from_string(&format!("localhost,127.0.0.0/8,::1,{}", proxy.exceptions))))
+}
+
+fn bundled() -> impl Iterator<Item = Certificate> {
+    TLS_SERVER_ROOT_CERTS.iter().filter_map(|certificate| Certificate::from_der(certificate).ok())
 }
 
 async fn exchange(request: RequestBuilder, deadline: Instant) -> Result<Reply, MintError> {
@@ -290,10 +312,55 @@ pub enum WayOutError {
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
     use super::*;
 
     fn headers(pairs: &[(HeaderName, &str)]) -> HeaderMap {
         pairs.iter().map(|(name, text)| (name.clone(), HeaderValue::from_str(text).unwrap())).collect()
+    }
+
+    /// Takes one request and answers it with these bytes; the request as it came.
+    async fn answered(listener: tokio::net::TcpListener, answer: String) -> String {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let (mut request, mut piece) = (String::new(), [0; 4096]);
+        while !request.ends_with("ytes") {
+            let count = stream.read(&mut piece).await.unwrap();
+            request.push_str(std::str::from_utf8(&piece[..count]).unwrap());
+        }
+        stream.write_all(answer.as_bytes()).await.unwrap();
+        request
+    }
+
+    #[tokio::test]
+    async fn an_introspection_is_one_post_and_its_answer_keeps_the_headers_that_count() {
+        let settings = config::Salesforce {
+            allowed_hosts: Vec::new(),
+            request_timeout: Duration::from_secs(5),
+            proxy: None,
+            roots: Roots::Bundled,
+            ca_path: None,
+        };
+        let way_out = WayOut::new(&settings).unwrap();
+        let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let token_url = format!("http://{}/services/oauth2/token", listener.local_addr().unwrap());
+        let token_url = Url::parse(&token_url).unwrap();
+        let answer = "HTTP/1.1 503 Down\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\n\
+                      Retry-After: Sun, 06 Nov 1994 08:50:07 GMT\r\nContent-Length: 4\r\n\r\nbusy";
+        let app = Introspector { client_id: "3MVG9", client_secret: &SecretString::from("last bytes".to_owned()) };
+        let token = AccessToken::parse("00D!a".to_owned()).unwrap();
+        let deadline = Instant::now() + Duration::from_secs(5);
+        let (reply, request) = tokio::join!(
+            way_out.introspect(&token_url, &app, &token, deadline),
+            answered(listener, answer.to_owned()),
+        );
+        assert!(request.starts_with("POST /services/oauth2/introspect HTTP/1.1\r\n"), "{request}");
+        assert!(request.to_lowercase().contains("content-type: application/x-www-form-urlencoded\r\n"), "{request}");
+        assert!(request.ends_with("token=00D%21a&client_id=3MVG9&client_secret=last%20bytes"), "{request}");
+        let reply = reply.map_err(|error| error.to_string()).unwrap();
+        assert_eq!((reply.status, reply.body.as_slice()), (503, b"busy".as_slice()));
+        assert_eq!(reply.date.unwrap().to_string(), "1994-11-06T08:49:37Z");
+        assert_eq!(reply.retry_after, Some(Duration::from_secs(30)));
     }
 
     #[test]

@@ -68,7 +68,9 @@ fn causes(error: &reqwest::Error) -> Vec<&(dyn Error + 'static)> {
 fn certificate(error: &rustls::Error) -> String {
     let rustls::Error::InvalidCertificate(reason) = error else { return error.to_string() };
     match reason {
-        CertificateError::UnknownIssuer => "no authority that is trusted here vouches for the certificate".to_owned(),
+        CertificateError::UnknownIssuer | CertificateError::BadSignature => {
+            "no authority that is trusted here vouches for the certificate".to_owned()
+        }
         CertificateError::Expired | CertificateError::ExpiredContext { .. } => "the certificate has expired".to_owned(),
         CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
             "the certificate is not valid yet".to_owned()

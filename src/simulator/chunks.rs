@@ -11,6 +11,7 @@ use axum::http::header::CONTENT_LENGTH;
 use axum::middleware::Next;
 use axum::response::Response;
 
+use super::streams::Streamed;
 use super::world::World;
 
 /// Small, so that a line of CSV and a token are cut through.
@@ -18,11 +19,12 @@ const PIECE: usize = 61;
 
 pub(super) async fn cut(State(world): State<Arc<World>>, request: Request, next: Next) -> Response {
     let response = next.run(request).await;
-    if !world.with(|state| state.switches.answers_chunked) {
+    let streamed = response.extensions().get::<Streamed>().is_some();
+    if streamed || !world.with(|state| state.switches.answers_chunked) {
         return response;
     }
     let (mut parts, body) = response.into_parts();
-    // All bodies are made in memory, so this neither fails nor waits.
+    // All other bodies are made in memory, so this neither fails nor waits.
     let whole = to_bytes(body, usize::MAX).await.unwrap_or_default();
     parts.headers.remove(CONTENT_LENGTH);
     let pieces: Vec<_> = whole.chunks(PIECE).map(|piece| Ok::<_, Infallible>(Bytes::copy_from_slice(piece))).collect();

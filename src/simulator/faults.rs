@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use super::rows::{RestRow, TokenRow};
 
@@ -90,15 +91,38 @@ pub enum FaultAnswer {
         /// The status.
         status: u16,
     },
+    /// The usual answer with some members of its JSON object changed; `null` takes one out.
+    Altered {
+        /// The members.
+        members: Map<String, Value>,
+    },
+    /// The usual answer, but the connection ends in the middle of its body.
+    Cut,
+    /// The usual answer, one byte of its body at a time.
+    Trickle {
+        /// Milliseconds before each byte.
+        pause_ms: u64,
+    },
     /// A body of so many bytes, status 200, said to be JSON.
     Huge {
-        /// The length of the body.
+        /// The length of the body, announced before it.
         bytes: u64,
+    },
+    /// A body without announced length that goes on until the client has enough, status 200, said to be JSON.
+    EndlessBody,
+    /// A head that goes on until the client has enough. Over HTTP/1.1 without TLS only.
+    EndlessHead,
+    /// A gzip body, packed without being asked for, that unpacks to so many mebibytes of blanks.
+    GzipBomb {
+        /// Each takes 7 KB on its way.
+        mebibytes: u16,
     },
     /// The request is worked on as usual, but the connection ends instead of the answer: a lost answer.
     LoseAnswer,
     /// The connection ends at once.
     HangUp,
+    /// The connection ends at once, by a TCP reset.
+    Reset,
     /// Nothing, for as long as the client waits.
     NeverAnswer,
 }
@@ -184,6 +208,11 @@ mod tests {
             ),
             (r#"{"kind":"maintenance","status":503}"#, FaultAnswer::Maintenance { status: 503 }),
             (r#"{"kind":"never_answer"}"#, FaultAnswer::NeverAnswer),
+            (r#"{"kind":"gzip_bomb","mebibytes":2}"#, FaultAnswer::GzipBomb { mebibytes: 2 }),
+            (
+                r#"{"kind":"altered","members":{"id":null}}"#,
+                FaultAnswer::Altered { members: Map::from_iter([("id".to_owned(), Value::Null)]) },
+            ),
         ] {
             let fault: Fault = serde_json::from_str(&format!(r#"{{"door":"token","answer":{json}}}"#)).unwrap();
             assert_eq!((fault.times, fault.answer), (None, expected));

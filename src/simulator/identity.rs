@@ -31,8 +31,7 @@ pub(super) async fn userinfo(
     });
     match forced::obey(&world, fault, Format::Json).await {
         Order::Answer(response, _) => response,
-        Order::AsUsual => tell((&world, &place), token, None),
-        Order::LoseAnswer => forced::hang_up(),
+        Order::AsUsual(then) => then.applied_to(tell((&world, &place), token, None)).await,
     }
 }
 

@@ -34,16 +34,17 @@ pub(super) async fn introspect(
         state.counts.introspections += 1;
         state.faults.take(Door::Introspect, None)
     });
-    match forced::obey(&world, fault, Format::Json).await {
+    let then = match forced::obey(&world, fault, Format::Json).await {
         Order::Answer(response, _) => return response,
-        Order::LoseAnswer => return forced::hang_up(),
-        Order::AsUsual => {}
-    }
+        Order::AsUsual(then) => then,
+    };
     let basic = basic(request.headers());
-    match Form::read(request, false).await.and_then(|form| describe((&world, &place), &form, basic)) {
+    let form = Form::read(request, false).await;
+    let response = match form.and_then(|form| describe((&world, &place), &form, basic)) {
         Ok(answer) => json_answer(StatusCode::OK, &answer),
         Err(row) => token_refusal(row, Format::Json),
-    }
+    };
+    then.applied_to(response).await
 }
 
 fn describe((world, place): (&World, &Place), form: &Form, basic: Option<(String, String)>) -> Result<Value, TokenRow> {

@@ -57,11 +57,7 @@ pub(super) async fn answer(
     });
     let response = match forced::obey(&world, fault, Format::Json).await {
         Order::Answer(response, _) => response,
-        Order::AsUsual => serve(&world, &ask),
-        Order::LoseAnswer => {
-            serve(&world, &ask);
-            forced::hang_up()
-        }
+        Order::AsUsual(then) => then.applied_to(serve(&world, &ask)).await,
     };
     let is_confirm = ask.version.is_some() && ask.resource.is_empty();
     world.with(|state| state.counts.rest_ended(response.status().as_u16(), user.as_deref(), is_confirm));

@@ -1,4 +1,4 @@
-//! Listens and serves: an accept loop of its own, because a forced hang-up must end a connection without an answer.
+//! Listens and serves: an accept loop of its own, because forced misconduct happens below HTTP.
 //!
 //! Each connection is a task of the tracker; stopping asks all to finish and cuts those that do not.
 
@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
-use super::forced::HangUp;
+use super::line::{Line, Misconduct, Told};
 use super::world::World;
 
 /// How long a connection may go on after the simulator was told to stop.
@@ -63,11 +63,13 @@ async fn welcome(
     stop: CancellationToken,
 ) {
     let _ = stream.set_nodelay(true);
-    let Some(tls) = tls else { return talk(stream, router, world, stop).await };
+    let told = Told::default();
+    let line = Line::new(stream, told.clone());
+    let Some(tls) = tls else { return talk((line, told), router, world, stop).await };
     tokio::select! {
-        shaken = tokio::time::timeout(HANDSHAKE, tls.accept(stream)) => {
+        shaken = tokio::time::timeout(HANDSHAKE, tls.accept(line)) => {
             if let Ok(Ok(stream)) = shaken {
-                talk(stream, router, world, stop).await;
+                talk((stream, told), router, world, stop).await;
             }
         }
         () = stop.cancelled() => {}
@@ -75,23 +77,23 @@ async fn welcome(
 }
 
 async fn talk(
-    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    (stream, told): (impl AsyncRead + AsyncWrite + Unpin + Send + 'static, Told),
     router: Router,
     world: Arc<World>,
     stop: CancellationToken,
 ) {
     let service = service_fn(move |request: hyper::Request<Incoming>| {
-        let router = router.clone();
+        let (router, told) = (router.clone(), told.clone());
         let request = world.places.arrive(request.map(Body::new));
         async move {
             let response = match router.oneshot(request).await {
                 Ok(response) => response,
                 Err(never) => match never {},
             };
-            if response.extensions().get::<HangUp>().is_some() {
-                return Err(io::Error::other("told to hang up"));
+            match response.extensions().get::<Misconduct>() {
+                Some(misconduct) if !told.note(*misconduct) => Err(io::Error::other("told to end the connection")),
+                _ => Ok(response),
             }
-            Ok(response)
         }
     });
     let builder = auto::Builder::new(TokioExecutor::new());

@@ -61,6 +61,10 @@ pub struct Switches {
     /// UNSURE; default `false`: both are missing from the two published samples of this flow and present in those of
     /// the other flows.
     pub issued_at_present: bool,
+    /// Whether answers carry `expires_in`, the seconds that the session still lives, as text.
+    ///
+    /// Default `false`: no published answer of this flow has it. Proxies in between and other flows add it.
+    pub expires_in_present: bool,
     /// What a `sub` that no user bears is answered with.
     ///
     /// UNSURE; default `not_approved`. Reports show both texts; which one comes first is not known.
@@ -120,6 +124,7 @@ impl Default for Switches {
             aud_own_url_accepted: true,
             aud_token_url_accepted: true,
             issued_at_present: false,
+            expires_in_present: false,
             unknown_user_error: UnknownUserError::NotApproved,
             scope_parameter_refused: true,
             query_parameters_accepted: false,

@@ -4,10 +4,12 @@
 //! with its certificate lets nobody but this one simulator be trusted.
 
 use std::fmt;
+use std::str::FromStr;
 use std::sync::Arc;
 
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
+    date_time_ymd,
 };
 use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject;
@@ -25,6 +27,30 @@ pub struct Tls {
 impl fmt::Debug for Tls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Tls").finish_non_exhaustive()
+    }
+}
+
+/// What is wrong with a throw-away certificate, on purpose. As text `expired`, `not-yet-valid` or `other-name`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Flaw {
+    /// Its days are over.
+    Expired,
+    /// They have not come.
+    NotYetValid,
+    /// It is somebody else's, from the same authority.
+    OtherName,
+}
+
+impl FromStr for Flaw {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "expired" => Ok(Self::Expired),
+            "not-yet-valid" => Ok(Self::NotYetValid),
+            "other-name" => Ok(Self::OtherName),
+            _ => Err("the flaws of a certificate are expired, not-yet-valid and other-name"),
+        }
     }
 }
 
@@ -48,6 +74,15 @@ pub enum TlsError {
 impl Tls {
     /// A new certificate for loopback and these names, and the PEM of the authority that a client is to trust.
     pub fn throw_away(names: &[String]) -> Result<(Self, String), TlsError> {
+        Self::made(names, None)
+    }
+
+    /// The same, but clients must refuse the certificate.
+    pub fn flawed(names: &[String], flaw: Flaw) -> Result<(Self, String), TlsError> {
+        Self::made(names, Some(flaw))
+    }
+
+    fn made(names: &[String], flaw: Option<Flaw>) -> Result<(Self, String), TlsError> {
         let mut authority = CertificateParams::default();
         authority.distinguished_name.push(DnType::CommonName, "SIMULATED throw-away authority");
         authority.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
@@ -57,7 +92,16 @@ impl Tls {
         let issuer = Issuer::new(authority, authority_key);
 
         let loopback = ["localhost", "127.0.0.1", "::1"].map(str::to_owned);
-        let mut leaf = CertificateParams::new([&loopback[..], names].concat())?;
+        let names = match flaw {
+            Some(Flaw::OtherName) => vec!["other.example".to_owned()],
+            _ => [&loopback[..], names].concat(),
+        };
+        let mut leaf = CertificateParams::new(names)?;
+        match flaw {
+            Some(Flaw::Expired) => leaf.not_after = date_time_ymd(2001, 1, 1),
+            Some(Flaw::NotYetValid) => leaf.not_before = date_time_ymd(4000, 1, 1),
+            Some(Flaw::OtherName) | None => {}
+        }
         leaf.distinguished_name.push(DnType::CommonName, "SIMULATED Salesforce");
         leaf.use_authority_key_identifier_extension = true;
         leaf.key_usages = vec![KeyUsagePurpose::DigitalSignature];

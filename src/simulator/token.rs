@@ -1,7 +1,7 @@
 //! `POST /services/oauth2/token`: from the request to the grant.
 //!
 //! The steps are: read the form, look for a forced answer, verify (no lock), admit and grant (under the lock). The
-//! answer has no `expires_in` and no `refresh_token`; Salesforce sends neither in this flow.
+//! answer has no `refresh_token`, and no `expires_in` unless a switch says so; Salesforce sends neither in this flow.
 
 use std::sync::Arc;
 
@@ -43,10 +43,9 @@ pub(super) async fn answer(
     let fault = world.with(|state| state.faults.take(Door::Token, named));
     let (response, outcome) = match forced::obey(&world, fault, format).await {
         Order::Answer(response, name) => (response, name),
-        Order::AsUsual => decide((&world, &place), &asked, format),
-        Order::LoseAnswer => {
-            let (_, outcome) = decide((&world, &place), &asked, format);
-            (forced::hang_up(), outcome)
+        Order::AsUsual(then) => {
+            let (response, outcome) = decide((&world, &place), &asked, format);
+            (then.applied_to(response).await, outcome)
         }
     };
     world.with(|state| {
@@ -115,10 +114,11 @@ fn grant((world, place): (&World, &Place), assertion: &UnverifiedAssertion) -> R
     let court = Court { org: &org, switches: &switches, place, now };
     let verified = court.verify(assertion)?;
 
-    let (admitted, token, outcome) = world.with(|state| {
+    let (admitted, token, outcome, left) = world.with(|state| {
         let admitted = state.logins.admit((&org, &switches), place, &verified, now)?;
         let (token, outcome) = open_session((world, place), state, &admitted, now);
-        Ok((admitted, token, outcome))
+        let ends = state.sessions.living(&token, now).map_or(now, |session| session.life.ends());
+        Ok((admitted, token, outcome, ends.as_second() - now.as_second()))
     })?;
 
     let identity = format!("{}/id/{}/{}", place.base_url, org.long_id(), admitted.user.id);
@@ -132,6 +132,9 @@ fn grant((world, place): (&World, &Place), assertion: &UnverifiedAssertion) -> R
     if place.is_site() {
         pairs.push(("sfdc_site_url", place.base_url.clone()));
         pairs.push(("sfdc_site_id", org::site_id(&place.base_url)));
+    }
+    if switches.expires_in_present {
+        pairs.push(("expires_in", left.to_string()));
     }
     if switches.issued_at_present {
         let issued_at = now.as_millisecond().to_string();

@@ -7,9 +7,12 @@
 
 mod answers;
 mod deadline;
+mod egress;
+mod hostile;
 mod lifetime;
 mod memory;
 mod min_ttl;
+mod network;
 mod promise;
 mod refusals;
 mod rights;

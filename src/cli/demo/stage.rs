@@ -56,7 +56,9 @@ impl Stage {
         let (callers, ops) = (sockets.callers.local_addr()?, sockets.ops.local_addr()?);
         let file = folder.path().join("aquila.toml");
         fs::write(&file, configuration(folder.path(), (callers, ops), &simulator, &key))?;
-        let loaded = config::load(&file).map_err(|refused| anyhow!("the demo's configuration is bad: {refused:?}"))?;
+        // Without the environment: a proxy is no business of what stays on this machine.
+        let loaded = config::load_with(&file, &|_| None)
+            .map_err(|refused| anyhow!("the demo's configuration is bad: {refused:?}"))?;
         telemetry::start_log(&loaded.config.log);
         let (prepared, _) =
             Prepared::new(loaded.config, clock).map_err(|report| anyhow!("the demo's key is bad: {report:?}"))?;

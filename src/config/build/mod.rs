@@ -7,6 +7,7 @@
 mod callers;
 mod doors;
 mod integrations;
+mod way_out;
 
 use std::collections::HashSet;
 use std::os::unix::fs::PermissionsExt;
@@ -18,7 +19,7 @@ use super::report::{Located, Report};
 use super::setting::{Field, relocated};
 use super::source::{TIGHTEN, loose_permissions};
 use super::values::FilePath;
-use super::{Audit, AuditSink, Config, Log, Salesforce, Tls};
+use super::{Audit, AuditSink, Config, Log, Tls};
 
 /// What the builders share.
 pub(super) struct Workshop<'a> {
@@ -68,7 +69,7 @@ pub(super) fn config(file: File, shop: &mut Workshop<'_>) -> Option<Config> {
     // Unless its `allowed_hosts` can be read no host is called wrong.
     let added = file.salesforce.value.as_ref().and_then(|salesforce| salesforce.allowed_hosts.value.as_ref());
     let hosts = added.map(|added| Allowlist::new(added.iter().map(|pattern| pattern.0.clone())));
-    let salesforce = file.salesforce.value.and_then(|salesforce| self::salesforce(salesforce, shop));
+    let salesforce = file.salesforce.value.and_then(|salesforce| way_out::way_out(salesforce, shop));
     let names = file.integrations.value.as_ref().map(|named| callers::Names::of(&named.names));
     let callers = callers::callers(file.callers, names.as_ref(), shop);
     let integrations = integrations::integrations(file.integrations, hosts.as_ref(), shop);
@@ -83,15 +84,6 @@ pub(super) fn config(file: File, shop: &mut Workshop<'_>) -> Option<Config> {
         callers: callers?,
         log: log?,
         audit: audit?,
-    })
-}
-
-fn salesforce(file: file::Salesforce, shop: &Workshop<'_>) -> Option<Salesforce> {
-    Some(Salesforce {
-        allowed_hosts: file.allowed_hosts.value?.into_iter().map(|pattern| pattern.0).collect(),
-        request_timeout: file.request_timeout.value?.0,
-        proxy_url: file.proxy_url.value.map(|url| url.0),
-        ca_path: shop.path(file.ca_path),
     })
 }
 

@@ -2,6 +2,7 @@
 
 mod leaks;
 mod mistakes;
+mod proxy;
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -49,6 +50,7 @@ listen = "[::1]:9090"
 allowed_hosts = ["*.corp.example"]
 request_timeout = "500ms"
 proxy_url = "http://proxy.example:3128"
+roots = "bundled"
 ca_path = "ca.pem"
 
 [integrations.elf-prod]
@@ -94,6 +96,7 @@ salesforce:
     - "*.corp.example"
   request_timeout: 500ms
   proxy_url: http://proxy.example:3128
+  roots: bundled
   ca_path: ca.pem
 integrations:
   elf-prod:
@@ -145,6 +148,9 @@ fn both_syntaxes_mean_the_same() {
         assert!(config.ops.bearer_token.is_none());
         assert_eq!(config.salesforce.allowed_hosts, ["*.corp.example"]);
         assert_eq!(config.salesforce.request_timeout.as_millis(), 500);
+        let proxy = config.salesforce.proxy.unwrap();
+        assert_eq!((proxy.url.as_str(), proxy.variable), ("http://proxy.example:3128/", None));
+        assert_eq!(config.salesforce.roots, Roots::Bundled);
         assert_eq!(config.salesforce.ca_path.unwrap().value, folder.path().join("ca.pem"));
 
         let [sandbox, prod] = &config.integrations[..] else { panic!("{:?}", config.integrations) };

@@ -30,7 +30,8 @@ enum Life {
 impl Broker {
     /// The library, in this process.
     pub(super) async fn here(file: &Path, clock: Clock) -> Self {
-        let config = config::load(file).unwrap_or_else(|report| panic!("{report:?}")).config;
+        // Without the environment: a proxy of the machine that runs the tests is no part of them.
+        let config = config::load_with(file, &|_| None).unwrap_or_else(|report| panic!("{report:?}")).config;
         let (prepared, _) = Prepared::new(config, clock).unwrap_or_else(|report| panic!("{report:?}"));
         let sockets = Sockets::bind(prepared.config()).await.unwrap();
         let app = App::new(prepared, sockets).unwrap();
@@ -40,10 +41,15 @@ impl Broker {
     }
 
     /// The binary. Its output goes to `stdout.txt` and `stderr.txt` beside its configuration.
-    pub(super) async fn elsewhere(file: &Path) -> Self {
+    pub(super) async fn elsewhere(file: &Path, environment: &[(String, String)]) -> Self {
         let output = |name: &str| File::create(file.with_file_name(name)).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_aquila"));
         command.arg("serve").arg("--config").arg(file).stdout(output("stdout.txt")).stderr(output("stderr.txt"));
+        // For the same reason.
+        for name in ["HTTPS_PROXY", "https_proxy", "NO_PROXY", "no_proxy"] {
+            command.env_remove(name);
+        }
+        command.envs(environment.iter().map(|(name, value)| (name, value)));
         let mut broker = Self {
             callers: SocketAddr::from(([127, 0, 0, 1], 0)),
             ops: SocketAddr::from(([127, 0, 0, 1], 0)),

@@ -3,6 +3,7 @@
 pub(crate) mod broker;
 pub(crate) mod key;
 pub(crate) mod plan;
+pub(crate) mod proxy;
 pub(crate) mod relay;
 pub(crate) mod reply;
 pub(crate) mod stage;

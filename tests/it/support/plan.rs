@@ -26,6 +26,12 @@ pub(crate) struct Plan {
     pub(super) ops_lines: Vec<String>,
     pub(super) log_level: String,
     pub(super) simulator: Settings,
+    /// Token endpoints of integrations that have one of their own; `{port}` in it is the simulator's.
+    pub(super) token_urls: Vec<(String, String)>,
+    /// Files beside the configuration.
+    pub(super) files: Vec<(String, String)>,
+    /// Variables of a process of its own.
+    pub(super) environment: Vec<(String, String)>,
     pub(super) relayed: bool,
     pub(super) in_own_process: bool,
 }
@@ -43,6 +49,9 @@ impl Plan {
             ops_lines: Vec::new(),
             log_level: "info".to_owned(),
             simulator: Settings { apps: vec![app], ..Settings::default() },
+            token_urls: Vec::new(),
+            files: Vec::new(),
+            environment: Vec::new(),
             relayed: false,
             in_own_process: false,
         };
@@ -98,6 +107,24 @@ impl Plan {
         self
     }
 
+    /// Gives one integration another token endpoint than the rest; `{port}` in it is the simulator's.
+    pub(crate) fn token_url(mut self, integration: &str, url: impl Into<String>) -> Self {
+        self.token_urls.push((integration.to_owned(), url.into()));
+        self
+    }
+
+    /// A file beside the configuration.
+    pub(crate) fn file(mut self, name: &str, content: impl Into<String>) -> Self {
+        self.files.push((name.to_owned(), content.into()));
+        self
+    }
+
+    /// A variable for a process of its own.
+    pub(crate) fn environment(mut self, name: &str, value: impl Into<String>) -> Self {
+        self.environment.push((name.to_owned(), value.into()));
+        self
+    }
+
     /// Puts a relay between the broker and the token endpoint.
     pub(crate) fn relayed(mut self) -> Self {
         self.relayed = true;
@@ -111,7 +138,7 @@ impl Plan {
     }
 
     /// The file that the service is started with.
-    pub(super) fn configuration(&self, token_url: &str, audit: &str) -> String {
+    pub(super) fn configuration(&self, token_url: &str, port: u16, audit: &str) -> String {
         let mut file = format!(
             "[server]\nlisten = \"127.0.0.1:0\"\n\n[ops]\nlisten = \"127.0.0.1:0\"\n{}\n\n[salesforce]\n{}\n\n\
              [log]\nformat = \"json\"\nlevel = \"{}\"\n\n[audit]\npath = \"{audit}\"\n",
@@ -120,6 +147,9 @@ impl Plan {
             self.log_level,
         );
         for name in &self.integrations {
+            let own = self.token_urls.iter().find(|(known, _)| known == name);
+            let token_url =
+                own.map_or_else(|| token_url.to_owned(), |(_, url)| url.replace("{port}", &port.to_string()));
             file.push_str(&format!(
                 "\n[integrations.{name}]\naudience_url = \"https://login.salesforce.com\"\n\
                  client_key_path = \"key.pem\"\nusername = \"{}\"\nclient_id = \"{CLIENT_ID}\"\n\

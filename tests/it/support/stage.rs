@@ -30,6 +30,7 @@ pub(crate) struct Stage {
     callers: Vec<(String, Vec<String>, ApiKey)>,
     folder: TempDir,
     in_own_process: bool,
+    environment: Vec<(String, String)>,
 }
 
 impl Plan {
@@ -43,7 +44,11 @@ impl Plan {
         let folder = tempfile::tempdir().unwrap();
         write_private(&folder.path().join("key.pem"), &Pair::of_this_process().private_key);
         let audit = folder.path().join("audit.jsonl");
-        fs::write(folder.path().join("aquila.toml"), self.configuration(&token_url, audit.to_str().unwrap())).unwrap();
+        let configuration = self.configuration(&token_url, simulator.address().port(), audit.to_str().unwrap());
+        fs::write(folder.path().join("aquila.toml"), configuration).unwrap();
+        for (name, content) in &self.files {
+            write_private(&folder.path().join(name), content);
+        }
         let mut stage = Stage {
             simulator,
             clock: Clock::manual(),
@@ -53,6 +58,7 @@ impl Plan {
             callers: self.callers,
             folder,
             in_own_process: self.in_own_process,
+            environment: self.environment,
         };
         stage.start_broker().await;
         stage
@@ -91,7 +97,7 @@ impl Stage {
     async fn start_broker(&mut self) {
         let file = self.folder.path().join("aquila.toml");
         self.broker = Some(match self.in_own_process {
-            true => Broker::elsewhere(&file).await,
+            true => Broker::elsewhere(&file, &self.environment).await,
             false => Broker::here(&file, self.clock.clone()).await,
         });
     }
