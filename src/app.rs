@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
-use futures_util::{StreamExt, stream};
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
 use tokio::time::{Instant, MissedTickBehavior};
@@ -16,29 +15,23 @@ use tokio_util::task::TaskTracker;
 
 use crate::broker::Broker;
 use crate::clock::Clock;
-use crate::config::hosts::Allowlist;
-use crate::config::report::{Mistake, Report, Severity};
-use crate::config::{self, Config};
+use crate::config::report::Report;
+use crate::config::{self, Config, Loaded};
 use crate::http::callers::CallersDoor;
 use crate::http::health::Readiness;
 use crate::http::listener::{Listener, Stop, SwappableTls};
 use crate::http::ops::OpsDoor;
-use crate::keys;
-use crate::salesforce::{Surroundings, WayOut, WayOutError};
-use crate::snapshot::{Snapshot, Snapshots};
+use crate::http::standing::Standing;
+use crate::reload::{Doors, Generation, Reloader, Shared, prefetch, whole_file};
+use crate::snapshot::Snapshots;
 use crate::telemetry::audit::{self, Trail};
-use crate::telemetry::metrics::Metrics;
-use crate::tls;
 
 /// Everything that can be built without a port: what `check` looks at and `serve` starts from.
 #[derive(Debug)]
 pub struct Prepared {
-    config: Config,
-    clock: Clock,
-    metrics: Arc<Metrics>,
-    snapshot: Snapshot,
-    callers_tls: SwappableTls,
-    ops_tls: SwappableTls,
+    loaded: Loaded,
+    shared: Shared,
+    generation: Generation,
 }
 
 /// The service, with both doors open.
@@ -50,24 +43,23 @@ pub struct App {
     ops_stop: Stop,
     callers_address: SocketAddr,
     ops_address: SocketAddr,
+    reloader: Reloader,
     settings: config::Server,
 }
 
-/// How the service is told to end.
+/// How the service is told to end, and to read its configuration again.
 #[derive(Debug, Clone, Default)]
 pub struct Ending {
     /// Finish what is being served, and end within the grace time.
     pub graceful: CancellationToken,
     /// End now.
     pub immediate: CancellationToken,
-    /// Something may have been cured: what failed is tried again when somebody asks next (SIGHUP).
-    pub retry: Arc<Notify>,
+    /// Read the configuration again, and forget what was refused: it may have been cured (SIGHUP).
+    pub reload: Arc<Notify>,
 }
 
 /// How often ageing tokens are looked at.
 const LOOK_AFTER_TOKENS: Duration = Duration::from_secs(1);
-/// What one token that nobody waits for may take before the next one is begun.
-const PREFETCH: Duration = Duration::from_secs(9);
 /// What the last audit records may take when there is no time left otherwise.
 const LAST_RECORDS: Duration = Duration::from_secs(1);
 
@@ -76,51 +68,10 @@ impl Prepared {
     ///
     /// # Errors
     /// Everything in the files that the configuration names that keeps the service from starting.
-    pub fn new(config: Config, clock: Clock) -> Result<(Self, Report), Report> {
-        let mut report = Report::default();
-        let metrics = Arc::new(Metrics::new().map_err(|error| own_fault(&error.to_string()))?);
-        let flights = TaskTracker::new();
-        if let Err(error) = audit::try_sink(&config.audit) {
-            let remedy =
-                "name a file in a folder that exists and that the service may write to, or `-` for standard output";
-            report.push(whole_file("audit.path", format!("no record can be written there: {error}"), remedy));
-        }
-        let callers_tls = door_tls(config.server.tls.as_ref(), &mut report);
-        let ops_tls = door_tls(config.ops.tls.as_ref(), &mut report);
-        let way_out = WayOut::new(&config.salesforce).map_err(|error| about_way_out(&config, &error));
-        let snapshot = match way_out {
-            Err(mistakes) => {
-                report.extend(mistakes);
-                keys::open_all(
-                    &config.integrations.iter().map(|it| &it.client_key_path).collect::<Vec<_>>(),
-                    &mut report,
-                );
-                None
-            }
-            Ok(way_out) => {
-                let allowlist = Arc::new(Allowlist::new(config.salesforce.allowed_hosts.iter().cloned()));
-                let metrics = Arc::clone(&metrics);
-                let (budgets, circuits) = (Arc::default(), Arc::default());
-                let surroundings =
-                    Surroundings { way_out, allowlist, budgets, circuits, clock: clock.clone(), metrics };
-                match Snapshot::build(&config, &surroundings, &flights, None) {
-                    Ok((snapshot, warnings)) => {
-                        report.extend(warnings);
-                        Some(snapshot)
-                    }
-                    Err(mistakes) => {
-                        report.extend(mistakes);
-                        None
-                    }
-                }
-            }
-        };
-        match snapshot {
-            Some(snapshot) if !report.has_errors() => {
-                Ok((Self { config, clock, metrics, snapshot, callers_tls, ops_tls }, report))
-            }
-            _ => Err(report),
-        }
+    pub fn new(loaded: Loaded, clock: Clock) -> Result<(Self, Report), Report> {
+        let shared = Shared::new(clock)?;
+        let (generation, report) = Generation::build(&loaded.config, &shared, None)?;
+        Ok((Self { loaded, shared, generation }, report))
     }
 
     /// Whether the records that are required on standard output would be kept there. Apart from [`Prepared::new`],
@@ -129,7 +80,7 @@ impl Prepared {
     /// # Errors
     /// They would not.
     pub fn try_standard_output(&self) -> Result<(), Report> {
-        audit::try_standard_output(&self.config.audit).map_err(|error| {
+        audit::try_standard_output(&self.config().audit).map_err(|error| {
             let remedy = "leave standard output open, name a file, or set audit.required = false";
             let mut report = Report::default();
             report.push(whole_file("audit.path", format!("no record can be kept: {error}"), remedy));
@@ -139,56 +90,7 @@ impl Prepared {
 
     /// The configuration it was prepared from.
     pub fn config(&self) -> &Config {
-        &self.config
-    }
-}
-
-/// Everything that is wrong with a refused configuration: what its own report says, and what its files say.
-pub fn everything_wrong(refused: &config::Refused) -> Report {
-    let mut report = refused.report.clone();
-    keys::open_all(&refused.key_paths.iter().collect::<Vec<_>>(), &mut report);
-    for settings in &refused.tls {
-        if let Err(mistakes) = tls::server_config(settings) {
-            report.extend(mistakes);
-        }
-    }
-    report
-}
-
-fn door_tls(settings: Option<&config::Tls>, report: &mut Report) -> SwappableTls {
-    let built = settings.map(tls::server_config).transpose();
-    let config = built.unwrap_or_else(|mistakes| {
-        report.extend(mistakes);
-        None
-    });
-    Arc::new(ArcSwapOption::new(config))
-}
-
-fn about_way_out(config: &Config, error: &WayOutError) -> Report {
-    let mut report = Report::default();
-    match (error, &config.salesforce.ca_path) {
-        (WayOutError::Bundle(_), Some(located)) => {
-            report.error(located, error.to_string(), "name a PEM file with the CA certificates to trust");
-        }
-        (WayOutError::Proxy(_), _) => report.push(whole_file("salesforce.proxy_url", error, "correct the URL")),
-        _ => report.push(whole_file("salesforce", error, "check the certificates that this machine trusts")),
-    }
-    report
-}
-
-fn own_fault(what: &str) -> Report {
-    let mut report = Report::default();
-    report.push(whole_file("", what, "this is a fault of Aquila: please report it"));
-    report
-}
-
-fn whole_file(setting: &str, message: impl std::fmt::Display, remedy: &str) -> Mistake {
-    Mistake {
-        severity: Severity::Error,
-        place: None,
-        setting: setting.to_owned(),
-        message: message.to_string(),
-        remedy: remedy.to_owned(),
+        &self.loaded.config
     }
 }
 
@@ -231,30 +133,38 @@ impl App {
     /// # Errors
     /// The audit trail cannot be opened, or a socket does not know its address.
     pub fn new(prepared: Prepared, sockets: Sockets) -> io::Result<Self> {
-        let Prepared { config, clock, metrics, snapshot, callers_tls, ops_tls } = prepared;
-        let trail = Arc::new(Trail::open(&config.audit, Arc::clone(&metrics))?);
-        let snapshots = Arc::new(Snapshots::new(snapshot));
+        let Prepared { loaded, shared, generation } = prepared;
+        let Shared { clock, metrics, .. } = shared.clone();
+        let Generation { snapshot, callers_tls, ops_tls } = generation;
+        let trail = Arc::new(Trail::open(&loaded.config.audit, Arc::clone(&metrics))?);
+        let doors = Doors {
+            snapshots: Arc::new(Snapshots::new(snapshot)),
+            callers_tls: Arc::new(ArcSwapOption::new(callers_tls)),
+            ops_tls: Arc::new(ArcSwapOption::new(ops_tls)),
+            standing: Arc::new(Standing::new(clock.timestamp())),
+        };
         let readiness = Readiness::default();
         let callers_door = Arc::new(CallersDoor {
-            snapshots: Arc::clone(&snapshots),
+            snapshots: Arc::clone(&doors.snapshots),
             broker: Broker::new(clock.clone(), Arc::clone(&metrics)),
             metrics: Arc::clone(&metrics),
             trail,
             clock: clock.clone(),
             readiness: readiness.clone(),
         });
-        let started = clock.now();
-        let bearer_token = config.ops.bearer_token;
-        let ops_door = OpsDoor { snapshots, metrics, clock, started, readiness, bearer_token };
+        let (snapshots, standing, started) = (Arc::clone(&doors.snapshots), Arc::clone(&doors.standing), clock.now());
+        let ops_door = OpsDoor { snapshots, metrics, clock, started, readiness, standing };
         let (callers_stop, ops_stop) = (Stop::default(), Stop::default());
+        let listener = |socket, tls: &SwappableTls, stop: &Stop| Listener::new(socket, Arc::clone(tls), stop.clone());
         Ok(Self {
             callers_address: sockets.callers.local_addr()?,
             ops_address: sockets.ops.local_addr()?,
-            callers: (Listener::new(sockets.callers, callers_tls, callers_stop.clone()), callers_door),
-            ops: (Listener::new(sockets.ops, ops_tls, ops_stop.clone()), ops_door),
+            callers: (listener(sockets.callers, &doors.callers_tls, &callers_stop), callers_door),
+            ops: (listener(sockets.ops, &doors.ops_tls, &ops_stop), ops_door),
             callers_stop,
             ops_stop,
-            settings: config.server,
+            reloader: Reloader::new(&loaded, shared, doors),
+            settings: loaded.config.server,
         })
     }
 
@@ -270,8 +180,8 @@ impl App {
 
     /// Serves until told to end; returns whether everything in progress came to its end.
     pub async fn run(self, ending: Ending) -> bool {
-        let Self { callers: (callers, callers_door), ops: (ops, ops_door), callers_stop, ops_stop, settings, .. } =
-            self;
+        let Self { callers: (callers, callers_door), ops: (ops, ops_door), callers_stop, ops_stop, .. } = self;
+        let (reloader, settings) = (self.reloader, self.settings);
         let tasks = TaskTracker::new();
         let (trail, snapshots) = (Arc::clone(&callers_door.trail), Arc::clone(&callers_door.snapshots));
         let readiness = ops_door.readiness.clone();
@@ -279,8 +189,10 @@ impl App {
         // Before anybody can ask: both sockets are bound, and what comes now waits in their backlogs. The first probe
         // after the start must not be told otherwise.
         readiness.set(true);
-        tasks.spawn(prefetch(Arc::clone(&snapshots), ops_stop.drain.clone()));
-        tasks.spawn(look_after_tokens(snapshots, Arc::clone(&ending.retry), ops_stop.drain.clone()));
+        tasks.spawn(prefetch(snapshots.current(), ops_stop.drain.clone()));
+        tasks.spawn(look_after_tokens(snapshots, ops_stop.drain.clone()));
+        // Not once the stop has begun: what is being served is finished by the rules under which it came.
+        tasks.spawn(reloader.run(Arc::clone(&ending.reload), ending.graceful.clone()));
         let ops_router = ops_door.router();
         tasks.spawn(ops.serve(move |remote, request| ops_door.clone().answer(ops_router.clone(), remote, request)));
         let doors =
@@ -335,33 +247,13 @@ async fn close(trail: Arc<Trail>, by: Instant, immediate: &CancellationToken) {
     }
 }
 
-/// Fetches the tokens that are wanted before anybody asks, a few at a time: a thousand logins at once would be no way
-/// to greet Salesforce, or the callers who come meanwhile.
-async fn prefetch(snapshots: Arc<Snapshots>, stop: CancellationToken) {
-    const AT_ONCE: usize = 8;
-    let snapshot = snapshots.current();
-    let fetched = stream::iter(snapshot.holdings()).for_each_concurrent(AT_ONCE, |holding| async move {
-        if let Some(flight) = holding.prefetch() {
-            let _ = flight.landed(Instant::now() + PREFETCH).await;
-        }
-    });
-    tokio::select! {
-        () = fetched => {}
-        () = stop.cancelled() => {}
-    }
-}
-
 /// Renews ahead of their end the tokens that are in use, and does whatever else has to be done beside the answers.
-async fn look_after_tokens(snapshots: Arc<Snapshots>, retry: Arc<Notify>, stop: CancellationToken) {
+async fn look_after_tokens(snapshots: Arc<Snapshots>, stop: CancellationToken) {
     let mut ticks = tokio::time::interval(LOOK_AFTER_TOKENS);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             _ = ticks.tick() => snapshots.current().holdings().for_each(|holding| holding.look_after()),
-            () = retry.notified() => {
-                snapshots.current().holdings().for_each(|holding| holding.forgive());
-                tracing::info!("failures are forgotten: what was refused is tried again when somebody asks next");
-            }
             () = stop.cancelled() => return,
         }
     }

@@ -20,7 +20,7 @@
 //! - core: [`holding`] joins integration and slot, [`snapshot`] is one generation of the configuration, [`broker`]
 //!   issues tokens from it
 //! - edge: [`http`] is both doors
-//! - assembly: [`app`] joins the parts, runs and drains them
+//! - assembly: [`app`] joins the parts, runs and drains them, [`reload`] puts a new configuration in force
 //! - shell: [`cli`] is the command line
 //! - aside: [`simulator`] is a strict Salesforce that shares no code with the rest
 
@@ -48,6 +48,7 @@ pub mod snapshot;
 pub mod http;
 
 pub mod app;
+pub mod reload;
 
 pub mod cli;
 

@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
+use secrecy::SecretString;
 use tokio_util::task::TaskTracker;
 
 use crate::ask::{Ask, Selector, SelectorKind};
@@ -27,6 +28,7 @@ pub struct Snapshot {
     callers: Vec<Arc<Caller>>,
     directory: Directory,
     issuer: Option<String>,
+    ops_token: Option<SecretString>,
 }
 
 /// One caller of a generation.
@@ -132,7 +134,8 @@ impl Snapshot {
             callers.push(Arc::new(Caller { name, visitor, rights, only: OnceLock::new() }));
         }
         let issuer = config.server.issuer().map(str::to_owned);
-        Ok((Self { holdings, by_instance, callers, directory, issuer }, report))
+        let ops_token = config.ops.bearer_token.clone();
+        Ok((Self { holdings, by_instance, callers, directory, issuer, ops_token }, report))
     }
 
     /// Who calls.
@@ -168,9 +171,24 @@ impl Snapshot {
         self.issuer.as_deref()
     }
 
+    /// What the ops door asks for before it tells metrics and status, if anything.
+    pub fn ops_token(&self) -> Option<&SecretString> {
+        self.ops_token.as_ref()
+    }
+
     /// All integrations, in no order: for those who look after them, never for an answer to a caller.
     pub fn holdings(&self) -> impl ExactSizeIterator<Item = &Arc<Holding>> {
         self.holdings.values()
+    }
+
+    /// Forbids further logins to integrations that are not part of `next`, or are another one there. A flight of theirs
+    /// that is under way ends without: no key signs once it is out of the configuration.
+    pub fn retire_all_but(&self, next: &Self) {
+        for (name, holding) in &self.holdings {
+            if next.holdings.get(name).is_none_or(|successor| !successor.continues(holding)) {
+                holding.integration().retire();
+            }
+        }
     }
 
     /// How many callers there are.
@@ -244,5 +262,10 @@ impl Snapshots {
     /// The one in force now; a request calls this once.
     pub fn current(&self) -> Arc<Snapshot> {
         self.0.load_full()
+    }
+
+    /// Puts another one in force, for every request that begins from now on.
+    pub fn replace(&self, next: Arc<Snapshot>) {
+        self.0.store(next);
     }
 }

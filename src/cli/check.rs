@@ -11,10 +11,11 @@ use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
 use super::{BAD_CONFIGURATION, say};
-use crate::app::{Prepared, everything_wrong};
+use crate::app::Prepared;
 use crate::clock::Clock;
+use crate::config;
 use crate::config::report::{Mistake, Severity};
-use crate::config::{self, Loaded};
+use crate::reload::everything_wrong;
 
 /// Checks a configuration and tells every mistake at once.
 #[derive(Debug, Args)]
@@ -50,12 +51,15 @@ pub(super) fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
     };
     let report = match config::load(path) {
         Err(refused) => everything_wrong(&refused),
-        Ok(Loaded { config, warnings: mut report }) => {
+        Ok(loaded) => {
+            let mut report = loaded.warnings.clone();
             let named = args.integration.as_ref();
-            if let Some(name) = named.filter(|name| config.integrations.iter().all(|it| it.name.as_str() != *name)) {
+            if let Some(name) =
+                named.filter(|name| loaded.config.integrations.iter().all(|it| it.name.as_str() != *name))
+            {
                 anyhow::bail!("there is no integration {name} in {}", path.display());
             }
-            report.extend(match Prepared::new(config, Clock::system()) {
+            report.extend(match Prepared::new(loaded, Clock::system()) {
                 Ok((_, warnings)) => warnings,
                 Err(mistakes) => mistakes,
             });

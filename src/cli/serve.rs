@@ -10,9 +10,10 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::task::TaskTracker;
 
 use super::{BAD_CONFIGURATION, check, complain, runtime};
-use crate::app::{App, Ending, Prepared, Sockets, everything_wrong};
+use crate::app::{App, Ending, Prepared, Sockets};
 use crate::clock::Clock;
 use crate::config::{self, report::Report};
+use crate::reload::everything_wrong;
 use crate::telemetry;
 
 /// Runs the service.
@@ -29,9 +30,9 @@ pub(super) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
         Err(refused) => return Ok(refuse(everything_wrong(&refused))),
     };
     telemetry::start_log(&loaded.config.log);
-    telemetry::tell(loaded.warnings);
+    telemetry::tell(loaded.warnings.clone());
     allow_many_connections();
-    let prepared = match Prepared::new(loaded.config, Clock::system()) {
+    let prepared = match Prepared::new(loaded, Clock::system()) {
         Ok((prepared, warnings)) => {
             telemetry::tell(warnings);
             prepared
@@ -72,7 +73,8 @@ pub(super) fn refuse(report: Report) -> ExitCode {
     ExitCode::from(BAD_CONFIGURATION)
 }
 
-/// SIGTERM and SIGINT end gracefully, a second one at once. SIGHUP says that something may have been cured.
+/// SIGTERM and SIGINT end gracefully, a second one at once. SIGHUP has the configuration read
+/// again.
 pub(super) fn ending() -> std::io::Result<Ending> {
     let ending = Ending::default();
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
@@ -85,8 +87,7 @@ pub(super) fn ending() -> std::io::Result<Ending> {
                 _ = terminate.recv() => signals += 1,
                 _ = interrupt.recv() => signals += 1,
                 _ = hangup.recv() => {
-                    tracing::warn!("SIGHUP: this version cannot reload its configuration; restart it for that");
-                    told.retry.notify_one();
+                    told.reload.notify_one();
                     continue;
                 }
             }

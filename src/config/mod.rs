@@ -44,6 +44,10 @@ pub struct Loaded {
     pub config: Config,
     /// Warnings only.
     pub warnings: Report,
+    /// The file it came from.
+    pub path: PathBuf,
+    /// The files that it names: keys, certificates, secrets.
+    pub files: Vec<PathBuf>,
 }
 
 /// Loads a configuration, with secrets from the environment of the process.
@@ -64,6 +68,8 @@ pub struct Refused {
     pub key_paths: Vec<Located<PathBuf>>,
     /// Certificates and keys of its doors, likewise.
     pub tls: Vec<Tls>,
+    /// The files that it names, as far as it could be read.
+    pub files: Vec<PathBuf>,
 }
 
 impl fmt::Debug for Refused {
@@ -81,6 +87,7 @@ pub fn load_with(path: &Path, environment: &dyn Fn(&str) -> Option<String>) -> R
         report: unread(path, error),
         key_paths: Vec::new(),
         tls: Vec::new(),
+        files: Vec::new(),
     })?;
     let mut report = Report::default();
     let file = File::read(&setting::root(path, &document), &mut report);
@@ -88,8 +95,10 @@ pub fn load_with(path: &Path, environment: &dyn Fn(&str) -> Option<String>) -> R
     let mut shop = Workshop::new(folder, environment, report);
     let config = file.and_then(|file| build::config(file, &mut shop));
     match config {
-        Some(config) if !shop.report.has_errors() => Ok(Loaded { config, warnings: shop.report }),
-        _ => Err(Refused { report: shop.report, key_paths: shop.key_paths, tls: shop.tls }),
+        Some(config) if !shop.report.has_errors() => {
+            Ok(Loaded { config, warnings: shop.report, path: path.to_owned(), files: shop.files })
+        }
+        _ => Err(Refused { report: shop.report, key_paths: shop.key_paths, tls: shop.tls, files: shop.files }),
     }
 }
 

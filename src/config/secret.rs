@@ -46,7 +46,9 @@ pub(super) fn read(
 }
 
 fn from_file(path: &Located<FilePath>, shop: &mut Workshop<'_>) -> Option<Located<Zeroizing<String>>> {
-    let file = match source::read(&shop.resolve(&path.value), LARGEST_SECRET) {
+    let resolved = shop.resolve(&path.value);
+    shop.files.push(resolved.clone());
+    let file = match source::read(&resolved, LARGEST_SECRET) {
         Ok(file) => file,
         Err(error) => {
             shop.report.error(path, error.to_string(), error.remedy());

@@ -116,11 +116,21 @@ impl Holding {
     pub fn succeed(integration: Integration, previous: Option<&Self>, flights: TaskTracker) -> Self {
         let digest = integration.digest();
         match previous {
-            Some(previous) if previous.digest == digest => {
+            // Also what it holds must still be allowed: the list of hosts may have changed.
+            Some(previous) if previous.digest == digest && previous.is_trusted_by(&integration) => {
                 Self { integration: Arc::new(integration), memory: Arc::clone(&previous.memory), digest }
             }
             _ => Self::new(integration, flights),
         }
+    }
+
+    fn is_trusted_by(&self, integration: &Integration) -> bool {
+        self.memory.slot.peek().is_none_or(|kept| integration.trusts(&kept.value.grant.instance_url))
+    }
+
+    /// Whether it goes on with what `previous` remembers.
+    pub fn continues(&self, previous: &Self) -> bool {
+        Arc::ptr_eq(&self.memory, &previous.memory)
     }
 
     /// Its name.

@@ -14,6 +14,7 @@ mod params;
 mod report;
 mod request_id;
 mod route;
+pub mod standing;
 mod status;
 mod token;
 mod visit;

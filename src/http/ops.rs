@@ -13,14 +13,15 @@ use axum::http::{HeaderMap, Response, StatusCode};
 use axum::response::IntoResponse;
 use axum::routing::get;
 use futures_util::FutureExt;
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::ExposeSecret;
 use tower::ServiceExt;
 
 use super::error::{Refusal, Shape};
 use super::health::{self, Readiness};
 use super::request_id::RequestId;
 use super::route::{Route, method_label};
-use super::status;
+use super::standing::Standing;
+use super::status::{self, ProcessStatus};
 use crate::clock::{Clock, Moment};
 use crate::hash::sha256;
 use crate::snapshot::Snapshots;
@@ -39,8 +40,8 @@ pub struct OpsDoor {
     pub started: Moment,
     /// Whether it serves.
     pub readiness: Readiness,
-    /// What `/metrics` and `/status.json` ask for, if anything.
-    pub bearer_token: Option<SecretString>,
+    /// Which configuration is in force.
+    pub standing: Arc<Standing>,
 }
 
 impl OpsDoor {
@@ -77,7 +78,8 @@ impl OpsDoor {
     }
 
     fn admits(&self, headers: &HeaderMap) -> bool {
-        let Some(expected) = &self.bearer_token else { return true };
+        let snapshot = self.snapshots.current();
+        let Some(expected) = snapshot.ops_token() else { return true };
         let offered = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()).unwrap_or_default();
         let offered = match offered.split_once(' ') {
             Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => token.trim(),
@@ -122,7 +124,8 @@ async fn status_json(State(door): State<OpsDoor>, headers: HeaderMap) -> Respons
     }
     let now = door.clock.now();
     let uptime = now.since(door.started);
-    let status = status::of(&door.snapshots.current(), now, uptime, door.readiness.get());
+    let process = ProcessStatus { ready: door.readiness.get(), uptime, configuration: door.standing.told() };
+    let status = status::of(&door.snapshots.current(), now, process);
     ([(CACHE_CONTROL, "no-store")], axum::Json(status)).into_response()
 }
 

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::standing;
 use crate::clock::Moment;
 use crate::holding::Holding;
 use crate::snapshot::Snapshot;
@@ -14,6 +15,7 @@ pub(super) struct Status {
     version: &'static str,
     ready: bool,
     uptime_seconds: u64,
+    configuration: standing::Told,
     callers: usize,
     integrations: Vec<IntegrationStatus>,
 }
@@ -84,14 +86,22 @@ struct FailureStatus {
     next_try_in_seconds: u64,
 }
 
+/// What is told of the process as a whole.
+pub(super) struct ProcessStatus {
+    pub(super) ready: bool,
+    pub(super) uptime: Duration,
+    pub(super) configuration: standing::Told,
+}
+
 /// The status of a generation now; integrations by name.
-pub(super) fn of(snapshot: &Snapshot, now: Moment, uptime: Duration, ready: bool) -> Status {
+pub(super) fn of(snapshot: &Snapshot, now: Moment, process: ProcessStatus) -> Status {
     let mut integrations: Vec<IntegrationStatus> = snapshot.holdings().map(|holding| one(holding, now)).collect();
     integrations.sort_by(|a, b| a.name.cmp(&b.name));
     Status {
         version: env!("CARGO_PKG_VERSION"),
-        ready,
-        uptime_seconds: uptime.as_secs(),
+        ready: process.ready,
+        uptime_seconds: process.uptime.as_secs(),
+        configuration: process.configuration,
         callers: snapshot.caller_count(),
         integrations,
     }

@@ -2,6 +2,7 @@
 //! where that is likely to help.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -75,6 +76,10 @@ impl Integration {
         let pass = self.circuit.enter(started).map_err(|wait| {
             MintError::new(Cause::CircuitOpen, "the host of token_url was not asked").not_before(Some(wait))
         })?;
+        if self.retired.load(Ordering::Acquire) {
+            let error = MintError::new(Cause::Transient, "the configuration of this integration changed meanwhile");
+            return Err(error.not_before(Some(Duration::ZERO)));
+        }
         // Signed before the budget is touched: a key that does not sign costs no login.
         let assertion = self.assertion().await?;
         self.spend(need)?;
@@ -157,7 +162,7 @@ impl Integration {
     }
 
     /// Loopback only answers for loopback: an org on the internet must not send callers to their own machine.
-    fn trusts(&self, url: &Url) -> bool {
+    pub fn trusts(&self, url: &Url) -> bool {
         let allowlist = &self.surroundings.allowlist;
         match hosts::is_loopback(&self.settings.token_url) {
             true => allowlist.permits_or_loopback(url),

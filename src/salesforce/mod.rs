@@ -14,6 +14,7 @@ mod reply;
 mod skew;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -117,6 +118,8 @@ pub struct Integration {
     budget: Arc<Budget>,
     circuit: Arc<Circuit>,
     skew: Skew,
+    /// Set when a new configuration has another integration of this name, or none.
+    retired: AtomicBool,
     surroundings: Surroundings,
 }
 
@@ -128,7 +131,13 @@ impl Integration {
     pub fn new(settings: config::Integration, signer: Arc<dyn Signer>, surroundings: Surroundings) -> Self {
         let budget = surroundings.budgets.of(&settings.username, &settings.token_url);
         let circuit = surroundings.circuits.of(&settings.token_url);
-        Self { settings, signer, budget, circuit, skew: Skew::default(), surroundings }
+        let (skew, retired) = (Skew::default(), AtomicBool::new(false));
+        Self { settings, signer, budget, circuit, skew, retired, surroundings }
+    }
+
+    /// It is no longer part of the configuration: its key signs nothing from now on.
+    pub fn retire(&self) {
+        self.retired.store(true, Ordering::Release);
     }
 
     /// Its name.

@@ -28,6 +28,7 @@ pub struct Metrics {
     circuit_open: IntGaugeVec,
     token_remaining: GaugeVec,
     auth_failures: IntCounterVec,
+    config_reloads: IntCounterVec,
     audit_records_lost: IntCounterVec,
 }
 
@@ -60,6 +61,7 @@ impl Metrics {
             login_budget_remaining: whole_gauge(&registry, "login_budget_remaining", LOGINS_LEFT, "integration")?,
             circuit_open: whole_gauge(&registry, "upstream_circuit_open", CIRCUIT_OPEN, "integration")?,
             auth_failures: counter(&registry, "auth_failures_total", "Proofs that failed.", &["proof", "reason"])?,
+            config_reloads: counter(&registry, "config_reloads_total", CONFIG_RELOADS, &["outcome"])?,
             audit_records_lost: counter(&registry, "audit_records_lost_total", AUDIT_LOST, &["reason"])?,
             token_remaining: gauge(&registry, "token_remaining_seconds", TOKEN_REMAINING, "integration")?,
             registry,
@@ -127,6 +129,11 @@ impl Metrics {
         self.auth_failures.with_label_values(&[proof, reason]).inc();
     }
 
+    /// A reload came to an end.
+    pub fn reloaded(&self, outcome: &'static str) {
+        self.config_reloads.with_label_values(&[outcome]).inc();
+    }
+
     /// An audit record was lost.
     pub fn lost_audit_record(&self, reason: &'static str) {
         self.audit_records_lost.with_label_values(&[reason]).inc();
@@ -164,6 +171,7 @@ const TOKEN_REPORTS: &str =
     "Reports of dead tokens: alive, dead, unclear (looked into now), later (just looked into), superseded.";
 const LOGINS_LEFT: &str = "Logins left of this hour's budget of the integration's user.";
 const CIRCUIT_OPEN: &str = "1 while the integration's token host is left alone after failures in a row.";
+const CONFIG_RELOADS: &str = "Reloads of the configuration: applied, refused.";
 const AUDIT_LOST: &str = "Audit records that could not be written.";
 const TOKEN_REMAINING: &str = "What is left of the promise of the current token.";
 

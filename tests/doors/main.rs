@@ -19,6 +19,7 @@ mod http2;
 mod metrics;
 mod post_token;
 mod raw_http;
+mod reload;
 mod routes;
 mod selectors;
 mod stopping;

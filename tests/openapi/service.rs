@@ -55,7 +55,7 @@ impl Service {
         let file = folder.path().join("aquila.toml");
         fs::write(&file, configuration(folder.path(), (callers, ops), &simulator, (&one, &several)))?;
         let loaded = aquila::config::load(&file).map_err(|refused| anyhow!("{refused:?}"))?;
-        let (prepared, _) = Prepared::new(loaded.config, Clock::system()).map_err(|report| anyhow!("{report:?}"))?;
+        let (prepared, _) = Prepared::new(loaded, Clock::system()).map_err(|report| anyhow!("{report:?}"))?;
         let app = App::new(prepared, sockets)?;
         let ending = Ending::default();
         let running = TaskTracker::new().spawn(app.run(ending.clone()));

@@ -61,7 +61,7 @@ impl Stage {
             .map_err(|refused| anyhow!("the demo's configuration is bad: {refused:?}"))?;
         telemetry::start_log(&loaded.config.log);
         let (prepared, _) =
-            Prepared::new(loaded.config, clock).map_err(|report| anyhow!("the demo's key is bad: {report:?}"))?;
+            Prepared::new(loaded, clock).map_err(|report| anyhow!("the demo's key is bad: {report:?}"))?;
         let app = App::new(prepared, sockets)?;
         let service = TaskTracker::new().spawn(app.run(ending.clone()));
         step(3, "Aquila", &format!("callers at http://{callers}, operators at http://{ops}"))?;

@@ -32,11 +32,21 @@ pub(super) struct Workshop<'a> {
     /// Keys of integrations, and what the doors need for TLS: named here, opened by a later layer.
     pub(super) key_paths: Vec<Located<PathBuf>>,
     pub(super) tls: Vec<Tls>,
+    /// Every file that is named to be read, now or by a later layer.
+    pub(super) files: Vec<PathBuf>,
 }
 
 impl<'a> Workshop<'a> {
     pub(super) fn new(folder: &'a Path, environment: &'a dyn Fn(&str) -> Option<String>, report: Report) -> Self {
-        Self { folder, environment, report, looked_at: HashSet::new(), key_paths: Vec::new(), tls: Vec::new() }
+        Self {
+            folder,
+            environment,
+            report,
+            looked_at: HashSet::new(),
+            key_paths: Vec::new(),
+            tls: Vec::new(),
+            files: Vec::new(),
+        }
     }
 
     pub(super) fn resolve(&self, path: &FilePath) -> PathBuf {
@@ -44,9 +54,10 @@ impl<'a> Workshop<'a> {
     }
 
     /// The path of a file that a later layer opens.
-    fn path(&self, field: Field<FilePath>) -> Option<Located<PathBuf>> {
+    fn path(&mut self, field: Field<FilePath>) -> Option<Located<PathBuf>> {
         let path = field.located()?;
         let resolved = self.resolve(&path.value);
+        self.files.push(resolved.clone());
         Some(relocated(&path, resolved))
     }
 

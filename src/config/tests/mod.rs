@@ -133,7 +133,7 @@ fn both_syntaxes_mean_the_same() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(format!("aquila.{ending}"));
         std::fs::write(&path, text).unwrap();
-        let Loaded { config, warnings } = load_with(&path, &|_| None).unwrap();
+        let Loaded { config, warnings, .. } = load_with(&path, &|_| None).unwrap();
         assert_eq!(warnings, Report::default(), "{ending}");
 
         assert_eq!(config.server.issuer(), Some("https://aquila.example/broker"));
@@ -179,7 +179,7 @@ fn both_syntaxes_mean_the_same() {
 #[test]
 fn an_empty_file_loads_with_the_defaults() {
     for (ending, text) in [("toml", ""), ("yaml", ""), ("yaml", "---\n"), ("yaml", "integrations:\ncallers:\n")] {
-        let Loaded { config, warnings } = load_text(ending, text).unwrap();
+        let Loaded { config, warnings, .. } = load_text(ending, text).unwrap();
         assert_eq!(
             warnings.iter().map(|warning| warning.setting.as_str()).collect::<Vec<_>>(),
             ["callers", "integrations"]
@@ -246,7 +246,7 @@ fn ten_thousand_integrations_and_callers_load() {
         )
         .unwrap();
     }
-    let Loaded { config, warnings } = load_text("toml", text).unwrap();
+    let Loaded { config, warnings, .. } = load_text("toml", text).unwrap();
     assert_eq!(warnings, Report::default());
     assert_eq!((config.integrations.len(), config.callers.len()), (count, count));
     assert!(config.integrations.is_sorted_by_key(|integration| integration.name.clone()));

@@ -31,8 +31,8 @@ impl Broker {
     /// The library, in this process.
     pub(super) async fn here(file: &Path, clock: Clock) -> Self {
         // Without the environment: a proxy of the machine that runs the tests is no part of them.
-        let config = config::load_with(file, &|_| None).unwrap_or_else(|report| panic!("{report:?}")).config;
-        let (prepared, _) = Prepared::new(config, clock).unwrap_or_else(|report| panic!("{report:?}"));
+        let loaded = config::load_with(file, &|_| None).unwrap_or_else(|report| panic!("{report:?}"));
+        let (prepared, _) = Prepared::new(loaded, clock).unwrap_or_else(|report| panic!("{report:?}"));
         let sockets = Sockets::bind(prepared.config()).await.unwrap();
         let app = App::new(prepared, sockets).unwrap();
         let (callers, ops, ending) = (app.callers_address(), app.ops_address(), Ending::default());

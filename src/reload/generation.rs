@@ -1,0 +1,148 @@
+//! Everything that one configuration makes, built whole beside what is in force, or refused.
+
+use std::sync::Arc;
+
+use rustls::ServerConfig;
+use tokio_util::task::TaskTracker;
+
+use crate::clock::Clock;
+use crate::config::hosts::Allowlist;
+use crate::config::report::{Mistake, Report, Severity};
+use crate::config::{self, Config};
+use crate::keys;
+use crate::salesforce::{Budgets, Circuits, Surroundings, WayOut, WayOutError};
+use crate::snapshot::Snapshot;
+use crate::telemetry::audit;
+use crate::telemetry::metrics::Metrics;
+use crate::tls;
+
+/// What all generations share: none of it is forgotten by a change of the configuration.
+#[derive(Debug, Clone)]
+pub struct Shared {
+    /// Time.
+    pub clock: Clock,
+    /// Instruments.
+    pub metrics: Arc<Metrics>,
+    /// Where renewals run.
+    pub flights: TaskTracker,
+    /// Logins of the last hour.
+    pub budgets: Arc<Budgets>,
+    /// The health of token hosts.
+    pub circuits: Arc<Circuits>,
+}
+
+/// One generation, ready to be put in force.
+#[derive(Debug)]
+pub struct Generation {
+    /// Integrations, callers, rights.
+    pub snapshot: Snapshot,
+    /// TLS of the callers' door.
+    pub callers_tls: Option<Arc<ServerConfig>>,
+    /// TLS of the ops door.
+    pub ops_tls: Option<Arc<ServerConfig>>,
+}
+
+impl Shared {
+    /// For a process that begins.
+    ///
+    /// # Errors
+    /// Two instruments have the same name, which is a fault of ours.
+    pub fn new(clock: Clock) -> Result<Self, Report> {
+        let metrics = Arc::new(Metrics::new().map_err(|error| own_fault(&error.to_string()))?);
+        let (budgets, circuits) = (Arc::default(), Arc::default());
+        Ok(Self { clock, metrics, flights: TaskTracker::new(), budgets, circuits })
+    }
+}
+
+impl Generation {
+    /// Opens keys and certificates and puts the parts together; integrations of `previous` that did not change keep
+    /// their tokens. Asks nobody over the network, binds nothing, changes nothing that is in force.
+    ///
+    /// # Errors
+    /// Everything in the files that the configuration names that forbids its use.
+    pub fn build(config: &Config, shared: &Shared, previous: Option<&Snapshot>) -> Result<(Self, Report), Report> {
+        let mut report = Report::default();
+        if let Err(error) = audit::try_sink(&config.audit) {
+            let remedy =
+                "name a file in a folder that exists and that the service may write to, or `-` for standard output";
+            report.push(whole_file("audit.path", format!("no record can be written there: {error}"), remedy));
+        }
+        let callers_tls = door_tls(config.server.tls.as_ref(), &mut report);
+        let ops_tls = door_tls(config.ops.tls.as_ref(), &mut report);
+        let snapshot = snapshot(config, shared, previous, &mut report);
+        match snapshot {
+            Some(snapshot) if !report.has_errors() => Ok((Self { snapshot, callers_tls, ops_tls }, report)),
+            _ => Err(report),
+        }
+    }
+}
+
+fn snapshot(config: &Config, shared: &Shared, previous: Option<&Snapshot>, report: &mut Report) -> Option<Snapshot> {
+    let way_out = WayOut::new(&config.salesforce).map_err(|error| about_way_out(config, &error));
+    let built = way_out.and_then(|way_out| {
+        let allowlist = Arc::new(Allowlist::new(config.salesforce.allowed_hosts.iter().cloned()));
+        let Shared { clock, metrics, flights, budgets, circuits } = shared.clone();
+        let surroundings = Surroundings { way_out, allowlist, budgets, circuits, clock, metrics };
+        Snapshot::build(config, &surroundings, &flights, previous)
+    });
+    match built {
+        Ok((snapshot, warnings)) => {
+            report.extend(warnings);
+            Some(snapshot)
+        }
+        Err(mistakes) => {
+            report.extend(mistakes);
+            None
+        }
+    }
+}
+
+/// Everything that is wrong with a refused configuration: what its own report says, and what its files say.
+pub fn everything_wrong(refused: &config::Refused) -> Report {
+    let mut report = refused.report.clone();
+    keys::open_all(&refused.key_paths.iter().collect::<Vec<_>>(), &mut report);
+    for settings in &refused.tls {
+        if let Err(mistakes) = tls::server_config(settings) {
+            report.extend(mistakes);
+        }
+    }
+    report
+}
+
+fn door_tls(settings: Option<&config::Tls>, report: &mut Report) -> Option<Arc<ServerConfig>> {
+    settings.map(tls::server_config).transpose().unwrap_or_else(|mistakes| {
+        report.extend(mistakes);
+        None
+    })
+}
+
+fn about_way_out(config: &Config, error: &WayOutError) -> Report {
+    let mut report = Report::default();
+    match (error, &config.salesforce.ca_path) {
+        (WayOutError::Bundle(_), Some(located)) => {
+            report.error(located, error.to_string(), "name a PEM file with the CA certificates to trust");
+        }
+        (WayOutError::Proxy(_), _) => report.push(whole_file("salesforce.proxy_url", error, "correct the URL")),
+        _ => report.push(whole_file("salesforce", error, "check the certificates that this machine trusts")),
+    }
+    // One round shows all: the keys are looked at although nobody could be asked with them.
+    keys::open_all(&config.integrations.iter().map(|it| &it.client_key_path).collect::<Vec<_>>(), &mut report);
+    report
+}
+
+fn own_fault(what: &str) -> Report {
+    let mut report = Report::default();
+    report.push(whole_file("", what, "this is a fault of Aquila: please report it"));
+    report
+}
+
+/// A finding about a setting whose line is not known by now.
+pub fn whole_file(setting: &str, message: impl std::fmt::Display, remedy: &str) -> Mistake {
+    Mistake {
+        severity: Severity::Error,
+        place: None,
+        setting: setting.to_owned(),
+        message: message.to_string(),
+        remedy: remedy.to_owned(),
+    }
+}

@@ -1,0 +1,234 @@
+//! A new configuration without a gap: built and checked beside the one in force, then put in its place in one step.
+//!
+//! A broken one changes nothing but what operators are told. What goes on: integrations that did not change keep their
+//! tokens, connections stay open, and every request is decided by one generation from its head to its end.
+
+mod files;
+mod generation;
+mod prefetch;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use self::files::{Files, Stamps};
+pub use self::generation::{Generation, Shared, everything_wrong, whole_file};
+pub use self::prefetch::prefetch;
+use crate::config::report::{Mistake, Report, Severity};
+use crate::config::{self, Config, Loaded};
+use crate::http::listener::SwappableTls;
+use crate::http::standing::{Outcome, Standing};
+use crate::snapshot::{Snapshot, Snapshots};
+use crate::telemetry;
+
+/// Keeps a running service in step with its files.
+#[derive(Debug)]
+pub struct Reloader {
+    path: PathBuf,
+    files: Files,
+    digest: [u8; 32],
+    /// As the process was started: what cannot change while it runs is compared with it.
+    fixed: Fixed,
+    shared: Shared,
+    doors: Doors,
+}
+
+/// What a new generation is put into.
+#[derive(Debug, Clone)]
+pub struct Doors {
+    /// The generation in force.
+    pub snapshots: Arc<Snapshots>,
+    /// TLS of the callers' door.
+    pub callers_tls: SwappableTls,
+    /// TLS of the ops door.
+    pub ops_tls: SwappableTls,
+    /// What operators are told.
+    pub standing: Arc<Standing>,
+}
+
+/// Settings that need a restart.
+#[derive(Debug, PartialEq)]
+struct Fixed {
+    server: (std::net::SocketAddr, std::time::Duration, std::time::Duration),
+    ops: std::net::SocketAddr,
+    log: (config::LogFormat, String),
+    audit: (config::AuditSink, bool),
+}
+
+/// What a try came to.
+enum Tried {
+    /// The files say what they said before.
+    Unchanged,
+    Refused(Report, Files),
+    Built(Box<Built>),
+}
+
+struct Built {
+    generation: Generation,
+    report: Report,
+    config: Config,
+    files: Files,
+    digest: [u8; 32],
+}
+
+impl Reloader {
+    /// For a service that was started with this.
+    pub fn new(loaded: &Loaded, shared: Shared, doors: Doors) -> Self {
+        let files = Files::new(&loaded.path, loaded.files.iter().cloned());
+        let digest = files.digest();
+        let fixed = Fixed::of(&loaded.config);
+        Self { path: loaded.path.clone(), files, digest, fixed, shared, doors }
+    }
+
+    /// Reloads whenever a file changes or `asked` rings, until told to stop. Rings in a burst are one.
+    pub async fn run(mut self, asked: Arc<Notify>, stop: CancellationToken) {
+        let mut stamps = self.files.stamps().await;
+        loop {
+            let by_order = tokio::select! {
+                () = asked.notified() => true,
+                () = self.files.change(&stamps) => false,
+                () = stop.cancelled() => return,
+            };
+            if by_order {
+                // Whatever was refused may have been cured, with or without a change here.
+                self.doors.snapshots.current().holdings().for_each(|holding| holding.forgive());
+            }
+            stamps = self.reload(by_order, &stop).await;
+        }
+    }
+
+    /// One round. Comes back with how the files looked before they were read: what changes meanwhile is seen by the next.
+    async fn reload(&mut self, by_order: bool, stop: &CancellationToken) -> Stamps {
+        let (watched, before) = (self.files.clone(), self.files.stamps().await);
+        match self.attempt(by_order).await {
+            Tried::Unchanged => {}
+            Tried::Refused(report, files) => {
+                // Its own files count too: a key that it names may be what has to be mended.
+                self.files = self.files.and(&files);
+                self.refuse(report);
+            }
+            Tried::Built(built) => {
+                self.put_in_force(*built);
+                self.shared.flights.spawn(prefetch(self.doors.snapshots.current(), stop.clone()));
+            }
+        }
+        if self.files == watched { before } else { self.files.stamps().await }
+    }
+
+    /// Reads and builds, away from the threads that serve.
+    async fn attempt(&self, by_order: bool) -> Tried {
+        let (path, files, known) = (self.path.clone(), self.files.clone(), self.digest);
+        let (shared, previous) = (self.shared.clone(), self.doors.snapshots.current());
+        let tried = tokio::task::spawn_blocking(move || {
+            if !by_order && files.digest() == known {
+                return Tried::Unchanged;
+            }
+            match config::load(&path) {
+                Ok(loaded) => build(loaded, &shared, &previous),
+                Err(refused) => {
+                    let files = Files::new(&path, refused.files.iter().cloned());
+                    Tried::Refused(everything_wrong(&refused), files)
+                }
+            }
+        });
+        tried.await.unwrap_or_else(|_| Tried::Refused(broken_off(), self.files.clone()))
+    }
+
+    fn put_in_force(&mut self, built: Built) {
+        let Built { generation, report, config, files, digest } = built;
+        let Generation { snapshot, callers_tls, ops_tls } = generation;
+        let (was, is) = (self.doors.snapshots.current(), Arc::new(snapshot));
+        // Certificates first: nobody is to come in by the old door to the new rights.
+        self.doors.callers_tls.store(callers_tls);
+        self.doors.ops_tls.store(ops_tls);
+        self.doors.snapshots.replace(Arc::clone(&is));
+        was.retire_all_but(&is);
+        (self.files, self.digest) = (files, digest);
+        let mut findings = report;
+        findings.extend(self.fixed.changed_in(&config));
+        tracing::info!(
+            integrations = is.holdings().len(),
+            callers = is.caller_count(),
+            "a new configuration is in force"
+        );
+        self.note(Outcome::Applied, &findings);
+        telemetry::tell(findings);
+    }
+
+    fn refuse(&self, report: Report) {
+        tracing::error!(
+            remedy = "see the findings that follow; `aquila check` tells the same",
+            "the new configuration is refused; the old one stays in force"
+        );
+        self.note(Outcome::Refused, &report);
+        telemetry::tell(report);
+    }
+
+    fn note(&self, outcome: Outcome, report: &Report) {
+        self.shared.metrics.reloaded(outcome.as_str());
+        let findings = report.clone().sorted();
+        let told = findings.iter().map(|finding| {
+            let place = finding.place.as_ref().map(|place| format!("{place}: ")).unwrap_or_default();
+            let setting = if finding.setting.is_empty() { String::new() } else { format!("{}: ", finding.setting) };
+            format!("{place}{setting}{} ({})", finding.message, finding.remedy)
+        });
+        self.doors.standing.reloaded(outcome, self.shared.clock.timestamp(), told.take(MOST_TOLD).collect());
+    }
+}
+
+/// Findings that the status page has room for; the log has all.
+const MOST_TOLD: usize = 50;
+
+fn build(loaded: Loaded, shared: &Shared, previous: &Snapshot) -> Tried {
+    let Loaded { config, warnings: mut report, path, files } = loaded;
+    let files = Files::new(&path, files);
+    // Before the files are opened: what changes in between differs from this, and is seen by the next look.
+    let digest = files.digest();
+    match Generation::build(&config, shared, Some(previous)) {
+        Ok((generation, warnings)) => {
+            report.extend(warnings);
+            Tried::Built(Box::new(Built { generation, report, config, files, digest }))
+        }
+        Err(mistakes) => {
+            report.extend(mistakes);
+            Tried::Refused(report, files)
+        }
+    }
+}
+
+fn broken_off() -> Report {
+    let mut report = Report::default();
+    report.push(whole_file("", "the reload was broken off", "this is a fault of Aquila: please report it"));
+    report
+}
+
+impl Fixed {
+    fn of(config: &Config) -> Self {
+        let Config { server, ops, log, audit, .. } = config;
+        Self {
+            server: (server.listen, server.shutdown_delay, server.shutdown_grace),
+            ops: ops.listen,
+            log: (log.format, log.level.clone()),
+            audit: (audit.sink.clone(), audit.required),
+        }
+    }
+
+    /// A warning for each group of settings that only a restart can change.
+    fn changed_in(&self, config: &Config) -> Report {
+        let new = Self::of(config);
+        let groups = [
+            ("server.listen, server.shutdown_delay, server.shutdown_grace", self.server != new.server),
+            ("ops.listen", self.ops != new.ops),
+            ("log", self.log != new.log),
+            ("audit", self.audit != new.audit),
+        ];
+        let mut report = Report::default();
+        for (setting, _) in groups.iter().filter(|(_, changed)| *changed) {
+            let message = "this changed, and takes effect at the next start";
+            report.push(Mistake { severity: Severity::Warning, ..whole_file(setting, message, "restart the service") });
+        }
+        report
+    }
+}
