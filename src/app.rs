@@ -229,7 +229,7 @@ impl App {
         let readiness = Readiness::default();
         let callers_door = Arc::new(CallersDoor {
             snapshots: Arc::clone(&snapshots),
-            broker: Broker::new(clock.clone(), Arc::clone(&metrics)),
+            broker: Broker::new(clock.clone()),
             metrics: Arc::clone(&metrics),
             trail,
             clock: clock.clone(),

@@ -4,9 +4,10 @@
 //! state is told to the operator, once.
 
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use secrecy::SecretString;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
@@ -14,6 +15,7 @@ use crate::cache::{Failure, Kept, Lookup, Missed, Slot, Want};
 use crate::clock::{Clock, Moment};
 use crate::names::IntegrationName;
 use crate::salesforce::{Cause, Grant, Integration, MintError, Rule, Vouched};
+use crate::telemetry::metrics::Series;
 
 /// A grant as it is kept.
 #[derive(Debug)]
@@ -22,6 +24,17 @@ pub struct Granted {
     pub grant: Arc<Grant>,
     /// When it was minted, in milliseconds since 1970.
     pub minted_at: i64,
+    /// What callers are told of it, put into words once; only the edge knows which.
+    pub wording: OnceLock<Wording>,
+}
+
+/// An answer about a token around the one number in it that changes.
+#[derive(Debug)]
+pub struct Wording {
+    /// What stands before the number, the token in it.
+    pub before: SecretString,
+    /// What stands behind it.
+    pub after: Box<str>,
 }
 
 type TokenSlot = Slot<Granted, MintError>;
@@ -32,6 +45,13 @@ pub struct Holding {
     integration: Arc<Integration>,
     slot: Arc<TokenSlot>,
     digest: [u8; 32],
+    counts: Counts,
+}
+
+#[derive(Debug)]
+struct Counts {
+    decisions: Series,
+    lookups: Series,
 }
 
 /// What a renewal may take, both calls of a mint and its confirmation together; those who wait for it have 10 s.
@@ -42,7 +62,7 @@ impl Holding {
     pub fn new(integration: Integration, clock: Clock, flights: TaskTracker) -> Self {
         let digest = integration.digest();
         let slot = Slot::new(clock, flights, |error: &MintError, streak| error.cause.pause(streak));
-        Self { integration: Arc::new(integration), slot: Arc::new(slot), digest }
+        Self::with(integration, Arc::new(slot), digest)
     }
 
     /// A holding for a new generation of the configuration.
@@ -52,11 +72,25 @@ impl Holding {
     pub fn succeed(integration: Integration, previous: Option<&Self>, clock: Clock, flights: TaskTracker) -> Self {
         let digest = integration.digest();
         match previous {
-            Some(previous) if previous.digest == digest => {
-                Self { integration: Arc::new(integration), slot: Arc::clone(&previous.slot), digest }
-            }
+            Some(previous) if previous.digest == digest => Self::with(integration, Arc::clone(&previous.slot), digest),
             _ => Self::new(integration, clock, flights),
         }
+    }
+
+    fn with(integration: Integration, slot: Arc<TokenSlot>, digest: [u8; 32]) -> Self {
+        let metrics = integration.metrics();
+        let counts = Counts { decisions: metrics.decisions_of_integration(), lookups: metrics.lookups() };
+        Self { integration: Arc::new(integration), slot, digest, counts }
+    }
+
+    /// Counts a decision about a request for its token.
+    pub fn decided(&self, outcome: &'static str) {
+        self.counts.decisions.count(self.name().as_str(), outcome);
+    }
+
+    /// Counts how its token was found.
+    pub fn looked_up(&self, lookup: Lookup) {
+        self.counts.lookups.count(self.name().as_str(), lookup.as_str());
     }
 
     /// Its name.
@@ -117,7 +151,7 @@ impl Holding {
             let renewed = integration.renew(current, deadline, on_dead).await;
             tell(&integration, kept.as_deref(), renewed.as_ref(), failed_before);
             let Vouched { grant, promise, minted_at } = renewed?;
-            Ok(Kept { value: Granted { grant, minted_at }, promise })
+            Ok(Kept { value: Granted { grant, minted_at, wording: OnceLock::new() }, promise })
         }
     }
 }

@@ -18,6 +18,7 @@ use crate::keys;
 use crate::names::{CallerName, IntegrationName};
 use crate::policy::{Rights, Rule};
 use crate::salesforce::{Integration, Surroundings};
+use crate::telemetry::metrics::Series;
 
 /// One generation.
 #[derive(Debug)]
@@ -34,6 +35,7 @@ pub struct Snapshot {
 pub struct Caller {
     name: CallerName,
     rights: Rights,
+    decisions: Series,
     /// What it gets when it names nothing; found out on its first such request.
     only: OnceLock<Only>,
 }
@@ -87,6 +89,11 @@ impl Caller {
     pub fn name(&self) -> &CallerName {
         &self.name
     }
+
+    /// Counts a decision about a request of its.
+    pub fn decided(&self, outcome: &'static str) {
+        self.decisions.count(self.name.as_str(), outcome);
+    }
 }
 
 impl Snapshot {
@@ -122,7 +129,8 @@ impl Snapshot {
         for caller in &config.callers {
             directory.add(caller.name.clone(), &caller.api_key_sha256);
             let rights = Rights::new(caller.integrations.clone());
-            callers.push(Arc::new(Caller { name: caller.name.clone(), rights, only: OnceLock::new() }));
+            let (name, decisions) = (caller.name.clone(), surroundings.metrics.decisions_of_caller());
+            callers.push(Arc::new(Caller { name, rights, decisions, only: OnceLock::new() }));
         }
         let issuer = config.server.issuer().map(str::to_owned);
         Ok((Self { holdings, by_instance, callers, directory, issuer }, report))

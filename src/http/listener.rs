@@ -17,6 +17,8 @@ use axum::body::Body;
 use axum::http::header::HOST;
 use axum::http::uri::Authority;
 use axum::http::{Request, Response, StatusCode, Version};
+use futures_util::future::BoxFuture;
+use futures_util::stream::{FuturesUnordered, StreamExt};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -78,7 +80,7 @@ impl Listener {
     /// Accepts until told to drain, then waits for what is being answered until told to kill.
     pub async fn serve<A, F>(self, answer: A)
     where
-        A: Fn(SocketAddr, Request<Body>) -> F + Clone + Send + Sync + 'static,
+        A: Fn(Arc<str>, Request<Body>) -> F + Clone + Send + Sync + 'static,
         F: Future<Output = Response<Body>> + Send + 'static,
     {
         let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
@@ -132,10 +134,25 @@ fn is_of_the_client(error: &io::Error) -> bool {
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
 }
 
+/// What an open connection is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Order {
+    /// To answer what it has begun, and to end.
+    Finish,
+    /// To end.
+    Leave,
+}
+
 impl Stop {
+    /// Until a connection is to finish: the service drains, or the connection has become old.
+    async fn finish(self) -> Order {
+        let _ = tokio::time::timeout(MAX_AGE, self.drain.cancelled()).await;
+        Order::Finish
+    }
+
     /// Until a connection must be dropped: everybody is told to, or the service ends and nothing has been in progress on
     /// this one for a moment. hyper would wait for the rest of a head that may never come.
-    async fn nothing_more(&self, in_progress: &InProgress) {
+    async fn leave(self, in_progress: InProgress) -> Order {
         let at_rest = async {
             self.drain.cancelled().await;
             let mut since = Instant::now();
@@ -150,6 +167,7 @@ impl Stop {
             () = self.kill.cancelled() => {}
             () = at_rest => {}
         }
+        Order::Leave
     }
 }
 
@@ -186,7 +204,7 @@ struct Connection {
 impl Connection {
     async fn run<A, F>(self, stream: TcpStream, answer: A)
     where
-        A: Fn(SocketAddr, Request<Body>) -> F + Clone + Send + Sync + 'static,
+        A: Fn(Arc<str>, Request<Body>) -> F + Clone + Send + Sync + 'static,
         F: Future<Output = Response<Body>> + Send + 'static,
     {
         match self.tls.clone() {
@@ -209,11 +227,10 @@ impl Connection {
                 if !begun {
                     return;
                 }
-                let none = InProgress::default();
                 let handshake = TlsAcceptor::from(config).accept(stream);
                 let shaken = tokio::select! {
                     shaken = tokio::time::timeout(HANDSHAKE, handshake) => shaken,
-                    () = self.stop.nothing_more(&none) => return,
+                    _ = self.stop.clone().leave(InProgress::default()) => return,
                 };
                 match shaken {
                     Ok(Ok(stream)) => {
@@ -230,15 +247,19 @@ impl Connection {
     async fn speak<S, A, F>(self, stream: TokioIo<S>, http2: bool, answer: A)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-        A: Fn(SocketAddr, Request<Body>) -> F + Clone + Send + Sync + 'static,
+        A: Fn(Arc<str>, Request<Body>) -> F + Clone + Send + Sync + 'static,
         F: Future<Output = Response<Body>> + Send + 'static,
     {
-        let remote = self.remote;
+        let remote: Arc<str> = self.remote.to_string().into();
         let in_progress = InProgress::default();
-        let requests = in_progress.clone();
+        // Asked only when one of them has something to say: a connection is woken twice for each request, and each of
+        // these would take a lock that all connections share.
+        let finish: BoxFuture<'_, Order> = Box::pin(self.stop.clone().finish());
+        let leave: BoxFuture<'_, Order> = Box::pin(self.stop.leave(in_progress.clone()));
+        let mut orders = FuturesUnordered::from_iter([finish, leave]);
         let service = service_fn(move |request: Request<Incoming>| {
-            let request_in_progress = requests.one_more();
-            let answered = has_sound_host(&request).then(|| answer(remote, request.map(Body::new)));
+            let request_in_progress = in_progress.one_more();
+            let answered = has_sound_host(&request).then(|| answer(Arc::clone(&remote), request.map(Body::new)));
             async move {
                 let response = match answered {
                     Some(answered) => answered.await,
@@ -250,26 +271,19 @@ impl Connection {
         });
         let builder = builder(http2);
         let mut connection = pin!(builder.serve_connection(stream, service));
-        let mut draining = false;
         loop {
-            let ended = tokio::select! {
-                ended = connection.as_mut() => ended,
-                () = self.stop.drain.cancelled(), if !draining => {
-                    draining = true;
-                    connection.as_mut().graceful_shutdown();
-                    continue;
+            tokio::select! {
+                ended = connection.as_mut() => {
+                    if let Err(error) = ended {
+                        tracing::trace!(remote = %self.remote, %error, "the connection ended");
+                    }
+                    return;
                 }
-                () = tokio::time::sleep(MAX_AGE), if !draining => {
-                    draining = true;
-                    connection.as_mut().graceful_shutdown();
-                    continue;
-                }
-                () = self.stop.nothing_more(&in_progress) => return,
-            };
-            if let Err(error) = ended {
-                tracing::trace!(%remote, %error, "the connection ended");
+                order = orders.next() => match order {
+                    Some(Order::Finish) => connection.as_mut().graceful_shutdown(),
+                    Some(Order::Leave) | None => return,
+                },
             }
-            return;
         }
     }
 }

@@ -95,6 +95,11 @@ impl Integration {
         &self.settings.name
     }
 
+    /// Where what happens around it is counted.
+    pub fn metrics(&self) -> &Metrics {
+        &self.surroundings.metrics
+    }
+
     /// Its settings.
     pub fn settings(&self) -> &config::Integration {
         &self.settings
