@@ -259,11 +259,11 @@ impl Connection {
         let mut orders = FuturesUnordered::from_iter([finish, leave]);
         let service = service_fn(move |request: Request<Incoming>| {
             let request_in_progress = in_progress.one_more();
-            let answered = has_sound_host(&request).then(|| answer(Arc::clone(&remote), request.map(Body::new)));
+            let answered = sound(&request).map(|()| answer(Arc::clone(&remote), request.map(Body::new)));
             async move {
                 let response = match answered {
-                    Some(answered) => answered.await,
-                    None => not_http(),
+                    Ok(answered) => answered.await,
+                    Err(status) => not_http(status),
                 };
                 drop(request_in_progress);
                 Ok::<_, Infallible>(response)
@@ -288,6 +288,16 @@ impl Connection {
     }
 }
 
+/// Whether the head of a request is one to answer.
+fn sound<B>(request: &Request<B>) -> Result<(), StatusCode> {
+    // Counted here and not by hyper, which makes room for a number that it is given anew for each request.
+    match request.headers().len() {
+        0..=MAX_HEADERS if has_sound_host(request) => Ok(()),
+        0..=MAX_HEADERS => Err(StatusCode::BAD_REQUEST),
+        _ => Err(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE),
+    }
+}
+
 /// RFC 9112 section 3.2: exactly one `Host`, and one that can name a host. Of two, what stands before this door might go
 /// by the other one.
 fn has_sound_host<B>(request: &Request<B>) -> bool {
@@ -295,7 +305,7 @@ fn has_sound_host<B>(request: &Request<B>) -> bool {
     match (hosts.next(), hosts.next()) {
         (Some(host), None) => {
             let host = host.as_bytes();
-            host.is_empty() || (!host.contains(&b'@') && Authority::try_from(host).is_ok())
+            host.is_empty() || is_plain_host(host) || (!host.contains(&b'@') && Authority::try_from(host).is_ok())
         }
         // HTTP/2 has `:authority` instead, HTTP/1.0 nothing.
         (None, _) => request.version() != Version::HTTP_11,
@@ -303,10 +313,19 @@ fn has_sound_host<B>(request: &Request<B>) -> bool {
     }
 }
 
+/// A name or an IPv4 address, perhaps with a port: what needs no closer look.
+fn is_plain_host(host: &[u8]) -> bool {
+    let mut parts = host.split(|&byte| byte == b':');
+    let name = parts.next().unwrap_or_default();
+    let port = parts.next().unwrap_or_default();
+    let of_a_name = |&byte: &u8| byte.is_ascii_alphanumeric() || byte == b'.' || byte == b'-';
+    !name.is_empty() && name.iter().all(of_a_name) && port.iter().all(u8::is_ascii_digit) && parts.next().is_none()
+}
+
 /// As hyper answers what it cannot read.
-fn not_http() -> Response<Body> {
+fn not_http(status: StatusCode) -> Response<Body> {
     let mut response = Response::new(Body::empty());
-    *response.status_mut() = StatusCode::BAD_REQUEST;
+    *response.status_mut() = status;
     response
 }
 
@@ -333,7 +352,6 @@ fn builder(http2: bool) -> auto::Builder<TokioExecutor> {
         .http1()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD)
-        .max_headers(MAX_HEADERS)
         .max_buf_size(MAX_HEAD)
         .http2()
         .timer(TokioTimer::new())
