@@ -146,7 +146,7 @@ impl App {
         let readiness = Readiness::default();
         let callers_door = Arc::new(CallersDoor {
             snapshots: Arc::clone(&doors.snapshots),
-            broker: Broker::new(clock.clone(), Arc::clone(&metrics)),
+            broker: Broker::new(clock.clone()),
             metrics: Arc::clone(&metrics),
             trail,
             clock: clock.clone(),

@@ -13,13 +13,11 @@ use crate::holding::{Granted, Holding, Known, Reported};
 use crate::policy::Rule;
 use crate::salesforce::{self, MintError};
 use crate::snapshot::{Caller, Denied, Permit, Snapshot};
-use crate::telemetry::metrics::Metrics;
 
 /// Issues tokens.
 #[derive(Debug, Clone)]
 pub struct Broker {
     clock: Clock,
-    metrics: Arc<Metrics>,
 }
 
 /// A token for a caller, with what is told about it.
@@ -95,8 +93,8 @@ const LONGEST_WAIT: Duration = Duration::from_secs(300);
 
 impl Broker {
     /// A broker.
-    pub fn new(clock: Clock, metrics: Arc<Metrics>) -> Self {
-        Self { clock, metrics }
+    pub fn new(clock: Clock) -> Self {
+        Self { clock }
     }
 
     /// A token of the integration that `ask` names, if `caller` may have it. Answers before `deadline`.
@@ -115,7 +113,7 @@ impl Broker {
         let found = holding.token(caller.visitor(), Want { min_life: ask.min_life, deadline }).await;
         let answer = match found {
             Ok((kept, lookup)) => {
-                self.metrics.looked_up(holding.name(), lookup.as_str());
+                holding.looked_up(lookup);
                 // Read again: the life that is told is what is left when it is told.
                 match kept.promise.expires_in(self.clock.now()) {
                     Some(expires_in) => Ok((kept, lookup, expires_in)),
@@ -123,7 +121,7 @@ impl Broker {
                 }
             }
             Err(missed) => {
-                self.metrics.looked_up(holding.name(), missed.lookup.as_str());
+                holding.looked_up(missed.lookup);
                 Err(trouble(&missed.why))
             }
         };
@@ -140,7 +138,7 @@ impl Broker {
         let mut reports = Vec::new();
         for Permit { holding, rule } in snapshot.granted(caller) {
             if let Some(outcome) = holding.report(caller.name(), &digest, deadline).await {
-                self.metrics.reported(holding.name(), outcome.as_str());
+                holding.reported(outcome);
                 reports.push(Report { holding, rule, outcome });
             }
         }

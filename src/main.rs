@@ -1,9 +1,13 @@
-//! The process: parses the command line, runs it, and turns the outcome into an exit status.
+//! The process: its allocator, its crypto provider; parses the command line, runs it, and turns the outcome into an exit status.
 
 use std::process::ExitCode;
 
 use aquila::cli::{self, Cli};
 use clap::Parser;
+use tikv_jemallocator::Jemalloc;
+
+#[global_allocator]
+static ALLOCATOR: Jemalloc = Jemalloc;
 
 fn main() -> ExitCode {
     // One provider for the whole process. It is installed once, here; a second one cannot be.

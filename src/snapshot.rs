@@ -19,6 +19,7 @@ use crate::keys;
 use crate::names::{CallerName, IntegrationName};
 use crate::policy::{Rights, Rule};
 use crate::salesforce::{Integration, Surroundings};
+use crate::telemetry::metrics::Series;
 
 /// One generation.
 #[derive(Debug)]
@@ -37,6 +38,7 @@ pub struct Caller {
     name: CallerName,
     visitor: Visitor,
     rights: Rights,
+    decisions: Series,
     /// What it gets when it names nothing; found out on its first such request.
     only: OnceLock<Only>,
 }
@@ -95,6 +97,11 @@ impl Caller {
     pub fn visitor(&self) -> Visitor {
         self.visitor
     }
+
+    /// Counts a decision about a request of its.
+    pub fn decided(&self, outcome: &'static str) {
+        self.decisions.count(self.name.as_str(), outcome);
+    }
 }
 
 impl Snapshot {
@@ -131,7 +138,8 @@ impl Snapshot {
             directory.add(caller.name.clone(), &caller.api_key_sha256);
             let rights = Rights::new(caller.integrations.clone());
             let (name, visitor) = (caller.name.clone(), Visitor::of(&caller.name));
-            callers.push(Arc::new(Caller { name, visitor, rights, only: OnceLock::new() }));
+            let decisions = surroundings.metrics.decisions_of_caller();
+            callers.push(Arc::new(Caller { name, visitor, rights, decisions, only: OnceLock::new() }));
         }
         let issuer = config.server.issuer().map(str::to_owned);
         let ops_token = config.ops.bearer_token.clone();

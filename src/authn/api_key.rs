@@ -73,27 +73,27 @@ fn checksum(random: &[u8]) -> [u8; CHECKSUM] {
 }
 
 fn crc32(bytes: &[u8]) -> u32 {
-    // Four bits at a time: every request comes through here.
-    const STEPS: [u32; 16] = steps();
-    let step = |crc: u32| (crc >> 4) ^ STEPS.get((crc & 0xF) as usize).copied().unwrap_or_default();
-    !bytes.iter().fold(u32::MAX, |crc, byte| step(step(crc ^ u32::from(*byte))))
+    // Eight bits at a time: every request comes through here.
+    static STEPS: [u32; 256] = steps();
+    let step = |crc: u32| (crc >> 8) ^ STEPS.get((crc & 0xFF) as usize).copied().unwrap_or_default();
+    !bytes.iter().fold(u32::MAX, |crc, byte| step(crc ^ u32::from(*byte)))
 }
 
-const fn steps() -> [u32; 16] {
-    let mut steps = [0; 16];
-    let mut nibble: u32 = 0;
-    while nibble < 16 {
-        let mut crc = nibble;
+const fn steps() -> [u32; 256] {
+    let mut steps = [0; 256];
+    let mut byte: u32 = 0;
+    while byte < 256 {
+        let mut crc = byte;
         let mut bit = 0;
-        while bit < 4 {
+        while bit < 8 {
             crc = (crc >> 1) ^ (0xEDB8_8320 & (crc & 1).wrapping_neg());
             bit += 1;
         }
         #[expect(clippy::indexing_slicing, reason = "evaluated when this is compiled")]
         {
-            steps[nibble as usize] = crc;
+            steps[byte as usize] = crc;
         }
-        nibble += 1;
+        byte += 1;
     }
     steps
 }

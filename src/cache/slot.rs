@@ -95,7 +95,8 @@ impl<V: Send + Sync + 'static, E: Send + Sync + 'static> Slot<V, E> {
                 let lookup = if kept.promise.wants_refresh(now) { self.refresh(now, renew) } else { Lookup::Hit };
                 Ok((kept, lookup))
             }
-            _ => match self.wait(want, now, renew).await {
+            // Boxed: each connection keeps room for what is not, and few have to wait.
+            _ => match Box::pin(self.wait(want, now, renew)).await {
                 // Somebody asked for more life than can be had; what is there may still be good, unless the flight found
                 // out that it is not.
                 Err(missed) => match self.current.load_full().filter(|kept| self.is_good(kept)) {

@@ -3,26 +3,28 @@
 //! The cache knows nothing of Salesforce and Salesforce nothing of the cache; here they meet, and here a change of
 //! state is told to the operator, once.
 
+mod memory;
 mod past;
 mod suspicion;
 mod tell;
 
 use std::future::Future;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use aws_lc_rs::constant_time;
+use secrecy::SecretString;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
-use self::past::Past;
-use self::suspicion::Suspicion;
+use self::memory::Memory;
 pub use self::suspicion::{Verdict, Visitor};
-use crate::cache::{Failure, Flight, Kept, Lookup, Missed, Pause, Slot, Want};
-use crate::clock::{Clock, Moment};
+use crate::cache::{Failure, Flight, Kept, Lookup, Missed, Slot, Want};
+use crate::clock::Moment;
 use crate::names::{CallerName, IntegrationName};
 use crate::promise::{Promise, Trust};
-use crate::salesforce::{Cause, Errand, Grant, Integration, MintError, Purpose, Vouched, jitter};
+use crate::salesforce::{Errand, Grant, Integration, MintError, Purpose, Vouched};
+use crate::telemetry::metrics::Series;
 use crate::token::AccessToken;
 
 /// A grant as it is kept.
@@ -32,6 +34,17 @@ pub struct Granted {
     pub grant: Arc<Grant>,
     /// When it was minted, in milliseconds since 1970.
     pub minted_at: i64,
+    /// What callers are told of it, put into words once; only the edge knows which.
+    pub wording: OnceLock<Wording>,
+}
+
+/// An answer about a token around the one number in it that changes.
+#[derive(Debug)]
+pub struct Wording {
+    /// What stands before the number, the token in it.
+    pub before: SecretString,
+    /// What stands behind it.
+    pub after: Box<str>,
 }
 
 type TokenSlot = Slot<Granted, MintError>;
@@ -42,16 +55,13 @@ pub struct Holding {
     integration: Arc<Integration>,
     memory: Arc<Memory>,
     digest: [u8; 32],
+    counts: Counts,
 }
 
-/// What outlives a new configuration that leaves the integration as it was.
 #[derive(Debug)]
-struct Memory {
-    slot: Arc<TokenSlot>,
-    trust: Mutex<Trust>,
-    past: Mutex<Past>,
-    suspicion: Suspicion,
-    clock: Clock,
+struct Counts {
+    decisions: Series,
+    lookups: Series,
 }
 
 /// What a report of a dead token came to.
@@ -93,20 +103,30 @@ const LONG: Duration = Duration::from_secs(60);
 impl Holding {
     /// A holding with nothing in it yet.
     pub fn new(integration: Integration, flights: TaskTracker) -> Self {
-        let clock = integration.clock().clone();
-        let slot = Slot::new(clock.clone(), flights, |error: &MintError, streak| Pause {
-            lasts: error.pause(streak, jitter()),
-            ahead_only: error.cause == Cause::LoginReserve,
-        });
-        let memory = Memory {
-            slot: Arc::new(slot),
-            trust: Mutex::new(Trust::new(integration.settings().session_timeout)),
-            past: Mutex::default(),
-            suspicion: Suspicion::default(),
-            clock,
-        };
+        let memory = Memory::new(&integration, flights);
         let digest = integration.digest();
-        Self { integration: Arc::new(integration), memory: Arc::new(memory), digest }
+        Self::with(integration, Arc::new(memory), digest)
+    }
+
+    fn with(integration: Integration, memory: Arc<Memory>, digest: [u8; 32]) -> Self {
+        let metrics = integration.metrics();
+        let counts = Counts { decisions: metrics.decisions_of_integration(), lookups: metrics.lookups() };
+        Self { integration: Arc::new(integration), memory, digest, counts }
+    }
+
+    /// Counts a decision about a request for its token.
+    pub fn decided(&self, outcome: &'static str) {
+        self.counts.decisions.count(self.name().as_str(), outcome);
+    }
+
+    /// Counts how its token was found.
+    pub fn looked_up(&self, lookup: Lookup) {
+        self.counts.lookups.count(self.name().as_str(), lookup.as_str());
+    }
+
+    /// Counts what a report of its token came to.
+    pub fn reported(&self, outcome: Reported) {
+        self.integration.metrics().reported(self.name(), outcome.as_str());
     }
 
     /// A holding for a new generation of the configuration.
@@ -118,7 +138,7 @@ impl Holding {
         match previous {
             // Also what it holds must still be allowed: the list of hosts may have changed.
             Some(previous) if previous.digest == digest && previous.is_trusted_by(&integration) => {
-                Self { integration: Arc::new(integration), memory: Arc::clone(&previous.memory), digest }
+                Self::with(integration, Arc::clone(&previous.memory), digest)
             }
             _ => Self::new(integration, flights),
         }
@@ -212,9 +232,10 @@ impl Holding {
         if wanted { self.memory.slot.fill(|kept| self.renewal(None, kept)) } else { None }
     }
 
-    /// Forgets the last failure: the next one who asks finds out whether it is cured.
+    /// Forgets the last failure, and those of its token host: the next one who asks finds out whether it is cured.
     pub fn forgive(&self) {
         self.memory.slot.forgive();
+        self.integration.forgive();
     }
 
     /// What is kept, good or not.
@@ -291,70 +312,12 @@ impl Holding {
                 tell::renewed(&integration, kept.as_deref(), told, failed_before);
             }
             memory.learn(kept.as_deref(), renewed.as_ref().ok().and_then(Option::as_ref), purpose);
-            Ok(renewed?
-                .map(|Vouched { grant, promise, minted_at }| Kept { value: Granted { grant, minted_at }, promise }))
+            Ok(renewed?.map(|Vouched { grant, promise, minted_at }| Kept {
+                value: Granted { grant, minted_at, wording: OnceLock::new() },
+                promise,
+            }))
         }
     }
-}
-
-impl Memory {
-    /// The session of `kept` is over: nobody is handed its token any more.
-    fn bury(&self, integration: &Integration, kept: &Arc<Kept<Granted>>) {
-        self.slot.forget(kept);
-        tell::dead(integration, kept);
-        self.past().add(kept.value.grant.token.digest(), kept.promise, kept.value.minted_at, true);
-        self.suspicion.clear();
-        if kept.promise.grows_by_use() {
-            let (before, after) = {
-                let mut trust = self.trust();
-                let before = trust.lasts();
-                trust.died(self.clock.now().since(kept.promise.from()));
-                (before, trust.lasts())
-            };
-            if after < before {
-                tell::trust_cut(integration, after.as_secs());
-            }
-        }
-    }
-
-    /// What a renewal teaches beyond its token.
-    fn learn(&self, before: Option<&Kept<Granted>>, vouched: Option<&Vouched>, purpose: Purpose) {
-        let now = self.clock.now();
-        let verified = matches!(purpose, Purpose::Verify { .. });
-        match (before, vouched) {
-            (Some(before), Some(vouched)) if same(before, vouched) => {
-                if vouched.promise.from() > before.promise.from() && before.value.minted_at == vouched.minted_at {
-                    self.trust().lived(vouched.promise.from().since(before.promise.from()));
-                }
-                if verified {
-                    self.suspicion.looked(Verdict::Alive, now);
-                }
-            }
-            (before, Some(vouched)) => {
-                let mut past = self.past();
-                past.remove(&vouched.grant.token.digest());
-                if let Some(before) = before.filter(|before| !past.holds(&before.value.grant.token.digest())) {
-                    past.add(before.value.grant.token.digest(), before.promise, before.value.minted_at, false);
-                }
-                drop(past);
-                self.suspicion.clear();
-            }
-            (_, None) if verified => self.suspicion.looked(Verdict::Unclear, now),
-            (_, None) => {}
-        }
-    }
-
-    fn trust(&self) -> MutexGuard<'_, Trust> {
-        self.trust.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn past(&self) -> MutexGuard<'_, Past> {
-        self.past.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-fn same(kept: &Kept<Granted>, vouched: &Vouched) -> bool {
-    kept.value.grant.token.fingerprint() == vouched.grant.token.fingerprint()
 }
 
 fn is_of(kept: &Kept<Granted>, digest: &[u8; 32]) -> bool {

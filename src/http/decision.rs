@@ -1,31 +1,32 @@
 //! What was decided about a request for a token: travels beside the answer to the metrics and the audit trail.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use crate::authn::{AuthnError, Proof};
+use super::route::Route;
+use crate::authn::AuthnError;
 use crate::broker::{Introspected, IssueError, Issued, Report, Trouble};
 use crate::hash::short_hex;
 use crate::holding::Holding;
-use crate::names::{CallerName, IntegrationName};
+use crate::names::IntegrationName;
 use crate::policy::Rule;
 use crate::snapshot::{Authenticated, Denied};
+use crate::telemetry::metrics::Metrics;
 use crate::token::Fingerprint;
 
 /// One decision, as far as it came.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Default)]
 pub(super) struct Decision {
     /// What became of it; a value of a closed set.
     pub(super) outcome: Outcome,
     /// Why nobody was recognised, or what a report came to.
     pub(super) reason: Option<&'static str>,
-    /// The caller, once proved.
-    pub(super) caller: Option<CallerName>,
-    /// Which of its keys proved it.
-    pub(super) proof: Option<Proof>,
-    /// The integration, once it is known to exist.
-    pub(super) integration: Option<IntegrationName>,
-    /// The rule that allowed it.
-    pub(super) rule: Option<Rule>,
+    /// The caller, once proved, and how.
+    pub(super) authenticated: Option<Authenticated>,
+    /// The integration that exists and that this caller may not have.
+    pub(super) denied: Option<IntegrationName>,
+    /// The integration that it may have, and the rule that allowed it.
+    pub(super) allowed: Option<(Arc<Holding>, Rule)>,
     /// How the token was found.
     pub(super) cache: Option<&'static str>,
     /// The token that was handed out.
@@ -84,8 +85,27 @@ impl Outcome {
 impl Decision {
     /// Notes who calls.
     pub(super) fn authenticated(&mut self, authenticated: &Authenticated) {
-        self.caller = Some(authenticated.caller.name().clone());
-        self.proof = Some(authenticated.proof);
+        self.authenticated = Some(authenticated.clone());
+    }
+
+    /// The name of the integration, once it is known to exist.
+    pub(super) fn integration(&self) -> Option<&str> {
+        let allowed = self.allowed.as_ref().map(|(holding, _)| holding.name());
+        allowed.or(self.denied.as_ref()).map(IntegrationName::as_str)
+    }
+
+    /// Counts it; for the integration only where tokens are handed out.
+    pub(super) fn count(&self, route: Route, metrics: &Metrics) {
+        let outcome = self.outcome.as_str();
+        match (&self.allowed, &self.denied) {
+            _ if !route.issues() => {}
+            (Some((holding, _)), _) => holding.decided(outcome),
+            (None, Some(integration)) => metrics.decided_without_right(integration, outcome),
+            (None, None) => {}
+        }
+        if let Some(authenticated) = &self.authenticated {
+            authenticated.caller.decided(outcome);
+        }
     }
 
     /// Notes that nobody was recognised.
@@ -97,8 +117,7 @@ impl Decision {
     /// Notes a token that is handed out.
     pub(super) fn issued(&mut self, issued: &Issued) {
         self.outcome = Outcome::Issued;
-        self.integration = Some(issued.holding.name().clone());
-        self.rule = Some(issued.rule.clone());
+        self.allowed = Some((Arc::clone(&issued.holding), issued.rule.clone()));
         self.cache = Some(issued.lookup.as_str());
         self.token = Some(issued.kept.value.grant.token.fingerprint());
         self.slack = Some(issued.kept.promise.margin());
@@ -122,9 +141,8 @@ impl Decision {
         }
     }
 
-    fn about(&mut self, holding: &Holding, rule: &Rule, digest: &[u8; 32]) {
-        self.integration = Some(holding.name().clone());
-        self.rule = Some(rule.clone());
+    fn about(&mut self, holding: &Arc<Holding>, rule: &Rule, digest: &[u8; 32]) {
+        self.allowed = Some((Arc::clone(holding), rule.clone()));
         self.token = Some(short_hex(digest));
     }
 
@@ -133,7 +151,7 @@ impl Decision {
         match error {
             IssueError::Denied(Denied::NotGranted { integration, .. }) => {
                 self.outcome = Outcome::Denied;
-                self.integration.clone_from(integration);
+                self.denied.clone_from(integration);
             }
             IssueError::Denied(Denied::Contradiction | Denied::Unnamed { .. }) => {
                 self.outcome = Outcome::InvalidRequest
@@ -145,8 +163,7 @@ impl Decision {
                     Trouble::Unusable(_) => Outcome::TokenUnusable,
                     Trouble::Broken => Outcome::InternalError,
                 };
-                self.integration = Some(holding.name().clone());
-                self.rule = Some(rule.clone());
+                self.allowed = Some((Arc::clone(holding), rule.clone()));
             }
         }
     }

@@ -17,6 +17,8 @@ use axum::body::Body;
 use axum::http::header::HOST;
 use axum::http::uri::Authority;
 use axum::http::{Request, Response, StatusCode, Version};
+use futures_util::future::BoxFuture;
+use futures_util::stream::{FuturesUnordered, StreamExt};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -78,7 +80,7 @@ impl Listener {
     /// Accepts until told to drain, then waits for what is being answered until told to kill.
     pub async fn serve<A, F>(self, answer: A)
     where
-        A: Fn(SocketAddr, Request<Body>) -> F + Clone + Send + Sync + 'static,
+        A: Fn(Arc<str>, Request<Body>) -> F + Clone + Send + Sync + 'static,
         F: Future<Output = Response<Body>> + Send + 'static,
     {
         let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
@@ -132,10 +134,25 @@ fn is_of_the_client(error: &io::Error) -> bool {
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
 }
 
+/// What an open connection is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Order {
+    /// To answer what it has begun, and to end.
+    Finish,
+    /// To end.
+    Leave,
+}
+
 impl Stop {
+    /// Until a connection is to finish: the service drains, or the connection has become old.
+    async fn finish(self) -> Order {
+        let _ = tokio::time::timeout(MAX_AGE, self.drain.cancelled()).await;
+        Order::Finish
+    }
+
     /// Until a connection must be dropped: everybody is told to, or the service ends and nothing has been in progress on
     /// this one for a moment. hyper would wait for the rest of a head that may never come.
-    async fn nothing_more(&self, in_progress: &InProgress) {
+    async fn leave(self, in_progress: InProgress) -> Order {
         let at_rest = async {
             self.drain.cancelled().await;
             let mut since = Instant::now();
@@ -150,6 +167,7 @@ impl Stop {
             () = self.kill.cancelled() => {}
             () = at_rest => {}
         }
+        Order::Leave
     }
 }
 
@@ -186,7 +204,7 @@ struct Connection {
 impl Connection {
     async fn run<A, F>(self, stream: TcpStream, answer: A)
     where
-        A: Fn(SocketAddr, Request<Body>) -> F + Clone + Send + Sync + 'static,
+        A: Fn(Arc<str>, Request<Body>) -> F + Clone + Send + Sync + 'static,
         F: Future<Output = Response<Body>> + Send + 'static,
     {
         match self.tls.clone() {
@@ -209,11 +227,10 @@ impl Connection {
                 if !begun {
                     return;
                 }
-                let none = InProgress::default();
                 let handshake = TlsAcceptor::from(config).accept(stream);
                 let shaken = tokio::select! {
                     shaken = tokio::time::timeout(HANDSHAKE, handshake) => shaken,
-                    () = self.stop.nothing_more(&none) => return,
+                    _ = self.stop.clone().leave(InProgress::default()) => return,
                 };
                 match shaken {
                     Ok(Ok(stream)) => {
@@ -230,19 +247,23 @@ impl Connection {
     async fn speak<S, A, F>(self, stream: TokioIo<S>, http2: bool, answer: A)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-        A: Fn(SocketAddr, Request<Body>) -> F + Clone + Send + Sync + 'static,
+        A: Fn(Arc<str>, Request<Body>) -> F + Clone + Send + Sync + 'static,
         F: Future<Output = Response<Body>> + Send + 'static,
     {
-        let remote = self.remote;
+        let remote: Arc<str> = self.remote.to_string().into();
         let in_progress = InProgress::default();
-        let requests = in_progress.clone();
+        // Asked only when one of them has something to say: a connection is woken twice for each request, and each of
+        // these would take a lock that all connections share.
+        let finish: BoxFuture<'_, Order> = Box::pin(self.stop.clone().finish());
+        let leave: BoxFuture<'_, Order> = Box::pin(self.stop.leave(in_progress.clone()));
+        let mut orders = FuturesUnordered::from_iter([finish, leave]);
         let service = service_fn(move |request: Request<Incoming>| {
-            let request_in_progress = requests.one_more();
-            let answered = has_sound_host(&request).then(|| answer(remote, request.map(Body::new)));
+            let request_in_progress = in_progress.one_more();
+            let answered = sound(&request).map(|()| answer(Arc::clone(&remote), request.map(Body::new)));
             async move {
                 let response = match answered {
-                    Some(answered) => answered.await,
-                    None => not_http(),
+                    Ok(answered) => answered.await,
+                    Err(status) => not_http(status),
                 };
                 drop(request_in_progress);
                 Ok::<_, Infallible>(response)
@@ -250,27 +271,30 @@ impl Connection {
         });
         let builder = builder(http2);
         let mut connection = pin!(builder.serve_connection(stream, service));
-        let mut draining = false;
         loop {
-            let ended = tokio::select! {
-                ended = connection.as_mut() => ended,
-                () = self.stop.drain.cancelled(), if !draining => {
-                    draining = true;
-                    connection.as_mut().graceful_shutdown();
-                    continue;
+            tokio::select! {
+                ended = connection.as_mut() => {
+                    if let Err(error) = ended {
+                        tracing::trace!(remote = %self.remote, %error, "the connection ended");
+                    }
+                    return;
                 }
-                () = tokio::time::sleep(MAX_AGE), if !draining => {
-                    draining = true;
-                    connection.as_mut().graceful_shutdown();
-                    continue;
-                }
-                () = self.stop.nothing_more(&in_progress) => return,
-            };
-            if let Err(error) = ended {
-                tracing::trace!(%remote, %error, "the connection ended");
+                order = orders.next() => match order {
+                    Some(Order::Finish) => connection.as_mut().graceful_shutdown(),
+                    Some(Order::Leave) | None => return,
+                },
             }
-            return;
         }
+    }
+}
+
+/// Whether the head of a request is one to answer.
+fn sound<B>(request: &Request<B>) -> Result<(), StatusCode> {
+    // Counted here and not by hyper, which makes room for a number that it is given anew for each request.
+    match request.headers().len() {
+        0..=MAX_HEADERS if has_sound_host(request) => Ok(()),
+        0..=MAX_HEADERS => Err(StatusCode::BAD_REQUEST),
+        _ => Err(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE),
     }
 }
 
@@ -281,7 +305,7 @@ fn has_sound_host<B>(request: &Request<B>) -> bool {
     match (hosts.next(), hosts.next()) {
         (Some(host), None) => {
             let host = host.as_bytes();
-            host.is_empty() || (!host.contains(&b'@') && Authority::try_from(host).is_ok())
+            host.is_empty() || is_plain_host(host) || (!host.contains(&b'@') && Authority::try_from(host).is_ok())
         }
         // HTTP/2 has `:authority` instead, HTTP/1.0 nothing.
         (None, _) => request.version() != Version::HTTP_11,
@@ -289,10 +313,19 @@ fn has_sound_host<B>(request: &Request<B>) -> bool {
     }
 }
 
+/// A name or an IPv4 address, perhaps with a port: what needs no closer look.
+fn is_plain_host(host: &[u8]) -> bool {
+    let mut parts = host.split(|&byte| byte == b':');
+    let name = parts.next().unwrap_or_default();
+    let port = parts.next().unwrap_or_default();
+    let of_a_name = |&byte: &u8| byte.is_ascii_alphanumeric() || byte == b'.' || byte == b'-';
+    !name.is_empty() && name.iter().all(of_a_name) && port.iter().all(u8::is_ascii_digit) && parts.next().is_none()
+}
+
 /// As hyper answers what it cannot read.
-fn not_http() -> Response<Body> {
+fn not_http(status: StatusCode) -> Response<Body> {
     let mut response = Response::new(Body::empty());
-    *response.status_mut() = StatusCode::BAD_REQUEST;
+    *response.status_mut() = status;
     response
 }
 
@@ -319,7 +352,6 @@ fn builder(http2: bool) -> auto::Builder<TokioExecutor> {
         .http1()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD)
-        .max_headers(MAX_HEADERS)
         .max_buf_size(MAX_HEAD)
         .http2()
         .timer(TokioTimer::new())

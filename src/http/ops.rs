@@ -1,6 +1,5 @@
 //! The ops door: probes, metrics and status. GET and HEAD only; nothing here changes anything.
 
-use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
@@ -59,7 +58,7 @@ impl OpsDoor {
     }
 
     /// Answers one request.
-    pub async fn answer(self, router: Router, _remote: SocketAddr, request: Request) -> Response<Body> {
+    pub async fn answer(self, router: Router, _remote: Arc<str>, request: Request) -> Response<Body> {
         let arrived = self.clock.now();
         let route = Route::of_ops(request.uri().path());
         let method = method_label(request.method());

@@ -8,8 +8,10 @@ use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, PRAGMA};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Response};
 use percent_encoding::percent_decode_str;
+use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
 use tokio::time::Instant;
+use zeroize::Zeroizing;
 
 use super::callers::{CallersDoor, Context};
 use super::credentials;
@@ -19,6 +21,7 @@ use super::params::Params;
 use crate::ask::{Ask, SelectorKind};
 use crate::authn::{AuthnError, Credentials};
 use crate::broker::{IssueError, Issued, Trouble};
+use crate::holding::{Granted, Wording};
 use crate::snapshot::{Authenticated, Denied, Snapshot};
 
 /// No client sends more than a few hundred bytes.
@@ -239,12 +242,16 @@ fn came_broken(error: &axum::Error) -> bool {
     false
 }
 
-/// The answer of RFC 6749 section 5.1, flat, at most 15 members, in the order in which people read them.
+/// The answer of RFC 6749 section 5.1, flat, at most 15 members, in the order in which people read them: these, then
+/// `expires_in`, then [`Rest`], then the caller's `scope`.
 #[derive(Serialize)]
-struct TokenResponse<'a> {
+struct Beginning<'a> {
     access_token: &'a str,
     token_type: &'static str,
-    expires_in: u64,
+}
+
+#[derive(Serialize)]
+struct Rest<'a> {
     instance_url: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     id: Option<&'a str>,
@@ -255,8 +262,6 @@ struct TokenResponse<'a> {
     sfdc_site_url: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     sfdc_site_id: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    scope: Option<&'a str>,
 }
 
 fn answer(outcome: Result<Answer, Refusal>, shape: Shape, context: &Context) -> Response<Body> {
@@ -271,14 +276,49 @@ fn answer(outcome: Result<Answer, Refusal>, shape: Shape, context: &Context) -> 
 }
 
 fn token_response(Answer { issued, scope }: &Answer, context: &Context) -> Response<Body> {
-    let granted = &issued.kept.value;
-    let grant = &granted.grant;
-    let minted_at = granted.minted_at.to_string();
+    let Ok(text) = token_text(issued, scope.as_deref()) else {
+        // Strings and a number into memory: there is nothing that could fail, and no 200 without a token if it did.
+        return Refusal::internal().into_response(Shape::OAuth, context.id());
+    };
+    let mut response = Response::new(Body::from(text));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+fn token_text(issued: &Issued, scope: Option<&str>) -> serde_json::Result<Vec<u8>> {
+    let place = &issued.kept.value.wording;
+    let Wording { before, after } = match place.get() {
+        Some(known) => known,
+        None => {
+            let new = wording(issued)?;
+            place.get_or_init(|| new)
+        }
+    };
+    let before = before.expose_secret();
+    let mut text = Vec::with_capacity(before.len() + after.len() + 128);
+    text.extend_from_slice(before.as_bytes());
+    serde_json::to_writer(&mut text, &issued.expires_in)?;
+    text.extend_from_slice(after.as_bytes());
+    if let Some(scope) = scope {
+        text.extend_from_slice(b",\"scope\":");
+        serde_json::to_writer(&mut text, scope)?;
+    }
+    text.push(b'}');
+    Ok(text)
+}
+
+/// All of an answer but the life and the scope: the same for everybody who gets this token.
+fn wording(issued: &Issued) -> serde_json::Result<Wording> {
+    let Granted { grant, minted_at, .. } = &issued.kept.value;
+    let token = grant.token.expose();
+    // Room for all of it from the start, so that nothing is left behind unwiped; at worst each character is escaped.
+    let mut before = Zeroizing::new(Vec::with_capacity(2 * token.len() + 64));
+    serde_json::to_writer(&mut *before, &Beginning { access_token: token, token_type: "Bearer" })?;
+    before.pop();
+    before.extend_from_slice(b",\"expires_in\":");
+    let minted_at = minted_at.to_string();
     let instance_url = grant.instance_url.as_str();
-    let body = TokenResponse {
-        access_token: grant.token.expose(),
-        token_type: "Bearer",
-        expires_in: issued.expires_in,
+    let rest = serde_json::to_string(&Rest {
         instance_url: instance_url.strip_suffix('/').unwrap_or(instance_url),
         id: grant.id.as_deref(),
         integration: issued.holding.name().as_str(),
@@ -286,14 +326,8 @@ fn token_response(Answer { issued, scope }: &Answer, context: &Context) -> Respo
         lifetime_source: issued.kept.promise.source().as_str(),
         sfdc_site_url: grant.site_url.as_deref(),
         sfdc_site_id: grant.site_id.as_deref(),
-        scope: scope.as_deref(),
-    };
-    let mut text = Vec::with_capacity(1024);
-    if serde_json::to_writer(&mut text, &body).is_err() {
-        // Strings and a number into memory: there is nothing that could fail, and no 200 without a token if it did.
-        return Refusal::internal().into_response(Shape::OAuth, context.id());
-    }
-    let mut response = Response::new(Body::from(text));
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    response
+    })?;
+    let members = rest.trim_start_matches('{').trim_end_matches('}');
+    let before = std::str::from_utf8(&before).map_err(serde::ser::Error::custom)?;
+    Ok(Wording { before: SecretString::from(before), after: format!(",{members}").into_boxed_str() })
 }

@@ -1,8 +1,8 @@
 //! What happens around every request of the callers' door, whatever its route: limits, record, metrics.
 
-use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::pin::pin;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::body::Body;
@@ -12,6 +12,7 @@ use axum::http::{HeaderName, HeaderValue, Method, Response, StatusCode, Version}
 use axum::response::IntoResponse;
 use futures_util::FutureExt;
 use hyper::body::Body as _;
+use jiff::Timestamp;
 
 use super::callers::{CallersDoor, Context};
 use super::decision::{Decision, Outcome};
@@ -20,8 +21,6 @@ use super::route::{Route, method_label};
 use super::token::{self, Inquiry};
 use super::{health, metadata, openapi, report};
 use crate::clock::Moment;
-use crate::names::{CallerName, IntegrationName};
-use crate::policy::Rule;
 use crate::telemetry::audit::Record;
 use crate::token::Fingerprint;
 
@@ -30,7 +29,7 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 impl CallersDoor {
     /// Answers one request. Around the routes stand, from outside in: the audit record (so that a panic and a caller
     /// who hangs up leave one too), the metrics, the time limit, the panic guard.
-    pub async fn answer(self: Arc<Self>, remote: SocketAddr, request: Request) -> Response<Body> {
+    pub async fn answer(self: Arc<Self>, remote: Arc<str>, request: Request) -> Response<Body> {
         let mut visit = Visit::begin(self, remote, &request);
         let response = visit.route(request).await;
         let response = visit.record(response).await;
@@ -42,11 +41,12 @@ impl CallersDoor {
 pub(super) struct Visit {
     door: Arc<CallersDoor>,
     context: Context,
-    remote: SocketAddr,
+    remote: Arc<str>,
     route: Route,
     method: &'static str,
     shape: Shape,
     version: Version,
+    began: Timestamp,
     arrived: Moment,
     decision: Mutex<Decision>,
     told: bool,
@@ -54,21 +54,25 @@ pub(super) struct Visit {
 
 impl Visit {
     /// Notes what is known before anything is read.
-    pub(super) fn begin(door: Arc<CallersDoor>, remote: SocketAddr, request: &Request) -> Self {
-        let context = Context::new(door.clock.timestamp());
+    pub(super) fn begin(door: Arc<CallersDoor>, remote: Arc<str>, request: &Request) -> Self {
+        let began = door.clock.timestamp();
+        let context = Context::new(began);
         let arrived = door.clock.now();
         let route = Route::of_callers(request.uri().path());
         let posted = request.method() == Method::POST;
         let shape = if posted && route.decides() { Shape::OAuth } else { Shape::Problem };
         let method = method_label(request.method());
         let (version, decision, told) = (request.version(), Mutex::default(), !route.decides());
-        Self { door, context, remote, route, method, shape, version, arrived, decision, told }
+        Self { door, context, remote, route, method, shape, version, began, arrived, decision, told }
     }
 
     /// The answer of the route, or of the limits around it.
     pub(super) async fn route(&mut self, request: Request) -> Response<Body> {
-        let guarded = AssertUnwindSafe(self.dispatch(request)).catch_unwind();
-        let answered = tokio::time::timeout_at(self.context.last_resort(), guarded).await;
+        let answered = {
+            // Pinned here, so that what is wrapped around it moves a pointer and not the whole of it.
+            let guarded = pin!(AssertUnwindSafe(self.dispatch(request)).catch_unwind());
+            tokio::time::timeout_at(self.context.last_resort(), guarded).await
+        };
         let (outcome, refusal) = match answered {
             Ok(Ok(response)) => {
                 // A method that the route does not take is refused before there is anything to decide.
@@ -97,10 +101,11 @@ impl Visit {
             (Route::Token | Route::NamedToken, "GET") => token::get(inquiry).await,
             (Route::Token | Route::NamedToken, "HEAD") => without_body(token::get(inquiry).await),
             (Route::Token | Route::NamedToken | Route::OauthToken | Route::NamedOauthToken, "POST") => {
-                token::post(inquiry, body).await
+                // Boxed: it is larger than all the rest, and each connection keeps room for what is not.
+                Box::pin(token::post(inquiry, body)).await
             }
-            (Route::Revoke, "POST") => report::revoke(inquiry, body).await,
-            (Route::Introspect, "POST") => report::introspect(inquiry, body).await,
+            (Route::Revoke, "POST") => Box::pin(report::revoke(inquiry, body)).await,
+            (Route::Introspect, "POST") => Box::pin(report::introspect(inquiry, body)).await,
             (Route::Metadata | Route::IssuerMetadata | Route::OpenApi | Route::Healthz, "GET" | "HEAD") => {
                 let response = match self.route {
                     Route::OpenApi => openapi::get(),
@@ -126,23 +131,29 @@ impl Visit {
         }
         // From here on the trail has it, also if the caller hangs up while it is being written.
         self.told = true;
-        let mut decision = self.decision().clone();
-        let remote = self.remote.to_string();
-        let record = self.describe(&decision, &remote, response.status());
-        let before = self.door.clock.now();
-        let recorded = tokio::time::timeout_at(self.context.record_deadline(), self.door.trail.record(&record)).await;
-        let waited = self.door.clock.now().since(before);
-        if recorded != Ok(Ok(())) || decision.slack.is_some_and(|slack| waited > slack) {
+        let mut decision = self.take_decision();
+        let record = self.describe(&decision, response.status());
+        if !self.door.trail.is_required() {
+            self.door.trail.note(&record);
+        } else if !self.is_recorded_in_time(&record, decision.slack).await {
             response = Refusal::no_record().into_response(self.shape, self.context.id());
             // The caller got none of what was decided, and the metrics must not say otherwise.
             decision.outcome = Outcome::Unavailable;
         }
-        self.count(&decision);
+        decision.count(self.route, &self.door.metrics);
         response
     }
 
-    fn decision(&self) -> MutexGuard<'_, Decision> {
-        self.decision.lock().unwrap_or_else(PoisonError::into_inner)
+    async fn is_recorded_in_time(&self, record: &Record<'_>, slack: Option<Duration>) -> bool {
+        let before = self.door.clock.now();
+        let recorded = tokio::time::timeout_at(self.context.record_deadline(), self.door.trail.record(record)).await;
+        let waited = self.door.clock.now().since(before);
+        recorded == Ok(Ok(())) && slack.is_none_or(|slack| waited <= slack)
+    }
+
+    /// The decision, which is told once.
+    fn take_decision(&mut self) -> Decision {
+        std::mem::take(self.decision.get_mut().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Adds what every answer has.
@@ -158,30 +169,25 @@ impl Visit {
         response
     }
 
-    fn count(&self, decision: &Decision) {
-        let issues = self.route.issues();
-        let integration = decision.integration.as_ref().filter(|_| issues).map(IntegrationName::as_str);
-        self.door.metrics.decided(integration, decision.caller.as_ref(), decision.outcome.as_str());
-    }
-
-    fn describe<'a>(&'a self, decision: &'a Decision, remote: &'a str, status: StatusCode) -> Record<'a> {
+    fn describe<'a>(&'a self, decision: &'a Decision, status: StatusCode) -> Record<'a> {
         let lasted = self.door.clock.now().since(self.arrived);
+        let authenticated = decision.authenticated.as_ref();
         Record {
-            time: self.door.clock.timestamp().to_string(),
+            time: self.began.checked_add(lasted).unwrap_or(self.began),
             request_id: self.context.id().as_str(),
             outcome: decision.outcome.as_str(),
             reason: decision.reason,
             status: status.as_u16(),
-            caller: decision.caller.as_ref().map(CallerName::as_str),
-            proof: decision.proof.as_ref().map(|_| "api_key"),
-            proof_key: decision.proof.as_ref().map(|proof| proof.key.as_str()),
-            integration: decision.integration.as_ref().map(IntegrationName::as_str),
-            rule: decision.rule.as_ref().map(Rule::as_str),
+            caller: authenticated.map(|it| it.caller.name().as_str()),
+            proof: authenticated.map(|_| "api_key"),
+            proof_key: authenticated.map(|it| it.proof.key.as_str()),
+            integration: decision.integration(),
+            rule: decision.allowed.as_ref().map(|(_, rule)| rule.as_str()),
             cache: decision.cache,
             token_fingerprint: decision.token.as_ref().map(Fingerprint::as_str),
             route: self.route.pattern(),
             method: self.method,
-            remote_address: remote,
+            remote_address: &self.remote,
             duration_us: u64::try_from(lasted.as_micros()).unwrap_or(u64::MAX),
         }
     }
@@ -192,11 +198,11 @@ impl Drop for Visit {
         if self.told {
             return;
         }
-        let decision = Decision { outcome: Outcome::Abandoned, ..self.decision().clone() };
+        let decision = Decision { outcome: Outcome::Abandoned, ..self.take_decision() };
         // 499, as proxies write it down: nobody was there to be answered.
         let status = StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST);
-        self.door.trail.note(&self.describe(&decision, &self.remote.to_string(), status));
-        self.count(&decision);
+        self.door.trail.note(&self.describe(&decision, status));
+        decision.count(self.route, &self.door.metrics);
     }
 }
 

@@ -2,9 +2,7 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-
-use zeroize::Zeroizing;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use super::{KeyError, Signer, parse, read};
 use crate::config::report::{Located, Report};
@@ -17,27 +15,21 @@ pub type Opened<'a> = HashMap<&'a Path, Arc<dyn Signer>>;
 /// Opens the key files and reports each that does not open at every place that names it.
 ///
 /// Each file is read once, and each key is checked once however many files hold it (one certificate for many apps is
-/// common), several at a time: checking a key costs as much as signing with it.
+/// common), several at a time: checking a key costs as much as signing with it. No content is kept longer than its
+/// check takes, or ten thousand of them would leave the memory in pieces.
 pub fn open_all<'a>(named: &[&'a Located<PathBuf>], report: &mut Report) -> Opened<'a> {
     let mut paths: Vec<&Path> = named.iter().map(|located| located.value.as_path()).collect();
     paths.sort_unstable();
     paths.dedup();
-    let contents: Vec<Content> =
-        in_parallel(&paths, |path| read(path).map(|bytes| (sha256([bytes.as_slice()]), bytes)));
-    let mut unlike: Vec<&(Digest, Zeroizing<Vec<u8>>)> = contents.iter().flatten().collect();
-    unlike.sort_unstable_by_key(|(digest, _)| *digest);
-    unlike.dedup_by_key(|(digest, _)| *digest);
-    let parsed = in_parallel(&unlike, |(digest, bytes)| (*digest, parse(bytes)));
-    let signers: HashMap<Digest, Result<Arc<dyn Signer>, KeyError>> =
-        parsed.into_iter().map(|(digest, key)| (digest, key.map(|key| Arc::new(key) as Arc<dyn Signer>))).collect();
-    let opened: HashMap<&Path, Result<Arc<dyn Signer>, KeyError>> = paths
-        .iter()
-        .zip(contents)
-        .filter_map(|(path, content)| match content {
-            Ok((digest, _)) => signers.get(&digest).map(|signer| (*path, signer.clone())),
-            Err(error) => Some((*path, Err(error))),
-        })
-        .collect();
+    let known = Mutex::new(HashMap::<Digest, Arc<OnceLock<Checked>>>::new());
+    let open = |path: &&'a Path| {
+        let content = read(path)?;
+        let mut keys = known.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = Arc::clone(keys.entry(sha256([content.as_slice()])).or_default());
+        drop(keys);
+        key.get_or_init(|| parse(&content).map(|key| Arc::new(key) as Arc<dyn Signer>)).clone()
+    };
+    let opened: HashMap<&Path, Checked> = in_parallel(&paths, |path| (*path, open(path))).into_iter().collect();
     for located in named {
         if let Some(Err(error)) = opened.get(located.value.as_path()) {
             report.error(*located, format!("{}: {error}", show::path(&located.value)), error.remedy());
@@ -47,7 +39,7 @@ pub fn open_all<'a>(named: &[&'a Located<PathBuf>], report: &mut Report) -> Open
 }
 
 type Digest = [u8; 32];
-type Content = Result<(Digest, Zeroizing<Vec<u8>>), KeyError>;
+type Checked = Result<Arc<dyn Signer>, KeyError>;
 
 /// Does `work` for each item on all cores; the results come in the order of the items.
 fn in_parallel<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {

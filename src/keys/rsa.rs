@@ -1,11 +1,17 @@
 //! RSA keys held in memory, signing with aws-lc.
 //!
-//! jsonwebtoken parses its key again on every signature, which costs more than the signature; here it is parsed once.
+//! jsonwebtoken parses its key again on every signature, which costs more than the signature; here it is parsed
+//! once to be checked and once to sign.
+
+use std::sync::{Arc, Mutex, PoisonError};
 
 use aws_lc_rs::encoding::{AsDer, PublicKeyX509Der};
+use aws_lc_rs::error::KeyRejected;
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::KeyPair;
 use aws_lc_rs::signature::{KeyPair as _, RSA_PKCS1_SHA256};
+
+use zeroize::Zeroizing;
 
 use super::{KeyError, SignError, Signer, Thumbprint};
 use crate::hash::{hex, sha256};
@@ -29,20 +35,23 @@ impl Encoding {
     }
 }
 
-/// An RSA private key of 2048 to 4096 bits. aws-lc wipes its memory when it is freed.
+/// An RSA private key of 2048 to 4096 bits, checked whole when it is opened.
 pub struct SoftwareKey {
-    pair: KeyPair,
-    random: SystemRandom,
+    held: Mutex<Held>,
     thumbprint: Thumbprint,
+}
+
+/// A key object takes three times the room of its DER. It is made for the check, and again for the first signature: most
+/// keys of a large configuration are idle.
+enum Held {
+    AsDer(Zeroizing<Box<[u8]>>, Encoding),
+    /// aws-lc wipes its memory when it is freed.
+    Ready(Arc<KeyPair>),
 }
 
 impl SoftwareKey {
     pub(super) fn from_der(der: &[u8], encoding: Encoding) -> Result<Self, KeyError> {
-        let parsed = match encoding {
-            Encoding::Pkcs1 => KeyPair::from_der(der),
-            Encoding::Pkcs8 => KeyPair::from_pkcs8(der),
-        };
-        let pair = parsed.map_err(|rejected| why(der, encoding, &rejected.to_string()))?;
+        let pair = pair(der, encoding).map_err(|rejected| why(der, encoding, &rejected.to_string()))?;
         let bits = pair.public_modulus_len() * 8;
         if bits > 4096 {
             return Err(KeyError::TooLong(bits));
@@ -50,7 +59,25 @@ impl SoftwareKey {
         let public: PublicKeyX509Der<'_> =
             pair.public_key().as_der().map_err(|_| KeyError::Malformed(encoding.label()))?;
         let thumbprint = Thumbprint(hex(&sha256([public.as_ref()])));
-        Ok(Self { pair, random: SystemRandom::new(), thumbprint })
+        Ok(Self { held: Mutex::new(Held::AsDer(Zeroizing::new(der.into()), encoding)), thumbprint })
+    }
+
+    fn pair(&self) -> Result<Arc<KeyPair>, SignError> {
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let ready = match &*held {
+            Held::Ready(pair) => return Ok(Arc::clone(pair)),
+            Held::AsDer(der, encoding) => Arc::new(pair(der, *encoding).map_err(|_| SignError)?),
+        };
+        *held = Held::Ready(Arc::clone(&ready));
+        Ok(ready)
+    }
+}
+
+/// aws-lc checks that the parts of the key fit one another.
+fn pair(der: &[u8], encoding: Encoding) -> Result<KeyPair, KeyRejected> {
+    match encoding {
+        Encoding::Pkcs1 => KeyPair::from_der(der),
+        Encoding::Pkcs8 => KeyPair::from_pkcs8(der),
     }
 }
 
@@ -72,8 +99,9 @@ fn why(der: &[u8], encoding: Encoding, rejected: &str) -> KeyError {
 
 impl Signer for SoftwareKey {
     fn sign(&self, message: &[u8]) -> Result<Vec<u8>, SignError> {
-        let mut signature = vec![0; self.pair.public_modulus_len()];
-        self.pair.sign(&RSA_PKCS1_SHA256, &self.random, message, &mut signature).map_err(|_| SignError)?;
+        let pair = self.pair()?;
+        let mut signature = vec![0; pair.public_modulus_len()];
+        pair.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), message, &mut signature).map_err(|_| SignError)?;
         Ok(signature)
     }
 

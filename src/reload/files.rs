@@ -84,7 +84,8 @@ impl Files {
         }
     }
 
-    async fn settle(&self, mut seen: Stamps) {
+    /// Waits for them to look alike for a moment, but not for ever.
+    pub(super) async fn settle(&self, mut seen: Stamps) {
         let by = Instant::now() + UNSETTLED;
         while Instant::now() < by {
             tokio::time::sleep(SETTLED).await;

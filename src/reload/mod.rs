@@ -99,10 +99,11 @@ impl Reloader {
         }
     }
 
-    /// One round. Comes back with how the files looked before they were read: what changes meanwhile is seen by the next.
+    /// One round. Comes back with how the files looked when they were read: what changes later is seen by the next.
     async fn reload(&mut self, by_order: bool, stop: &CancellationToken) -> Stamps {
-        let (watched, before) = (self.files.clone(), self.files.stamps().await);
-        match self.attempt(by_order).await {
+        let (stamps, tried) = self.settled_attempt(by_order).await;
+        let watched = self.files.clone();
+        match tried {
             Tried::Unchanged => {}
             Tried::Refused(report, files) => {
                 // Its own files count too: a key that it names may be what has to be mended.
@@ -114,7 +115,23 @@ impl Reloader {
                 self.shared.flights.spawn(prefetch(self.doors.snapshots.current(), stop.clone()));
             }
         }
-        if self.files == watched { before } else { self.files.stamps().await }
+        if self.files == watched { stamps } else { self.files.stamps().await }
+    }
+
+    /// What the files say, unless they were being written while they were read: the head of a file can be a whole
+    /// configuration, with callers missing.
+    async fn settled_attempt(&self, by_order: bool) -> (Stamps, Tried) {
+        let mut before = self.files.stamps().await;
+        for _ in 0..MOST_ATTEMPTS {
+            let tried = self.attempt(by_order).await;
+            let after = self.files.stamps().await;
+            if after == before {
+                return (after, tried);
+            }
+            self.files.settle(after).await;
+            before = self.files.stamps().await;
+        }
+        (before, self.attempt(by_order).await)
     }
 
     /// Reads and builds, away from the threads that serve.
@@ -178,6 +195,8 @@ impl Reloader {
     }
 }
 
+/// Files that never stand still are taken as they are in the end.
+const MOST_ATTEMPTS: usize = 5;
 /// Findings that the status page has room for; the log has all.
 const MOST_TOLD: usize = 50;
 

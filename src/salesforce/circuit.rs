@@ -50,6 +50,11 @@ impl Circuit {
         Ok(Pass { circuit: Arc::clone(self), told: false })
     }
 
+    /// Forgets the failures: what caused them may be cured.
+    pub(super) fn forgive(&self) {
+        *self.lock() = State::default();
+    }
+
     /// Whether the host is left alone, or only probed.
     pub fn is_open(&self) -> bool {
         self.lock().open_until.is_some()

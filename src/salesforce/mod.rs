@@ -145,6 +145,11 @@ impl Integration {
         &self.settings.name
     }
 
+    /// Where what happens around it is counted.
+    pub fn metrics(&self) -> &Metrics {
+        &self.surroundings.metrics
+    }
+
     /// Its settings.
     pub fn settings(&self) -> &config::Integration {
         &self.settings
@@ -163,6 +168,11 @@ impl Integration {
     /// Whether its token host failed so often that it is left alone.
     pub fn is_circuit_open(&self) -> bool {
         self.circuit.is_open()
+    }
+
+    /// Forgets the failures of its token host.
+    pub fn forgive(&self) {
+        self.circuit.forgive();
     }
 
     /// By how many seconds Salesforce's clock is ahead of this machine's, as of the last answer.

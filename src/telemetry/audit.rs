@@ -12,17 +12,18 @@ use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use serde::Serialize;
+use jiff::Timestamp;
 use tokio::sync::oneshot;
 
+use super::json::Object;
 use super::metrics::Metrics;
 use crate::config::{self, AuditSink};
 
 /// One decision.
-#[derive(Debug, Serialize)]
+#[derive(Debug)]
 pub struct Record<'a> {
-    /// When, RFC 3339 in UTC.
-    pub time: String,
+    /// When.
+    pub time: Timestamp,
     /// The id that the answer, the log and this record share.
     pub request_id: &'a str,
     /// What became of it.
@@ -138,6 +139,11 @@ impl Trail {
         if taken && confirmation.await == Ok(true) { Ok(()) } else { Err(NotRecorded) }
     }
 
+    /// Whether there is no answer without a record.
+    pub fn is_required(&self) -> bool {
+        self.required
+    }
+
     /// Records what nobody waits for.
     pub fn note(&self, record: &Record<'_>) {
         if !self.queue.push(&line(record), None) {
@@ -207,11 +213,23 @@ impl Queue {
 }
 
 fn line(record: &Record<'_>) -> Vec<u8> {
-    let mut line = Vec::with_capacity(512);
-    // Texts and numbers into memory: nothing here can fail.
-    let _ = serde_json::to_writer(&mut line, record);
-    line.push(b'\n');
-    line
+    Object::at("time", &record.time)
+        .text("request_id", Some(record.request_id))
+        .text("outcome", Some(record.outcome))
+        .text("reason", record.reason)
+        .number("status", u64::from(record.status))
+        .text("caller", record.caller)
+        .text("proof", record.proof)
+        .text("proof_key", record.proof_key)
+        .text("integration", record.integration)
+        .text("rule", record.rule)
+        .text("cache", record.cache)
+        .text("token_fingerprint", record.token_fingerprint)
+        .text("route", Some(record.route))
+        .text("method", Some(record.method))
+        .text("remote_address", Some(record.remote_address))
+        .number("duration_us", record.duration_us)
+        .line()
 }
 
 /// Whether records could be written, without writing one, making a file, or waiting for the reader of a pipe.
@@ -348,7 +366,7 @@ mod tests {
 
     fn record(outcome: &'static str) -> Record<'static> {
         Record {
-            time: "2026-11-21T00:00:00Z".to_owned(),
+            time: Timestamp::from_second(1_795_000_000).unwrap(),
             request_id: "0199",
             outcome,
             reason: None,

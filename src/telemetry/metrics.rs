@@ -2,14 +2,16 @@
 //!
 //! Label values come from the configuration and from closed sets, never from a request. Series appear on first use.
 
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use prometheus::core::Collector;
 use prometheus::{
-    Encoder, GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder,
+    Encoder, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry,
+    TextEncoder,
 };
 
-use crate::names::{CallerName, IntegrationName};
+use crate::names::IntegrationName;
 
 /// All instruments of one process.
 #[derive(Debug)]
@@ -30,6 +32,46 @@ pub struct Metrics {
     auth_failures: IntCounterVec,
     config_reloads: IntCounterVec,
     audit_records_lost: IntCounterVec,
+    /// What [`Metrics::answered`] has found before.
+    answers: Found<(&'static str, &'static str, u16), (IntCounter, Histogram), 16>,
+}
+
+/// Instruments by their labels, found once each: a look-up in prometheus hashes all labels, on every request. The first
+/// few are remembered, which are the ones in use; a search among them costs a comparison or two.
+#[derive(Debug)]
+struct Found<L, I, const MOST: usize>([OnceLock<(L, I)>; MOST]);
+
+impl<L: Copy + PartialEq, I, const MOST: usize> Found<L, I, MOST> {
+    const fn new() -> Self {
+        Self([const { OnceLock::new() }; MOST])
+    }
+
+    /// Does `what` with the instrument of `labels`, which `find` finds the first time.
+    fn with(&self, labels: L, find: impl Fn() -> I, what: impl Fn(&I)) {
+        for place in &self.0 {
+            let (of, instrument) = place.get_or_init(|| (labels, find()));
+            if *of == labels {
+                return what(instrument);
+            }
+        }
+        what(&find());
+    }
+}
+
+/// The counters of one integration or of one caller. The places are made on first use: most names of a large
+/// configuration are idle.
+#[derive(Debug)]
+pub struct Series {
+    counters: IntCounterVec,
+    found: OnceLock<Box<Found<&'static str, IntCounter, 8>>>,
+}
+
+impl Series {
+    /// Counts one more for `name`, which is the same for all calls, under a `label` of a closed set.
+    pub fn count(&self, name: &str, label: &'static str) {
+        let found = self.found.get_or_init(|| Box::new(Found::new()));
+        found.with(label, || self.counters.with_label_values(&[name, label]), IntCounter::inc);
+    }
 }
 
 impl Metrics {
@@ -64,6 +106,7 @@ impl Metrics {
             config_reloads: counter(&registry, "config_reloads_total", CONFIG_RELOADS, &["outcome"])?,
             audit_records_lost: counter(&registry, "audit_records_lost_total", AUDIT_LOST, &["reason"])?,
             token_remaining: gauge(&registry, "token_remaining_seconds", TOKEN_REMAINING, "integration")?,
+            answers: Found::new(),
             registry,
         };
         metrics.register_process()?;
@@ -81,24 +124,35 @@ impl Metrics {
 
     /// A request was answered. `route` and `method` come from closed sets.
     pub fn answered(&self, route: &'static str, method: &'static str, status: u16, lasted: Duration) {
-        let mut digits = [0; 3];
-        self.http_requests.with_label_values(&[route, method, decimal(status, &mut digits)]).inc();
-        self.http_request_duration.with_label_values(&[route]).observe(lasted.as_secs_f64());
+        let find = || {
+            let mut digits = [0; 3];
+            let requests = self.http_requests.with_label_values(&[route, method, decimal(status, &mut digits)]);
+            (requests, self.http_request_duration.with_label_values(&[route]))
+        };
+        self.answers.with((route, method, status), find, |(requests, duration)| {
+            requests.inc();
+            duration.observe(lasted.as_secs_f64());
+        });
     }
 
-    /// A request for a token was decided. Either name is missing when it was never established.
-    pub fn decided(&self, integration: Option<&str>, caller: Option<&CallerName>, outcome: &'static str) {
-        if let Some(integration) = integration {
-            self.token_requests.with_label_values(&[integration, outcome]).inc();
-        }
-        if let Some(caller) = caller {
-            self.caller_requests.with_label_values(&[caller.as_str(), outcome]).inc();
-        }
+    /// A caller was denied an integration that exists.
+    pub fn decided_without_right(&self, integration: &IntegrationName, outcome: &'static str) {
+        self.token_requests.with_label_values(&[integration.as_str(), outcome]).inc();
     }
 
-    /// A token was looked up.
-    pub fn looked_up(&self, integration: &IntegrationName, result: &'static str) {
-        self.cache_lookups.with_label_values(&[integration.as_str(), result]).inc();
+    /// The counters of the decisions about one integration.
+    pub fn decisions_of_integration(&self) -> Series {
+        Series { counters: self.token_requests.clone(), found: OnceLock::new() }
+    }
+
+    /// The counters of the decisions about one caller.
+    pub fn decisions_of_caller(&self) -> Series {
+        Series { counters: self.caller_requests.clone(), found: OnceLock::new() }
+    }
+
+    /// The counters of the look-ups for one integration.
+    pub fn lookups(&self) -> Series {
+        Series { counters: self.cache_lookups.clone(), found: OnceLock::new() }
     }
 
     /// A login at Salesforce came to an end.

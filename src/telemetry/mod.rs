@@ -1,6 +1,7 @@
 //! What operators see: logs, metrics, the audit trail.
 
 pub mod audit;
+mod json;
 pub mod metrics;
 
 use std::io::{IsTerminal, stderr};

@@ -26,6 +26,13 @@ impl House {
         get("/status.json").send(self.ops).await.json()
     }
 
+    /// Writes the configuration as careful people do: whole, in one step.
+    fn configure(&self, text: &str) {
+        let next = self.folder().join("next.toml");
+        fs::write(&next, text).unwrap();
+        fs::rename(next, self.config()).unwrap();
+    }
+
     /// Waits until the last reload came to this, in this generation.
     async fn reloaded(&self, outcome: &str, generation: u64) -> Value {
         let deadline = Instant::now() + PATIENCE;
@@ -73,7 +80,7 @@ async fn a_right_that_is_taken_or_given_counts_for_the_next_request() {
     assert_eq!((ask("/token/elf-prod").await, ask("/token/crm").await), (200, 403));
     let text = house.configuration().replacen(r#"integrations = ["elf-prod"]"#, r#"integrations = ["crm"]"#, 1);
     assert_ne!(text, house.configuration());
-    fs::write(house.config(), text).unwrap();
+    house.configure(&text);
     house.reloaded("applied", 2).await;
     assert_eq!((ask("/token/elf-prod").await, ask("/token/crm").await), (403, 200));
 }
@@ -140,7 +147,7 @@ async fn a_key_that_kubernetes_swaps_takes_effect_without_a_signal_and_the_old_o
     symlink("..data/mounted.pem", folder.path().join("mounted.pem")).unwrap();
     let house = House::within(folder, Plan::default()).await;
     let text = house.configuration().replace("client_key_path = \"key.pem\"", "client_key_path = \"mounted.pem\"");
-    fs::write(house.config(), text).unwrap();
+    house.configure(&text);
     house.reloaded("applied", 2).await;
     let ask = async || house.ask(get("/token").bearer(house.key("shipper"))).await;
     let first = ask().await.json();
@@ -253,11 +260,7 @@ async fn nobody_who_did_not_change_notices_anything_of_sixty_seconds_of_reloads(
 /// One change: good, broken, cut, gone, and swapped by a link.
 fn disturb(house: &House, good: &str, round: u32) {
     let config = house.config();
-    let replace = |text: &str| {
-        let next = house.folder().join("next");
-        fs::write(&next, text).unwrap();
-        fs::rename(next, &config).unwrap();
-    };
+    let replace = |text: &str| house.configure(text);
     match round % 6 {
         0 => replace(&without(good, "[callers.idle]")),
         1 => replace(&format!("{good}\n[[[")),

@@ -180,7 +180,7 @@ async fn sighup_does_not_end_the_process() {
     let house = house("").await;
     let before = house.process.stderr().len();
     house.process.signal(Signal::HUP);
-    until("the signal is told of", || house.process.stderr()[before..].contains("SIGHUP")).await;
+    until("it is obeyed", || house.process.stderr()[before..].contains("a new configuration is in force")).await;
     assert_eq!(ready(&house).await, 200);
     is_a_token(&house.ask(get("/token").bearer(house.key("shipper"))).await, "elf-prod");
 }

@@ -1,0 +1,100 @@
+//! What is remembered of an integration's tokens: the current one, the last few, how long sessions lived, and what is
+//! suspected.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio_util::task::TaskTracker;
+
+use super::past::Past;
+use super::suspicion::{Suspicion, Verdict};
+use super::{Granted, TokenSlot, tell};
+use crate::cache::{Kept, Pause, Slot};
+use crate::clock::Clock;
+use crate::promise::Trust;
+use crate::salesforce::{Cause, Integration, MintError, Purpose, Vouched, jitter};
+
+/// What outlives a new configuration that leaves the integration as it was.
+#[derive(Debug)]
+pub(super) struct Memory {
+    pub(super) slot: Arc<TokenSlot>,
+    trust: Mutex<Trust>,
+    past: Mutex<Past>,
+    pub(super) suspicion: Suspicion,
+    pub(super) clock: Clock,
+}
+
+impl Memory {
+    /// Of an integration that has had no token yet. Flights run as tasks of `flights`.
+    pub(super) fn new(integration: &Integration, flights: TaskTracker) -> Self {
+        let clock = integration.clock().clone();
+        let slot = Slot::new(clock.clone(), flights, |error: &MintError, streak| Pause {
+            lasts: error.pause(streak, jitter()),
+            ahead_only: error.cause == Cause::LoginReserve,
+        });
+        Self {
+            slot: Arc::new(slot),
+            trust: Mutex::new(Trust::new(integration.settings().session_timeout)),
+            past: Mutex::default(),
+            suspicion: Suspicion::default(),
+            clock,
+        }
+    }
+
+    /// The session of `kept` is over: nobody is handed its token any more.
+    pub(super) fn bury(&self, integration: &Integration, kept: &Arc<Kept<Granted>>) {
+        self.slot.forget(kept);
+        tell::dead(integration, kept);
+        self.past().add(kept.value.grant.token.digest(), kept.promise, kept.value.minted_at, true);
+        self.suspicion.clear();
+        if kept.promise.grows_by_use() {
+            let (before, after) = {
+                let mut trust = self.trust();
+                let before = trust.lasts();
+                trust.died(self.clock.now().since(kept.promise.from()));
+                (before, trust.lasts())
+            };
+            if after < before {
+                tell::trust_cut(integration, after.as_secs());
+            }
+        }
+    }
+
+    /// What a renewal teaches beyond its token.
+    pub(super) fn learn(&self, before: Option<&Kept<Granted>>, vouched: Option<&Vouched>, purpose: Purpose) {
+        let now = self.clock.now();
+        let verified = matches!(purpose, Purpose::Verify { .. });
+        match (before, vouched) {
+            (Some(before), Some(vouched)) if same(before, vouched) => {
+                if vouched.promise.from() > before.promise.from() && before.value.minted_at == vouched.minted_at {
+                    self.trust().lived(vouched.promise.from().since(before.promise.from()));
+                }
+                if verified {
+                    self.suspicion.looked(Verdict::Alive, now);
+                }
+            }
+            (before, Some(vouched)) => {
+                let mut past = self.past();
+                past.remove(&vouched.grant.token.digest());
+                if let Some(before) = before.filter(|before| !past.holds(&before.value.grant.token.digest())) {
+                    past.add(before.value.grant.token.digest(), before.promise, before.value.minted_at, false);
+                }
+                drop(past);
+                self.suspicion.clear();
+            }
+            (_, None) if verified => self.suspicion.looked(Verdict::Unclear, now),
+            (_, None) => {}
+        }
+    }
+
+    pub(super) fn trust(&self) -> MutexGuard<'_, Trust> {
+        self.trust.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn past(&self) -> MutexGuard<'_, Past> {
+        self.past.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn same(kept: &Kept<Granted>, vouched: &Vouched) -> bool {
+    kept.value.grant.token.fingerprint() == vouched.grant.token.fingerprint()
+}
