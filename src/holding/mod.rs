@@ -49,6 +49,8 @@ pub struct Holding {
 struct Memory {
     slot: Arc<TokenSlot>,
     trust: Mutex<Trust>,
+    /// The failure that the operator read of last, until it is over.
+    told: Mutex<Option<Cause>>,
     past: Mutex<Past>,
     suspicion: Suspicion,
     clock: Clock,
@@ -101,6 +103,7 @@ impl Holding {
         let memory = Memory {
             slot: Arc::new(slot),
             trust: Mutex::new(Trust::new(integration.settings().session_timeout)),
+            told: Mutex::default(),
             past: Mutex::default(),
             suspicion: Suspicion::default(),
             clock,
@@ -215,6 +218,7 @@ impl Holding {
     /// Forgets the last failure: the next one who asks finds out whether it is cured.
     pub fn forgive(&self) {
         self.memory.slot.forgive();
+        *self.memory.told() = None;
     }
 
     /// What is kept, good or not.
@@ -267,7 +271,6 @@ impl Holding {
         let memory = Arc::clone(&self.memory);
         let deadline = Instant::now() + FLIGHT;
         async move {
-            let failed_before = memory.slot.failure().map(|failure| failure.error.cause);
             let current = kept.as_ref().map(|kept| Vouched {
                 grant: Arc::clone(&kept.value.grant),
                 promise: kept.promise,
@@ -288,7 +291,7 @@ impl Holding {
             };
             let renewed = integration.renew(current, errand, on_dead).await;
             if let Some(told) = renewed.as_ref().map(Option::as_ref).transpose() {
-                tell::renewed(&integration, kept.as_deref(), told, failed_before);
+                tell::renewed(&integration, kept.as_deref(), told, &mut memory.told());
             }
             memory.learn(kept.as_deref(), renewed.as_ref().ok().and_then(Option::as_ref), purpose);
             Ok(renewed?
@@ -346,6 +349,10 @@ impl Memory {
 
     fn trust(&self) -> MutexGuard<'_, Trust> {
         self.trust.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn told(&self) -> MutexGuard<'_, Option<Cause>> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn past(&self) -> MutexGuard<'_, Past> {
