@@ -15,7 +15,8 @@ pub(super) fn dead(integration: &Integration, kept: &Kept<Granted>) {
 /// Experience cut the time for which sessions are trusted.
 pub(super) fn trust_cut(integration: &Integration, seconds: u64) {
     let remedy = "compare session_timeout with Setup > Session Settings, and see in Setup > Login History who logs this user out";
-    tracing::warn!(integration.name = %integration.name(), promise_seconds = seconds, remedy, "a session died while it was still promised; for now tokens are promised for less");
+    let help = "docs/troubleshooting.md#a-session-that-dies-early";
+    tracing::warn!(integration.name = %integration.name(), promise_seconds = seconds, remedy, help, "a session died while it was still promised; for now tokens are promised for less");
 }
 
 /// One caller reports a token again and again that works from here.
