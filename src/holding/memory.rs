@@ -18,6 +18,8 @@ use crate::salesforce::{Cause, Integration, MintError, Purpose, Vouched, jitter}
 pub(super) struct Memory {
     pub(super) slot: Arc<TokenSlot>,
     trust: Mutex<Trust>,
+    /// The failure that the operator read of last, until it is over.
+    told: Mutex<Option<Cause>>,
     past: Mutex<Past>,
     pub(super) suspicion: Suspicion,
     pub(super) clock: Clock,
@@ -34,6 +36,7 @@ impl Memory {
         Self {
             slot: Arc::new(slot),
             trust: Mutex::new(Trust::new(integration.settings().session_timeout)),
+            told: Mutex::default(),
             past: Mutex::default(),
             suspicion: Suspicion::default(),
             clock,
@@ -88,6 +91,10 @@ impl Memory {
 
     pub(super) fn trust(&self) -> MutexGuard<'_, Trust> {
         self.trust.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn told(&self) -> MutexGuard<'_, Option<Cause>> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn past(&self) -> MutexGuard<'_, Past> {

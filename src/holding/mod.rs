@@ -236,6 +236,7 @@ impl Holding {
     pub fn forgive(&self) {
         self.memory.slot.forgive();
         self.integration.forgive();
+        *self.memory.told() = None;
     }
 
     /// What is kept, good or not.
@@ -288,7 +289,6 @@ impl Holding {
         let memory = Arc::clone(&self.memory);
         let deadline = Instant::now() + FLIGHT;
         async move {
-            let failed_before = memory.slot.failure().map(|failure| failure.error.cause);
             let current = kept.as_ref().map(|kept| Vouched {
                 grant: Arc::clone(&kept.value.grant),
                 promise: kept.promise,
@@ -309,7 +309,7 @@ impl Holding {
             };
             let renewed = integration.renew(current, errand, on_dead).await;
             if let Some(told) = renewed.as_ref().map(Option::as_ref).transpose() {
-                tell::renewed(&integration, kept.as_deref(), told, failed_before);
+                tell::renewed(&integration, kept.as_deref(), told, &mut memory.told());
             }
             memory.learn(kept.as_deref(), renewed.as_ref().ok().and_then(Option::as_ref), purpose);
             Ok(renewed?.map(|Vouched { grant, promise, minted_at }| Kept {

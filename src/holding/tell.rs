@@ -15,7 +15,8 @@ pub(super) fn dead(integration: &Integration, kept: &Kept<Granted>) {
 /// Experience cut the time for which sessions are trusted.
 pub(super) fn trust_cut(integration: &Integration, seconds: u64) {
     let remedy = "compare session_timeout with Setup > Session Settings, and see in Setup > Login History who logs this user out";
-    tracing::warn!(integration.name = %integration.name(), promise_seconds = seconds, remedy, "a session died while it was still promised; for now tokens are promised for less");
+    let help = "docs/troubleshooting.md#a-session-that-dies-early";
+    tracing::warn!(integration.name = %integration.name(), promise_seconds = seconds, remedy, help, "a session died while it was still promised; for now tokens are promised for less");
 }
 
 /// One caller reports a token again and again that works from here.
@@ -31,21 +32,21 @@ pub(super) fn barred(integration: &Integration, caller: &CallerName) {
     );
 }
 
-/// What came of a renewal.
+/// What came of a renewal. `told` is the failure that was told last, until it is over.
 pub(super) fn renewed(
     integration: &Integration,
     before: Option<&Kept<Granted>>,
     renewed: Result<&Vouched, &MintError>,
-    failed_before: Option<Cause>,
+    told: &mut Option<Cause>,
 ) {
     match renewed {
-        Err(error) => failed(integration, error, failed_before),
+        Err(error) => failed(integration, error, told),
         Ok(vouched) => {
             let (name, token) = (integration.name(), vouched.grant.token.fingerprint());
             let source = vouched.promise.source().as_str();
             let before = before.filter(|kept| kept.value.grant.token.fingerprint() == token);
             let minted_again = before.is_some_and(|kept| kept.value.minted_at != vouched.minted_at);
-            match (failed_before, before) {
+            match (told.take(), before) {
                 (Some(_), _) => {
                     tracing::info!(integration.name = %name, token.fingerprint = %token, lifetime_source = source, "tokens again, after a failure");
                 }
@@ -63,10 +64,10 @@ pub(super) fn renewed(
     }
 }
 
-fn failed(integration: &Integration, error: &MintError, failed_before: Option<Cause>) {
+fn failed(integration: &Integration, error: &MintError, told: &mut Option<Cause>) {
     let (name, cause) = (integration.name(), error.cause);
     let (code, detail, remedy, help) = (cause.code(), &error.detail, cause.remedy(), cause.help());
-    if failed_before == Some(cause) {
+    if !is_news(told, cause) {
         tracing::debug!(integration.name = %name, cause = code, detail, "still no new token");
         return;
     }
@@ -77,5 +78,33 @@ fn failed(integration: &Integration, error: &MintError, failed_before: Option<Ca
         Rule::RetryLater | Rule::RetryNow => {
             tracing::warn!(integration.name = %name, cause = code, detail, remedy, help, "no new token: {}", cause.sentence());
         }
+    }
+}
+
+/// Whether a failure is a change of state, which it is noted as. That the host is left alone is none after the failures
+/// that led there: an outage would be told anew with each look at the host.
+fn is_news(told: &mut Option<Cause>, cause: Cause) -> bool {
+    if *told == Some(cause) || (cause == Cause::CircuitOpen && told.is_some()) {
+        return false;
+    }
+    *told = Some(cause);
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_outage_is_told_once_although_its_host_is_left_alone_now_and_then() {
+        let seen = |causes: &[Cause]| {
+            let mut told = None;
+            causes.iter().copied().filter(|cause| is_news(&mut told, *cause)).collect::<Vec<_>>()
+        };
+        use Cause::{CircuitOpen, Connect, Timeout};
+        assert_eq!(seen(&[Connect, Connect, CircuitOpen, Connect, CircuitOpen, Connect]), [Connect]);
+        assert_eq!(seen(&[Connect, CircuitOpen, Timeout, CircuitOpen, Timeout]), [Connect, Timeout]);
+        // Others failed at that host before: what is wrong is told as soon as it is known here.
+        assert_eq!(seen(&[CircuitOpen, CircuitOpen, Connect, CircuitOpen]), [CircuitOpen, Connect]);
     }
 }

@@ -59,7 +59,7 @@ pub enum Cause {
     UserNotApproved,
     /// `aud` does not fit the host.
     WrongAudience,
-    /// Anything else that Salesforce says.
+    /// Anything else that Salesforce says. Stays the last: [`Cause::ALL`] is as long as this says.
     Unknown,
 }
 
@@ -75,6 +75,36 @@ pub enum Rule {
 }
 
 impl Cause {
+    /// Each of them.
+    pub const ALL: [Self; Self::Unknown as usize + 1] = [
+        Self::AppNotInOrg,
+        Self::AppNotApprovedForUser,
+        Self::BadAssertion,
+        Self::CircuitOpen,
+        Self::ExpiredAssertion,
+        Self::FreshTokenRefused,
+        Self::InactiveOrg,
+        Self::InactiveUser,
+        Self::InstanceMismatch,
+        Self::IpOrHours,
+        Self::KeyFailed,
+        Self::LoginBudget,
+        Self::LoginReserve,
+        Self::LoginRate,
+        Self::Malformed,
+        Self::Dns,
+        Self::Connect,
+        Self::Tls,
+        Self::Timeout,
+        Self::ShortLived,
+        Self::Transient,
+        Self::UnknownApp,
+        Self::UntrustedInstance,
+        Self::UserNotApproved,
+        Self::WrongAudience,
+        Self::Unknown,
+    ];
+
     /// Stable name for metrics, status and documentation.
     pub fn code(self) -> &'static str {
         match self {
@@ -373,6 +403,12 @@ mod tests {
         for (error, description, cause) in cases {
             assert_eq!(Cause::of_answer(error, description), cause, "{error} {description}");
         }
+    }
+
+    #[test]
+    fn no_two_causes_share_a_code() {
+        let codes: std::collections::BTreeSet<_> = Cause::ALL.iter().map(|cause| cause.code()).collect();
+        assert_eq!(codes.len(), Cause::ALL.len());
     }
 
     #[test]

@@ -83,7 +83,8 @@ impl Integration {
             Introspection::Unclear(seen) => seen,
         };
         let remedy = "compare client_secret_path or client_secret_env with the app's consumer secret, or remove it";
-        tracing::warn!(integration.name = %self.name(), seen, remedy, "introspection does not tell the life of the new token");
+        let help = "docs/troubleshooting.md#introspection-that-tells-nothing";
+        tracing::warn!(integration.name = %self.name(), seen, remedy, help, "introspection does not tell the life of the new token");
         None
     }
 
@@ -108,6 +109,7 @@ impl Integration {
             tracing::warn!(
                 integration.name = %self.name(),
                 seen,
+                help = "docs/troubleshooting.md#a-token-that-cannot-be-confirmed",
                 "the new token could not be confirmed; its life is an estimate until a confirm call succeeds"
             );
         }

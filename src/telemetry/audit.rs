@@ -349,7 +349,8 @@ impl Writer {
             Ok(()) if self.failing => tracing::info!("audit records are written again"),
             Err(error) if !self.failing => {
                 let remedy = "free space, or mend the pipe that standard output goes to";
-                tracing::error!(%error, remedy, "audit records cannot be written");
+                let help = "docs/troubleshooting.md#audit-records-lost";
+                tracing::error!(%error, remedy, help, "audit records cannot be written");
             }
             _ => {}
         }
