@@ -43,8 +43,26 @@ impl fmt::Debug for OfferedKey {
 pub struct Proof {
     /// Position of the caller in the directory.
     pub caller: usize,
-    /// Which of its keys, by the start of its digest.
+    /// What kind of proof.
+    pub kind: ProofKind,
+    /// Which of the caller's keys, by the start of its digest.
     pub key: ShortHex,
+}
+
+/// The ways to prove who calls: a closed set. The wire names are label values and stand in audit records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProofKind {
+    /// An API key.
+    ApiKey,
+}
+
+impl ProofKind {
+    /// The wire name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::ApiKey => "api_key",
+        }
+    }
 }
 
 /// Why nobody was recognised. The wire names are label values.
@@ -96,8 +114,9 @@ impl Directory {
     pub fn authenticate(&self, credentials: &Credentials) -> Result<Proof, AuthnError> {
         let mut proved: Option<Proof> = None;
         let mut failure = AuthnError::Missing;
-        for offered in &credentials.keys {
-            match (self.prove(offered), &proved) {
+        let keys = credentials.keys.iter().map(|offered| self.prove_key(offered));
+        for outcome in keys {
+            match (outcome, &proved) {
                 (Ok(proof), Some(other)) if proof.caller != other.caller => return Err(AuthnError::Contradiction),
                 (Ok(proof), _) => proved = Some(proof),
                 (Err(error), _) => failure = error,
@@ -108,7 +127,7 @@ impl Directory {
 
     /// The same work for a key that is known, one that is not, and one offered under a false name: a hash, a look-up
     /// by digest (which nobody can steer without inverting SHA-256), and two comparisons in constant time.
-    fn prove(&self, offered: &OfferedKey) -> Result<Proof, AuthnError> {
+    fn prove_key(&self, offered: &OfferedKey) -> Result<Proof, AuthnError> {
         let Some(digest) = offered.key else { return Err(AuthnError::NotAKey) };
         let (known, position) = match self.by_digest.get_key_value(&digest) {
             Some((known, position)) => (*known, *position),
@@ -118,7 +137,7 @@ impl Directory {
         let owner = self.names.get(position).map_or("", CallerName::as_str);
         let same_name = offered.unverified_name.as_ref().is_none_or(|name| same_text(name, owner));
         if same_key & same_name {
-            Ok(Proof { caller: position, key: short_hex(&digest) })
+            Ok(Proof { caller: position, kind: ProofKind::ApiKey, key: short_hex(&digest) })
         } else {
             Err(AuthnError::Unknown)
         }

@@ -36,6 +36,15 @@ use tokio_util::task::TaskTracker;
 /// because a verifier swapped inside a live one would let resumed sessions past it.
 pub type SwappableTls = Arc<ArcSwapOption<ServerConfig>>;
 
+/// Who is at the other end of a connection.
+#[derive(Debug)]
+pub struct Peer {
+    /// Its address, which may be that of a proxy.
+    pub address: SocketAddr,
+    /// The same as text, made once for all the records of the connection.
+    pub text: String,
+}
+
 /// How a door is told to stop: first to finish what it has, then to drop it.
 #[derive(Debug, Clone, Default)]
 pub struct Stop {
@@ -80,7 +89,7 @@ impl Listener {
     /// Accepts until told to drain, then waits for what is being answered until told to kill.
     pub async fn serve<A, F>(self, answer: A)
     where
-        A: Fn(Arc<str>, Request<Body>) -> F + Clone + Send + Sync + 'static,
+        A: Fn(Arc<Peer>, Request<Body>) -> F + Clone + Send + Sync + 'static,
         F: Future<Output = Response<Body>> + Send + 'static,
     {
         let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
@@ -204,7 +213,7 @@ struct Connection {
 impl Connection {
     async fn run<A, F>(self, stream: TcpStream, answer: A)
     where
-        A: Fn(Arc<str>, Request<Body>) -> F + Clone + Send + Sync + 'static,
+        A: Fn(Arc<Peer>, Request<Body>) -> F + Clone + Send + Sync + 'static,
         F: Future<Output = Response<Body>> + Send + 'static,
     {
         match self.tls.clone() {
@@ -247,10 +256,10 @@ impl Connection {
     async fn speak<S, A, F>(self, stream: TokioIo<S>, http2: bool, answer: A)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-        A: Fn(Arc<str>, Request<Body>) -> F + Clone + Send + Sync + 'static,
+        A: Fn(Arc<Peer>, Request<Body>) -> F + Clone + Send + Sync + 'static,
         F: Future<Output = Response<Body>> + Send + 'static,
     {
-        let remote: Arc<str> = self.remote.to_string().into();
+        let peer = Arc::new(Peer { address: self.remote, text: self.remote.to_string() });
         let in_progress = InProgress::default();
         // Asked only when one of them has something to say: a connection is woken twice for each request, and each of
         // these would take a lock that all connections share.
@@ -259,7 +268,7 @@ impl Connection {
         let mut orders = FuturesUnordered::from_iter([finish, leave]);
         let service = service_fn(move |request: Request<Incoming>| {
             let request_in_progress = in_progress.one_more();
-            let answered = sound(&request).map(|()| answer(Arc::clone(&remote), request.map(Body::new)));
+            let answered = sound(&request).map(|()| answer(Arc::clone(&peer), request.map(Body::new)));
             async move {
                 let response = match answered {
                     Ok(answered) => answered.await,

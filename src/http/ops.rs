@@ -17,6 +17,7 @@ use tower::ServiceExt;
 
 use super::error::{Refusal, Shape};
 use super::health::{self, Readiness};
+use super::listener::Peer;
 use super::request_id::RequestId;
 use super::route::{Route, method_label};
 use super::standing::Standing;
@@ -58,7 +59,7 @@ impl OpsDoor {
     }
 
     /// Answers one request.
-    pub async fn answer(self, router: Router, _remote: Arc<str>, request: Request) -> Response<Body> {
+    pub async fn answer(self, router: Router, _peer: Arc<Peer>, request: Request) -> Response<Body> {
         let arrived = self.clock.now();
         let route = Route::of_ops(request.uri().path());
         let method = method_label(request.method());

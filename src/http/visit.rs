@@ -17,6 +17,7 @@ use jiff::Timestamp;
 use super::callers::{CallersDoor, Context};
 use super::decision::{Decision, Outcome};
 use super::error::{Refusal, Shape};
+use super::listener::Peer;
 use super::route::{Route, method_label};
 use super::token::{self, Inquiry};
 use super::{health, metadata, openapi, report};
@@ -29,8 +30,8 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 impl CallersDoor {
     /// Answers one request. Around the routes stand, from outside in: the audit record (so that a panic and a caller
     /// who hangs up leave one too), the metrics, the time limit, the panic guard.
-    pub async fn answer(self: Arc<Self>, remote: Arc<str>, request: Request) -> Response<Body> {
-        let mut visit = Visit::begin(self, remote, &request);
+    pub async fn answer(self: Arc<Self>, peer: Arc<Peer>, request: Request) -> Response<Body> {
+        let mut visit = Visit::begin(self, peer, &request);
         let response = visit.route(request).await;
         let response = visit.record(response).await;
         visit.end(response)
@@ -41,7 +42,7 @@ impl CallersDoor {
 pub(super) struct Visit {
     door: Arc<CallersDoor>,
     context: Context,
-    remote: Arc<str>,
+    peer: Arc<Peer>,
     route: Route,
     method: &'static str,
     shape: Shape,
@@ -54,7 +55,7 @@ pub(super) struct Visit {
 
 impl Visit {
     /// Notes what is known before anything is read.
-    pub(super) fn begin(door: Arc<CallersDoor>, remote: Arc<str>, request: &Request) -> Self {
+    pub(super) fn begin(door: Arc<CallersDoor>, peer: Arc<Peer>, request: &Request) -> Self {
         let began = door.clock.timestamp();
         let context = Context::new(began);
         let arrived = door.clock.now();
@@ -63,7 +64,7 @@ impl Visit {
         let shape = if posted && route.decides() { Shape::OAuth } else { Shape::Problem };
         let method = method_label(request.method());
         let (version, decision, told) = (request.version(), Mutex::default(), !route.decides());
-        Self { door, context, remote, route, method, shape, version, began, arrived, decision, told }
+        Self { door, context, peer, route, method, shape, version, began, arrived, decision, told }
     }
 
     /// The answer of the route, or of the limits around it.
@@ -179,7 +180,7 @@ impl Visit {
             reason: decision.reason,
             status: status.as_u16(),
             caller: authenticated.map(|it| it.caller.name().as_str()),
-            proof: authenticated.map(|_| "api_key"),
+            proof: authenticated.map(|it| it.proof.kind.as_str()),
             proof_key: authenticated.map(|it| it.proof.key.as_str()),
             integration: decision.integration(),
             rule: decision.allowed.as_ref().map(|(_, rule)| rule.as_str()),
@@ -187,7 +188,7 @@ impl Visit {
             token_fingerprint: decision.token.as_ref().map(Fingerprint::as_str),
             route: self.route.pattern(),
             method: self.method,
-            remote_address: &self.remote,
+            remote_address: &self.peer.text,
             duration_us: u64::try_from(lasted.as_micros()).unwrap_or(u64::MAX),
         }
     }
