@@ -6,10 +6,15 @@
 #![expect(clippy::panic, reason = "the same, with words")]
 
 mod answers;
+mod budget;
+mod causes;
+mod circuit;
 mod deadline;
+mod life;
 mod lifetime;
 mod memory;
 mod min_ttl;
+mod pauses;
 mod promise;
 mod refusals;
 mod rights;
