@@ -151,6 +151,61 @@ async fn a_mint_that_hands_the_running_session_back_is_noticed_and_never_promise
     }
 }
 
+/// Reports a token as dead, as a caller does.
+async fn report(stage: &Stage, token: &str) {
+    let url = format!("http://{}/revoke", stage.broker().callers);
+    let request = stage.http.post(url).bearer_auth(stage.key(CALLER));
+    let request = request.header("content-type", "application/x-www-form-urlencoded");
+    let body = url::form_urlencoded::Serializer::new(String::new()).append_pair("token", token).finish();
+    assert_eq!(in_time(Reply::of(request.body(body))).await.status, 200);
+}
+
+async fn trust(stage: &Stage) -> (u64, bool) {
+    let seconds = stage.told(INTEGRATION, "/session/promise_seconds").await.as_u64();
+    (seconds.unwrap(), stage.told(INTEGRATION, "/session/cut_by_experience").await.as_bool().unwrap())
+}
+
+#[tokio::test]
+async fn an_early_death_cuts_the_trust_in_sessions_and_lives_that_last_bring_it_back() {
+    let stage = Stage::plan().integration("elf-well").start().await;
+    let first = stage.token().await;
+    stage.ask_for("elf-well").await.token();
+    assert_eq!(trust(&stage).await, (3600, false));
+    stage.advance(seconds(1000));
+    stage.simulator.kill_sessions(Some(&username(INTEGRATION)));
+    report(&stage, &first.text).await;
+    let second = stage.ask_in_time(INTEGRATION).await.token();
+    // It died 1000 s after its proof of life: that is how long the next one is promised for.
+    assert_ne!(second.text, first.text);
+    assert_eq!((second.expires_in, u(&stage), trust(&stage).await), (970, 2, (1000, true)));
+    stage.answers_from_memory("elf-well").await;
+    // Again and again, down to the floor and not below it.
+    let mut last = second;
+    for died in 3..=8 {
+        stage.advance(seconds(31));
+        stage.simulator.kill_sessions(Some(&username(INTEGRATION)));
+        report(&stage, &last.text).await;
+        last = stage.ask_in_time(INTEGRATION).await.token();
+        assert_eq!((u(&stage), trust(&stage).await.1), (died, true));
+    }
+    assert_eq!((trust(&stage).await.0, last.expires_in), (120, 108));
+    // From now on sessions live. Each renewal is a call, and costs no login.
+    let (mut before, mut renewals) = (120, 0);
+    while trust(&stage).await.1 {
+        let left = stage.token().await.expires_in;
+        stage.advance(seconds(left - 1));
+        assert_eq!(stage.ask_in_time(INTEGRATION).await.token().text, last.text);
+        until("it is renewed beside the answer", async || stage.token().await.expires_in > 1).await;
+        let now = trust(&stage).await.0;
+        // It grows by a half, once a session has lived through the whole of it.
+        assert!(now >= before && now <= before * 3 / 2 + 1, "from {before} s to {now} s");
+        (before, renewals) = (now, renewals + 1);
+        assert!(renewals < 40, "{now} s");
+    }
+    assert!(renewals >= 9, "{renewals} renewals");
+    assert_eq!((trust(&stage).await, u(&stage)), ((3600, false), 8));
+}
+
 #[tokio::test]
 async fn a_token_kept_warm_is_renewed_and_replaced_with_nobody_asking() {
     let plan = Stage::plan().integration("elf-idle").own(INTEGRATION, warm());
