@@ -14,6 +14,7 @@ use super::budget::Need;
 use super::cause::{Cause, MintError, Rule};
 use super::endpoint::Reply;
 use super::reply;
+use super::skew::Skew;
 use super::{Grant, Integration, jitter};
 use crate::config::hosts;
 
@@ -25,8 +26,9 @@ const BREATH: Duration = Duration::from_millis(300);
 impl Integration {
     /// A new grant. At most two attempts, each with an assertion of its own.
     pub(super) async fn mint(&self, need: Need, deadline: Instant) -> Result<Grant, MintError> {
+        let dated_by = self.skew.correction();
         match self.attempt(need, deadline).await {
-            Err(error) if self.is_worth_another_try(&error, deadline) => {
+            Err(error) if self.is_worth_another_try(&error, dated_by, deadline) => {
                 tracing::debug!(integration.name = %self.name(), cause = error.cause.code(), detail = error.detail, "one more try at once");
                 if error.cause == Cause::Transient {
                     tokio::time::sleep(BREATH.mul_f64(jitter())).await;
@@ -40,15 +42,20 @@ impl Integration {
         }
     }
 
-    /// Whether the next request is likely to succeed where this one failed.
-    fn is_worth_another_try(&self, error: &MintError, deadline: Instant) -> bool {
+    /// Whether the next request is likely to succeed where this one failed, its assertion dated with the correction
+    /// `dated_by`.
+    fn is_worth_another_try(&self, error: &MintError, dated_by: i64, deadline: Instant) -> bool {
         let in_time = deadline.saturating_duration_since(Instant::now()) >= WORTH_IT;
         if !in_time || error.retry_after.is_some() {
             return false;
         }
         match error.cause {
-            // Dated by a clock that is wrong, as the answer shows: by Salesforce's own it may be right.
-            Cause::ExpiredAssertion | Cause::BadAssertion => self.skew.notable().is_some() && self.skew.correct(true),
+            // Dated by a clock that is wrong, or corrected for one that was set right meanwhile, as the answer shows: by
+            // Salesforce's own it may be right.
+            Cause::ExpiredAssertion | Cause::BadAssertion => {
+                self.skew.correct(self.skew.notable().is_some());
+                Skew::is_notable(self.skew.correction().saturating_sub(dated_by))
+            }
             cause => cause.rule() == Rule::RetryNow,
         }
     }

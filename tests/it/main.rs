@@ -9,6 +9,7 @@ mod answers;
 mod budget;
 mod causes;
 mod circuit;
+mod clock;
 mod deadline;
 mod life;
 mod lifetime;

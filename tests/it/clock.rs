@@ -1,0 +1,153 @@
+//! Clocks that are wrong: this machine's by three hours either way, and one that is set while tokens are out.
+//!
+//! Salesforce's clock is told by the `Date` of its answers. Promises are counted on a clock that nobody sets.
+
+use aquila::simulator::{Door, Fault, Switches, TokenRow};
+use jiff::SignedDuration;
+
+use crate::support::eyes::row;
+use crate::support::plan::{INTEGRATION, Plan, username};
+use crate::support::stage::Stage;
+use crate::support::{seconds, until};
+
+/// How far this machine's clock is set off, in hours.
+const EITHER_WAY: [i64; 2] = [-3, 3];
+
+/// A Salesforce that takes the three minutes of its documents at their word, so that a clock that is ahead is refused
+/// as well as one that is behind.
+fn strict() -> Plan {
+    let switches = Switches { exp_upper_bound_seconds: Some(180), ..Switches::default() };
+    Stage::plan().integration("elf-well").simulator(|settings| settings.switches = switches)
+}
+
+async fn told_skew(stage: &Stage, integration: &str) -> i64 {
+    stage.told(integration, "/clock_skew_seconds").await.as_i64().unwrap()
+}
+
+fn u(stage: &Stage) -> u64 {
+    stage.posts_of(&username(INTEGRATION))
+}
+
+#[tokio::test]
+async fn with_a_wrong_clock_tokens_are_had_after_one_refusal_and_then_at_once() {
+    for hours in EITHER_WAY {
+        let stage = strict().start().await;
+        let well = stage.ask_for("elf-well").await.token();
+        stage.clock.jump(SignedDuration::from_hours(hours));
+        let token = stage.ask_in_time(INTEGRATION).await.token();
+        assert_eq!((token.expires_in, u(&stage)), (3570, 2), "{hours} h");
+        let outcomes = stage.simulator.counts().token_outcomes;
+        let refusal = if hours < 0 { "expired_authorization_code" } else { "invalid_assertion" };
+        assert_eq!(outcomes.get(refusal), Some(&1), "{hours} h: {outcomes:?}");
+        // The operator reads by how much, Salesforce's clock less this machine's.
+        let skew = told_skew(&stage, INTEGRATION).await;
+        assert!((skew + hours * 3600).abs() <= 2, "{hours} h: {skew} s");
+        assert_eq!(stage.ask_for("elf-well").await.token(), well);
+        stage.answers_from_memory("elf-well").await;
+        // It is known by now: the next login is right at once.
+        stage.simulator.kill_sessions(None);
+        stage.advance(seconds(3600));
+        stage.ask_in_time(INTEGRATION).await.token();
+        assert_eq!(u(&stage), 3, "{hours} h");
+    }
+}
+
+#[tokio::test]
+async fn a_clock_that_is_set_right_costs_one_refusal_again_and_no_answer() {
+    for hours in EITHER_WAY {
+        let stage = strict().start().await;
+        stage.ask_for("elf-well").await.token();
+        stage.clock.jump(SignedDuration::from_hours(hours));
+        stage.ask_in_time(INTEGRATION).await.token();
+        stage.simulator.kill_sessions(Some(&username(INTEGRATION)));
+        stage.clock.jump(SignedDuration::from_hours(-hours));
+        stage.answers_from_memory("elf-well").await;
+        stage.advance(seconds(3600));
+        stage.ask_in_time(INTEGRATION).await.token();
+        assert_eq!((u(&stage), told_skew(&stage, INTEGRATION).await.abs() <= 2), (4, true), "{hours} h");
+        stage.simulator.kill_sessions(None);
+        stage.advance(seconds(3600));
+        stage.ask_in_time(INTEGRATION).await.token();
+        assert_eq!(u(&stage), 5, "{hours} h");
+    }
+}
+
+#[tokio::test]
+async fn the_operator_is_told_once_that_the_clock_is_wrong_and_what_to_do() {
+    let stage = Stage::plan().integration("elf-well").in_own_process().start().await;
+    stage.ask_for("elf-well").await.token();
+    // Only Salesforce's clock can be moved here: this machine is three hours behind.
+    stage.simulator.advance_clock(seconds(3 * 3600));
+    for _ in 0..5 {
+        stage.ask_in_time(INTEGRATION).await.token();
+    }
+    stage.answers_from_memory("elf-well").await;
+    assert_eq!(u(&stage), 2);
+    let log = std::fs::read_to_string(stage.file("stderr.txt")).unwrap();
+    let lines: Vec<&str> = log.lines().filter(|line| line.contains("clock is wrong")).collect();
+    let [line] = lines.as_slice() else { panic!("{log}") };
+    assert!(line.contains("WARN") && line.contains(INTEGRATION) && line.contains("NTP"), "{line}");
+    assert!(line.contains("\"clock.skew_seconds\":10800") || line.contains("\"clock.skew_seconds\":10799"), "{line}");
+    assert!(line.contains("docs/troubleshooting.md#expired_assertion"), "{line}");
+}
+
+#[tokio::test]
+async fn a_refusal_that_no_clock_explains_is_not_tried_again() {
+    // Salesforce's clock agrees with ours, so another date would change nothing.
+    let stage = strict().start().await;
+    stage.ask_for("elf-well").await.token();
+    let refusal = row(TokenRow::ExpiredAuthorizationCode);
+    stage.simulator.force(Fault::always(Door::Token, refusal));
+    assert_eq!(stage.ask_in_time(INTEGRATION).await.refusal().0, 503);
+    assert_eq!(u(&stage), 1);
+    // With a clock that is wrong it is tried once more, and not a third time.
+    stage.clock.jump(SignedDuration::from_hours(3));
+    stage.advance(seconds(30));
+    assert_eq!(stage.ask_in_time(INTEGRATION).await.refusal().0, 503);
+    assert_eq!(u(&stage), 3);
+    assert_eq!(stage.cause().await, "expired_assertion");
+    stage.answers_from_memory("elf-well").await;
+}
+
+#[tokio::test]
+async fn no_jump_of_the_date_shortens_or_stretches_a_promise() {
+    for hours in EITHER_WAY {
+        let stage = strict().start().await;
+        let first = stage.token().await;
+        stage.ask_for("elf-well").await.token();
+        for step in 1..=3 {
+            stage.clock.jump(SignedDuration::from_hours(hours));
+            stage.advance(seconds(600));
+            let token = stage.token().await;
+            assert_eq!((token.text.as_str(), token.expires_in), (first.text.as_str(), 3570 - 600 * step), "{hours} h");
+            assert!(stage.left_at_salesforce(&token.text).await >= i64::try_from(token.expires_in).unwrap());
+        }
+        // Nine hours off, and it is renewed by a call as ever.
+        stage.advance(seconds(1200));
+        stage.token().await;
+        let confirmed = || stage.simulator.counts().by_user[&username(INTEGRATION)].confirms;
+        until("it is renewed ahead", async || confirmed() == 2).await;
+        until("the renewal has landed", async || stage.token().await.expires_in == 3570).await;
+        assert_eq!((stage.token().await.text, u(&stage)), (first.text, 1), "{hours} h");
+        stage.answers_from_memory("elf-well").await;
+    }
+}
+
+#[tokio::test]
+async fn no_jump_of_the_date_shortens_or_stretches_a_pause() {
+    for hours in EITHER_WAY {
+        let stage = strict().start().await;
+        stage.ask_for("elf-well").await.token();
+        let refusal = row(TokenRow::LoginRateExceeded);
+        stage.simulator.force(Fault::always(Door::Token, refusal));
+        assert_eq!(stage.ask_in_time(INTEGRATION).await.retry_after(), Some(300));
+        stage.clock.jump(SignedDuration::from_hours(hours));
+        assert_eq!(stage.ask_in_time(INTEGRATION).await.retry_after(), Some(300), "{hours} h");
+        stage.advance(seconds(299));
+        assert_eq!((stage.ask_in_time(INTEGRATION).await.retry_after(), u(&stage)), (Some(1), 1), "{hours} h");
+        stage.advance(seconds(1));
+        stage.ask_in_time(INTEGRATION).await.refusal();
+        assert_eq!(u(&stage), 2, "{hours} h");
+        stage.answers_from_memory("elf-well").await;
+    }
+}
