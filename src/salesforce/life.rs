@@ -92,14 +92,21 @@ impl Integration {
         if let Some((iat, exp)) = reply::unverified_life(&grant.token) {
             // In milliseconds: with whole seconds a clock at .9 would promise most of a second too much.
             let ends = exp.saturating_mul(1000);
-            let by_our_clock = ends.saturating_sub(self.surroundings.clock.timestamp().as_millisecond());
-            // The shorter one: a clock of ours that runs behind must not stretch the life.
-            let life = iat.map_or(by_our_clock, |iat| by_our_clock.min(ends.saturating_sub(iat.saturating_mul(1000))));
+            let left = ends.saturating_sub(self.their_milliseconds());
+            // The shorter one: a clock that runs behind must not stretch the life.
+            let life = iat.map_or(left, |iat| left.min(ends.saturating_sub(iat.saturating_mul(1000))));
             let life = Duration::from_millis(u64::try_from(life).unwrap_or_default()).min(LONGEST_LIFE);
             return Some(Promise::fixed(life, from, LifetimeSource::JwtExp, jitter()));
         }
         let life = Duration::from_secs(grant.expires_in?).min(LONGEST_LIFE);
         Some(Promise::fixed(life, from, LifetimeSource::ExpiresIn, jitter()))
+    }
+
+    /// What time it is at Salesforce, in milliseconds since 1970: by our clock unless that is known to be wrong.
+    fn their_milliseconds(&self) -> i64 {
+        let ours = self.surroundings.clock.timestamp().as_millisecond();
+        // `Date` tells whole seconds, so the skew may be short of almost one.
+        self.skew.notable().map_or(ours, |skew| ours.saturating_add((skew + 1).saturating_mul(1000)))
     }
 
     fn say_unconfirmed(&self, session: &Session) {

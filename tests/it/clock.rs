@@ -5,7 +5,7 @@
 use aquila::simulator::{Door, Fault, Switches, TokenRow};
 use jiff::SignedDuration;
 
-use crate::support::eyes::row;
+use crate::support::eyes::{in_time, row};
 use crate::support::plan::{INTEGRATION, Plan, username};
 use crate::support::stage::Stage;
 use crate::support::{seconds, until};
@@ -149,5 +149,26 @@ async fn no_jump_of_the_date_shortens_or_stretches_a_pause() {
         stage.ask_in_time(INTEGRATION).await.refusal();
         assert_eq!(u(&stage), 2, "{hours} h");
         stage.answers_from_memory("elf-well").await;
+    }
+}
+
+#[tokio::test]
+async fn a_token_in_jwt_form_is_promised_by_the_clock_of_those_who_made_it() {
+    for hours in EITHER_WAY {
+        let plan = strict().simulator(|settings| {
+            settings.apps.iter_mut().for_each(|app| app.jwt_token_lifetime = Some(seconds(1800)));
+        });
+        let stage = plan.start().await;
+        stage.ask_for("elf-well").await.token();
+        stage.clock.jump(SignedDuration::from_hours(hours));
+        let token = in_time(stage.ask()).await.token();
+        assert_eq!(token.source, "jwt_exp", "{hours} h");
+        assert!((1760..=1770).contains(&token.expires_in), "{hours} h: {token:?}");
+        assert!(stage.left_at_salesforce(&token.text).await >= i64::try_from(token.expires_in).unwrap());
+        assert_eq!(u(&stage), 2, "{hours} h");
+        stage.answers_from_memory("elf-well").await;
+        stage.advance(seconds(token.expires_in - 1));
+        assert_eq!(stage.token().await.expires_in, 1);
+        assert_eq!(stage.status_at_salesforce(&token.text).await, 200);
     }
 }
