@@ -61,7 +61,7 @@ impl Integration {
         let client_secret = self.settings.client_secret.as_ref()?;
         let app = Introspector { client_id: &self.settings.client_id, client_secret };
         let from = self.surroundings.clock.now();
-        let now = self.surroundings.clock.timestamp();
+        let now = self.their_milliseconds() / 1000;
         let way_out = &self.surroundings.way_out;
         let reply = way_out.introspect(&self.settings.token_url, &app, &grant.token, deadline).await;
         let told = match &reply {
@@ -71,8 +71,7 @@ impl Integration {
         let seen = match told {
             Introspection::Active { exp, .. } => {
                 // By Salesforce's own clock where it tells it, for ours may be wrong; that one tells whole seconds only.
-                let theirs =
-                    reply.ok().and_then(|reply| reply.date).map_or(now.as_second(), |date| date.as_second() + 1);
+                let theirs = reply.ok().and_then(|reply| reply.date).map_or(now, |date| date.as_second() + 1);
                 let left = u64::try_from(exp.saturating_sub(theirs)).unwrap_or_default();
                 return Some((Duration::from_secs(left).min(LONGEST_LIFE), from));
             }

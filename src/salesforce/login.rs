@@ -34,7 +34,9 @@ impl Integration {
                     tokio::time::sleep(BREATH.mul_f64(jitter())).await;
                 }
                 let second = self.attempt(need, deadline).await;
-                self.learn_about_the_clock(second.as_ref().err());
+                if error.cause.may_be_the_clock() {
+                    self.learn_about_the_clock(second.as_ref().err());
+                }
                 // What kept the second try from being made is not why there is no token.
                 second.map_err(|second| if second.cause.is_restraint() { error } else { second })
             }
@@ -52,7 +54,7 @@ impl Integration {
         match error.cause {
             // Dated by a clock that is wrong, or corrected for one that was set right meanwhile, as the answer shows: by
             // Salesforce's own it may be right.
-            Cause::ExpiredAssertion | Cause::BadAssertion => {
+            cause if cause.may_be_the_clock() => {
                 self.skew.correct(self.skew.notable().is_some());
                 Skew::is_notable(self.skew.correction().saturating_sub(dated_by))
             }
@@ -60,7 +62,8 @@ impl Integration {
         }
     }
 
-    /// After a second try: the clock was to blame if that one succeeded, and was not if it was refused for the same reason.
+    /// After a second try with another date: the clock was to blame if that one succeeded, and was not if it was refused
+    /// for the same reason.
     fn learn_about_the_clock(&self, error: Option<&MintError>) {
         match error.map(|error| error.cause) {
             None if self.skew.correction() != 0 => {
@@ -68,7 +71,7 @@ impl Integration {
                 let (skew, help) = (self.skew.correction(), Cause::ExpiredAssertion.help());
                 tracing::warn!(integration.name = %self.name(), clock.skew_seconds = skew, remedy, help, "this machine's clock is wrong; assertions are dated by Salesforce's");
             }
-            Some(Cause::ExpiredAssertion | Cause::BadAssertion) => {
+            Some(cause) if cause.may_be_the_clock() => {
                 self.skew.correct(false);
             }
             _ => {}

@@ -5,8 +5,8 @@
 use aquila::simulator::{Door, Fault, Switches, TokenRow};
 use jiff::SignedDuration;
 
-use crate::support::eyes::{in_time, row};
-use crate::support::plan::{INTEGRATION, Plan, username};
+use crate::support::eyes::{in_time, raw, report, row};
+use crate::support::plan::{CLIENT_SECRET, INTEGRATION, Plan, username};
 use crate::support::stage::Stage;
 use crate::support::{seconds, until};
 
@@ -78,15 +78,22 @@ async fn the_operator_is_told_once_that_the_clock_is_wrong_and_what_to_do() {
     stage.ask_for("elf-well").await.token();
     // Only Salesforce's clock can be moved here: this machine is three hours behind.
     stage.simulator.advance_clock(seconds(3 * 3600));
+    let token = stage.ask_in_time(INTEGRATION).await.token().text;
+    assert_eq!(u(&stage), 2);
+    // It is known by now: the next login does not tell it again, not even after a passing fault.
+    stage.simulator.kill_sessions(Some(&username(INTEGRATION)));
+    stage.simulator.force(Fault::once(Door::Token, raw(503, &[], "")));
+    report(&stage, &token).await;
     for _ in 0..5 {
-        stage.ask_in_time(INTEGRATION).await.token();
+        assert_ne!(stage.ask_in_time(INTEGRATION).await.token().text, token);
     }
     stage.answers_from_memory("elf-well").await;
-    assert_eq!(u(&stage), 2);
+    assert_eq!(u(&stage), 4);
     let log = std::fs::read_to_string(stage.file("stderr.txt")).unwrap();
-    let lines: Vec<&str> = log.lines().filter(|line| line.contains("clock is wrong")).collect();
+    let told = |line: &&str| line.contains("clock is wrong") && line.contains(INTEGRATION);
+    let lines: Vec<&str> = log.lines().filter(told).collect();
     let [line] = lines.as_slice() else { panic!("{log}") };
-    assert!(line.contains("WARN") && line.contains(INTEGRATION) && line.contains("NTP"), "{line}");
+    assert!(line.contains("WARN") && line.contains("NTP"), "{line}");
     assert!(line.contains("\"clock.skew_seconds\":10800") || line.contains("\"clock.skew_seconds\":10799"), "{line}");
     assert!(line.contains("docs/troubleshooting.md#expired_assertion"), "{line}");
 }
@@ -170,5 +177,27 @@ async fn a_token_in_jwt_form_is_promised_by_the_clock_of_those_who_made_it() {
         stage.advance(seconds(token.expires_in - 1));
         assert_eq!(stage.token().await.expires_in, 1);
         assert_eq!(stage.status_at_salesforce(&token.text).await, 200);
+    }
+}
+
+#[tokio::test]
+async fn an_introspected_life_is_counted_by_the_clock_of_those_who_told_it() {
+    for hours in EITHER_WAY {
+        let stage = strict().client_secret(CLIENT_SECRET).start().await;
+        stage.ask_for("elf-well").await.token();
+        stage.clock.jump(SignedDuration::from_hours(hours));
+        // The second answer tells no date; by then it is known what time it is there.
+        for (date, u_by_then) in [(None, 2), (Some(("date", "today")), 3)] {
+            let exp = stage.simulator.now().as_second() + 2000;
+            let headers: Vec<_> = date.into_iter().collect();
+            let body = format!("{{\"active\":true,\"exp\":{exp}}}");
+            stage.simulator.force(Fault::once(Door::Introspect, raw(200, &headers, &body)));
+            let token = in_time(stage.ask()).await.token();
+            assert_eq!((token.source.as_str(), u(&stage)), ("introspection", u_by_then), "{hours} h");
+            assert!((1965..=1970).contains(&token.expires_in), "{hours} h, {date:?}: {token:?}");
+            stage.answers_from_memory("elf-well").await;
+            stage.simulator.kill_sessions(Some(&username(INTEGRATION)));
+            stage.advance(seconds(token.expires_in));
+        }
     }
 }

@@ -5,7 +5,7 @@ use aquila::simulator::{Door, Fault, FaultAnswer, Switches};
 use serde_json::Value;
 use tokio::task::JoinSet;
 
-use crate::support::eyes::{in_time, raw};
+use crate::support::eyes::{in_time, raw, report};
 use crate::support::plan::{CALLER, CLIENT_SECRET, INTEGRATION, Own, username};
 use crate::support::reply::{Reply, Token};
 use crate::support::stage::Stage;
@@ -151,15 +151,6 @@ async fn a_mint_that_hands_the_running_session_back_is_noticed_and_never_promise
     }
 }
 
-/// Reports a token as dead, as a caller does.
-async fn report(stage: &Stage, token: &str) {
-    let url = format!("http://{}/revoke", stage.broker().callers);
-    let request = stage.http.post(url).bearer_auth(stage.key(CALLER));
-    let request = request.header("content-type", "application/x-www-form-urlencoded");
-    let body = url::form_urlencoded::Serializer::new(String::new()).append_pair("token", token).finish();
-    assert_eq!(in_time(Reply::of(request.body(body))).await.status, 200);
-}
-
 async fn trust(stage: &Stage) -> (u64, bool) {
     let seconds = stage.told(INTEGRATION, "/session/promise_seconds").await.as_u64();
     (seconds.unwrap(), stage.told(INTEGRATION, "/session/cut_by_experience").await.as_bool().unwrap())
@@ -240,6 +231,24 @@ async fn a_token_kept_warm_is_renewed_and_replaced_with_nobody_asking() {
     assert!(u(&stage) <= 2 + 2 + 1, "U = {}", u(&stage));
 }
 
+#[tokio::test]
+async fn a_token_fetched_at_the_start_and_kept_warm_needs_no_caller_at_all() {
+    let lines = vec!["prefetch = true".to_owned(), "keep_warm = true".to_owned()];
+    let stage = Stage::plan().integration("elf-well").own(INTEGRATION, Own { lines, ..Own::default() }).start().await;
+    stage.ask_for("elf-well").await.token();
+    let confirms = || stage.simulator.counts().by_user.get(&username(INTEGRATION)).map_or(0, |user| user.confirms);
+    for round in 1..=4 {
+        until("it is there", async || confirms() == round && remaining(&stage).await > 3000).await;
+        stage.advance(seconds(3000));
+    }
+    // A whole day off: the session is over, and the next look finds nothing to confirm.
+    until("it is there", async || confirms() == 5 && remaining(&stage).await > 3000).await;
+    stage.advance(seconds(86_400));
+    until("it is fetched again", async || u(&stage) == 2 && remaining(&stage).await > 3000).await;
+    stage.answers_from_memory(INTEGRATION).await;
+    assert_eq!(u(&stage), 2);
+}
+
 fn warm() -> Own {
     Own { lines: vec!["keep_warm = true".to_owned()], ..Own::default() }
 }
@@ -252,7 +261,8 @@ async fn remaining(stage: &Stage) -> u64 {
 async fn tokens_are_fetched_at_the_start_eight_at_a_time_and_nobody_is_held_up() {
     let names: Vec<String> = (0..20).map(|number| format!("elf-{number:02}")).collect();
     let own = |line: &str, direct| Own { lines: vec![line.to_owned()], direct, ..Own::default() };
-    let mut plan = Stage::plan().relayed().own("elf-well", own("prefetch = false", true));
+    let plan = Stage::plan().relayed().salesforce_line("request_timeout = \"8s\"");
+    let mut plan = plan.own("elf-well", own("prefetch = false", true));
     for name in &names {
         plan = plan.own(name, own("prefetch = true", false));
     }
@@ -270,7 +280,10 @@ async fn tokens_are_fetched_at_the_start_eight_at_a_time_and_nobody_is_held_up()
     let ready = in_time(Reply::of(stage.http.get(format!("http://{}/readyz", stage.broker().ops)))).await;
     assert_eq!(ready.status, 200);
     stage.ask_in_time("elf-well").await.token();
-    stage.answers_from_memory("elf-well").await;
+    for _ in 0..25 {
+        stage.answers_from_memory("elf-well").await;
+    }
+    assert_eq!(under_way(), 8, "more than eight at once");
     // Callers of those that wait for their turn do not queue behind them: one login each, whoever comes first.
     let mut callers = JoinSet::new();
     for name in &names {

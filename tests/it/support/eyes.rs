@@ -64,6 +64,14 @@ pub(crate) async fn in_time<T>(answer: impl Future<Output = T>) -> T {
     answer
 }
 
+/// Reports a token as dead, as a caller does.
+pub(crate) async fn report(stage: &Stage, token: &str) {
+    let request = stage.http.post(format!("http://{}/revoke", stage.broker().callers)).bearer_auth(stage.key(CALLER));
+    let request = request.header("content-type", "application/x-www-form-urlencoded");
+    let body = url::form_urlencoded::Serializer::new(String::new()).append_pair("token", token).finish();
+    assert_eq!(in_time(Reply::of(request.body(body))).await.status, 200);
+}
+
 /// Every recorded refusal of the token endpoint, asked of the list itself: a new row is never forgotten.
 pub(crate) fn every_row() -> Vec<TokenRow> {
     let told = serde_json::from_str::<TokenRow>("\"no such row\"").unwrap_err().to_string();
