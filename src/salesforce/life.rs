@@ -92,8 +92,11 @@ impl Integration {
             // In milliseconds: with whole seconds a clock at .9 would promise most of a second too much.
             let ends = exp.saturating_mul(1000);
             let left = ends.saturating_sub(self.their_milliseconds());
-            // The shorter one: a clock that runs behind must not stretch the life.
-            let life = iat.map_or(left, |iat| left.min(ends.saturating_sub(iat.saturating_mul(1000))));
+            // The shorter one: no clock that runs behind may stretch the life. What the token itself says is better than
+            // our clock, which may be the one that is wrong.
+            let ours = || self.surroundings.clock.timestamp().as_millisecond();
+            let begins = iat.map_or_else(ours, |iat| iat.saturating_mul(1000));
+            let life = left.min(ends.saturating_sub(begins));
             let life = Duration::from_millis(u64::try_from(life).unwrap_or_default()).min(LONGEST_LIFE);
             return Some(Promise::fixed(life, from, LifetimeSource::JwtExp, jitter()));
         }

@@ -3,7 +3,10 @@
 //! Salesforce's clock is told by the `Date` of its answers. Promises are counted on a clock that nobody sets.
 
 use aquila::simulator::{Door, Fault, Switches, TokenRow};
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use jiff::SignedDuration;
+use serde_json::json;
 
 use crate::support::eyes::{in_time, raw, report, row};
 use crate::support::plan::{CLIENT_SECRET, INTEGRATION, Plan, username};
@@ -199,5 +202,30 @@ async fn an_introspected_life_is_counted_by_the_clock_of_those_who_told_it() {
             stage.simulator.kill_sessions(Some(&username(INTEGRATION)));
             stage.advance(seconds(token.expires_in));
         }
+    }
+}
+
+#[tokio::test]
+async fn a_date_that_lies_stretches_the_life_of_no_token_in_jwt_form() {
+    let stage = strict().start().await;
+    stage.ask_for("elf-well").await.token();
+    stage.simulator.force(Fault::always(Door::Rest, raw(200, &[], "{}")));
+    for tells_its_beginning in [false, true] {
+        let now = stage.clock.timestamp().as_second();
+        let iat = tells_its_beginning.then_some(now);
+        let claims = BASE64_URL_SAFE_NO_PAD.encode(json!({"iat": iat, "exp": now + 600}).to_string());
+        let body = json!({
+            "access_token": format!("eyJhbGciOiJSUzI1NiJ9.{claims}.c2lnbmF0dXJl"),
+            "token_type": "Bearer",
+            "instance_url": stage.simulator.base_url(),
+        });
+        let answer = raw(200, &[("date", "Sun, 06 Nov 1994 08:49:37 GMT")], &body.to_string());
+        let before = u(&stage);
+        stage.simulator.force(Fault { username: Some(username(INTEGRATION)), ..Fault::once(Door::Token, answer) });
+        let token = in_time(stage.ask()).await.token();
+        assert_eq!((token.source.as_str(), u(&stage)), ("jwt_exp", before + 1));
+        assert!((560..=570).contains(&token.expires_in), "iat {iat:?}: {token:?}");
+        stage.answers_from_memory("elf-well").await;
+        stage.advance(seconds(600));
     }
 }
