@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 /// A point on a clock that only ever runs forward, in nanoseconds since an arbitrary start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -72,6 +72,16 @@ impl Clock {
         }
     }
 
+    /// Sets the date of a manual clock forward or back, as an operator or NTP does; elapsed time does not notice.
+    pub fn jump(&self, by: SignedDuration) {
+        if let Some(hand) = &self.hand {
+            let span = nanoseconds(by.unsigned_abs());
+            let jumped =
+                |wall: u64| if by.is_negative() { wall.saturating_sub(span) } else { wall.saturating_add(span) };
+            let _ = hand.wall.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |wall| Some(jumped(wall)));
+        }
+    }
+
     /// Now, for measuring.
     pub fn now(&self) -> Moment {
         match &self.hand {
@@ -123,6 +133,16 @@ mod tests {
         other.advance(Duration::from_secs(90));
         assert_eq!(clock.now().since(moment), Duration::from_secs(90));
         assert_eq!(clock.timestamp().as_second() - date.as_second(), 90);
+    }
+
+    #[test]
+    fn a_jump_moves_the_date_and_no_elapsed_time() {
+        let clock = Clock::manual();
+        let (moment, date) = (clock.now(), clock.timestamp().as_second());
+        clock.jump(SignedDuration::from_hours(3));
+        assert_eq!((clock.now(), clock.timestamp().as_second() - date), (moment, 3 * 3600));
+        clock.jump(SignedDuration::from_hours(-6));
+        assert_eq!((clock.now(), clock.timestamp().as_second() - date), (moment, -3 * 3600));
     }
 
     #[test]

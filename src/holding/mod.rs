@@ -306,6 +306,7 @@ impl Holding {
                 if let Some(kept) = &kept {
                     memory.bury(&integration, kept);
                 }
+                memory.trust().lasts()
             };
             let renewed = integration.renew(current, errand, on_dead).await;
             if let Some(told) = renewed.as_ref().map(Option::as_ref).transpose() {

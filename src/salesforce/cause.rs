@@ -147,6 +147,12 @@ impl Cause {
         matches!(self, Self::CircuitOpen | Self::LoginBudget | Self::LoginReserve)
     }
 
+    /// Whether a clock that is wrong can be behind it: Salesforce tells an assertion that is dated too far ahead by the
+    /// same words as one that is spoilt.
+    pub(super) fn may_be_the_clock(self) -> bool {
+        matches!(self, Self::BadAssertion | Self::ExpiredAssertion)
+    }
+
     /// What is to be done about it.
     pub fn rule(self) -> Rule {
         match self {

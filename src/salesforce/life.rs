@@ -61,7 +61,7 @@ impl Integration {
         let client_secret = self.settings.client_secret.as_ref()?;
         let app = Introspector { client_id: &self.settings.client_id, client_secret };
         let from = self.surroundings.clock.now();
-        let now = self.surroundings.clock.timestamp();
+        let now = self.their_milliseconds() / 1000;
         let way_out = &self.surroundings.way_out;
         let reply = way_out.introspect(&self.settings.token_url, &app, &grant.token, deadline).await;
         let told = match &reply {
@@ -71,8 +71,7 @@ impl Integration {
         let seen = match told {
             Introspection::Active { exp, .. } => {
                 // By Salesforce's own clock where it tells it, for ours may be wrong; that one tells whole seconds only.
-                let theirs =
-                    reply.ok().and_then(|reply| reply.date).map_or(now.as_second(), |date| date.as_second() + 1);
+                let theirs = reply.ok().and_then(|reply| reply.date).map_or(now, |date| date.as_second() + 1);
                 let left = u64::try_from(exp.saturating_sub(theirs)).unwrap_or_default();
                 return Some((Duration::from_secs(left).min(LONGEST_LIFE), from));
             }
@@ -93,14 +92,24 @@ impl Integration {
         if let Some((iat, exp)) = reply::unverified_life(&grant.token) {
             // In milliseconds: with whole seconds a clock at .9 would promise most of a second too much.
             let ends = exp.saturating_mul(1000);
-            let by_our_clock = ends.saturating_sub(self.surroundings.clock.timestamp().as_millisecond());
-            // The shorter one: a clock of ours that runs behind must not stretch the life.
-            let life = iat.map_or(by_our_clock, |iat| by_our_clock.min(ends.saturating_sub(iat.saturating_mul(1000))));
+            let left = ends.saturating_sub(self.their_milliseconds());
+            // The shorter one: no clock that runs behind may stretch the life. What the token itself says is better than
+            // our clock, which may be the one that is wrong.
+            let ours = || self.surroundings.clock.timestamp().as_millisecond();
+            let begins = iat.map_or_else(ours, |iat| iat.saturating_mul(1000));
+            let life = left.min(ends.saturating_sub(begins));
             let life = Duration::from_millis(u64::try_from(life).unwrap_or_default()).min(LONGEST_LIFE);
             return Some(Promise::fixed(life, from, LifetimeSource::JwtExp, jitter()));
         }
         let life = Duration::from_secs(grant.expires_in?).min(LONGEST_LIFE);
         Some(Promise::fixed(life, from, LifetimeSource::ExpiresIn, jitter()))
+    }
+
+    /// What time it is at Salesforce, in milliseconds since 1970: by our clock unless that is known to be wrong.
+    fn their_milliseconds(&self) -> i64 {
+        let ours = self.surroundings.clock.timestamp().as_millisecond();
+        // `Date` tells whole seconds, so the skew may be short of almost one.
+        self.skew.notable().map_or(ours, |skew| ours.saturating_add((skew + 1).saturating_mul(1000)))
     }
 
     fn say_unconfirmed(&self, session: &Session) {

@@ -15,6 +15,7 @@ use super::budget::Need;
 use super::cause::{Cause, MintError, Rule};
 use super::endpoint::Reply;
 use super::reply;
+use super::skew::Skew;
 use super::{Grant, Integration, jitter};
 use crate::config::hosts;
 
@@ -26,14 +27,17 @@ const BREATH: Duration = Duration::from_millis(300);
 impl Integration {
     /// A new grant. At most two attempts, each with an assertion of its own.
     pub(super) async fn mint(&self, need: Need, deadline: Instant) -> Result<Grant, MintError> {
+        let dated_by = self.skew.correction();
         match self.attempt(need, deadline).await {
-            Err(error) if self.is_worth_another_try(&error, deadline) => {
+            Err(error) if self.is_worth_another_try(&error, dated_by, deadline) => {
                 tracing::debug!(integration.name = %self.name(), cause = error.cause.code(), detail = error.detail, "one more try at once");
                 if error.cause == Cause::Transient {
                     tokio::time::sleep(BREATH.mul_f64(jitter())).await;
                 }
                 let second = self.attempt(need, deadline).await;
-                self.learn_about_the_clock(second.as_ref().err());
+                if error.cause.may_be_the_clock() {
+                    self.learn_about_the_clock(second.as_ref().err());
+                }
                 // What kept the second try from being made is not why there is no token.
                 second.map_err(|second| if second.cause.is_restraint() { error } else { second })
             }
@@ -41,20 +45,26 @@ impl Integration {
         }
     }
 
-    /// Whether the next request is likely to succeed where this one failed.
-    fn is_worth_another_try(&self, error: &MintError, deadline: Instant) -> bool {
+    /// Whether the next request is likely to succeed where this one failed, its assertion dated with the correction
+    /// `dated_by`.
+    fn is_worth_another_try(&self, error: &MintError, dated_by: i64, deadline: Instant) -> bool {
         let in_time = deadline.saturating_duration_since(Instant::now()) >= WORTH_IT;
         if !in_time || error.retry_after.is_some() {
             return false;
         }
         match error.cause {
-            // Dated by a clock that is wrong, as the answer shows: by Salesforce's own it may be right.
-            Cause::ExpiredAssertion | Cause::BadAssertion => self.skew.notable().is_some() && self.skew.correct(true),
+            // Dated by a clock that is wrong, or corrected for one that was set right meanwhile, as the answer shows: by
+            // Salesforce's own it may be right.
+            cause if cause.may_be_the_clock() => {
+                self.skew.correct(self.skew.notable().is_some());
+                Skew::is_notable(self.skew.correction().saturating_sub(dated_by))
+            }
             cause => cause.rule() == Rule::RetryNow,
         }
     }
 
-    /// After a second try: the clock was to blame if that one succeeded, and was not if it was refused for the same reason.
+    /// After a second try with another date: the clock was to blame if that one succeeded, and was not if it was refused
+    /// for the same reason.
     fn learn_about_the_clock(&self, error: Option<&MintError>) {
         match error.map(|error| error.cause) {
             None if self.skew.correction() != 0 => {
@@ -62,7 +72,7 @@ impl Integration {
                 let (skew, help) = (self.skew.correction(), Cause::ExpiredAssertion.help());
                 tracing::warn!(integration.name = %self.name(), clock.skew_seconds = skew, remedy, help, "this machine's clock is wrong; assertions are dated by Salesforce's");
             }
-            Some(Cause::ExpiredAssertion | Cause::BadAssertion) => {
+            Some(cause) if cause.may_be_the_clock() => {
                 self.skew.correct(false);
             }
             _ => {}

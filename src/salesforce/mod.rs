@@ -204,15 +204,15 @@ impl Integration {
     /// A token with a fresh promise: the one at hand if its session proves alive, else a newly minted one.
     ///
     /// A confirm call costs no login, so it comes first while the session can still live. A definite "dead" is told to
-    /// `on_dead` at once, before anything else is tried, so that nobody is handed that token any more. While a proved
-    /// `current` is promised and nothing definite is learned, the error leaves it as it is. `None`: it was only to be
-    /// verified, and there is nothing new to keep. A mint that hands out a dead session is repeated once (the session may
-    /// have ended in between), never again.
+    /// `on_dead` at once, before anything else is tried, so that nobody is handed that token any more; it says for how
+    /// long sessions are trusted from then on. While a proved `current` is promised and nothing definite is learned, the
+    /// error leaves it as it is. `None`: it was only to be verified, and there is nothing new to keep. A mint that hands
+    /// out a dead session is repeated once (the session may have ended in between), never again.
     pub async fn renew(
         &self,
         current: Option<Vouched>,
-        errand: Errand,
-        on_dead: impl FnOnce() + Send,
+        mut errand: Errand,
+        on_dead: impl FnOnce() -> Duration + Send,
     ) -> Result<Option<Vouched>, MintError> {
         let now = self.surroundings.clock.now();
         let (mut dead, mut need) = (None, errand.need());
@@ -221,7 +221,7 @@ impl Integration {
                 Session::Alive => return self.prolonged(current, now, &errand).map(Some),
                 Session::Dead => {
                     (dead, need) = (Some(current.grant.token.fingerprint()), Need::Now);
-                    on_dead();
+                    errand.trust = on_dead();
                     if errand.purpose == (Purpose::Verify { may_mint: false }) {
                         return Ok(None);
                     }

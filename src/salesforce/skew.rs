@@ -38,9 +38,14 @@ impl Skew {
         Some(self.seconds.load(Ordering::Relaxed)).filter(|seconds| *seconds != UNKNOWN)
     }
 
-    /// The measurement, if it is large enough to spoil an assertion.
+    /// The measurement, if it is large enough to matter.
     pub(super) fn notable(&self) -> Option<i64> {
-        self.measured().filter(|seconds| seconds.unsigned_abs() >= NOTABLE.unsigned_abs())
+        self.measured().filter(|seconds| Self::is_notable(*seconds))
+    }
+
+    /// Whether so many seconds are enough to spoil an assertion.
+    pub(super) fn is_notable(seconds: i64) -> bool {
+        seconds.unsigned_abs() >= NOTABLE.unsigned_abs()
     }
 
     /// Dates assertions by Salesforce's clock from now on, or by ours again. Says whether that is a change.

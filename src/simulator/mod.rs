@@ -26,6 +26,7 @@ mod clock;
 mod control;
 mod counts;
 mod cursors;
+mod dates;
 mod describe;
 mod faults;
 mod forced;
@@ -173,6 +174,7 @@ fn router(world: &Arc<World>) -> Router {
         .route("/id/{organization}/{user}", get(identity::identity))
         .layer(middleware::from_fn_with_state(Arc::clone(world), chunks::cut))
         .merge(control::router(world))
+        .layer(middleware::from_fn_with_state(Arc::clone(world), dates::date))
         .with_state(Arc::clone(world))
 }
 

@@ -217,3 +217,18 @@ async fn answers_come_in_the_form_that_is_asked_for_refusals_too() {
     let forced = ask(true, "&format=urlencoded", "*/*").await.unwrap();
     assert_eq!(forced.body, "error=unknown_error&error_description=retry+your+request");
 }
+
+#[tokio::test]
+async fn answers_are_dated_by_the_simulators_own_clock() {
+    let rig = Rig::start(settings()).await;
+    rig.simulator.advance_clock(Duration::from_secs(3 * 3600));
+    let reply = rig.post(&claims(rig.now())).await;
+    let told = httpdate::parse_http_date(reply.headers["date"].to_str().unwrap()).unwrap();
+    let told = jiff::Timestamp::try_from(told).unwrap().as_second();
+    assert!((rig.now() - told).abs() <= 2, "{told}");
+    // A forced answer may tell another date.
+    let headers = [("date".to_owned(), "Sun, 06 Nov 1994 08:49:37 GMT".to_owned())].into();
+    let answer = FaultAnswer::Raw { status: 503, content_type: None, headers, body: String::new() };
+    rig.simulator.force(Fault::once(Door::Token, answer));
+    assert_eq!(rig.post(&claims(rig.now())).await.headers["date"], "Sun, 06 Nov 1994 08:49:37 GMT");
+}

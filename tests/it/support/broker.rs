@@ -83,6 +83,12 @@ impl Broker {
         .await;
     }
 
+    /// Says that something may have been cured, as SIGHUP does.
+    pub(crate) fn forgive(&self) {
+        let Some(Life::Task { ending, .. }) = &self.life else { panic!("a process is told by a signal") };
+        ending.reload.notify_one();
+    }
+
     /// Ends it, with everything in progress and everything written.
     pub(crate) async fn stop(mut self) {
         match self.life.take() {

@@ -1,6 +1,7 @@
 //! What a stage is to have, before it is built. Without orders: one integration, one caller that may have it, a session
 //! timeout of two hours on both sides.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use aquila::authn::ApiKey;
@@ -13,8 +14,21 @@ pub(crate) const CALLER: &str = "shipper";
 pub(crate) const CLIENT_ID: &str = "SIMULATED_consumer_key";
 pub(crate) const CLIENT_SECRET: &str = "SIMULATED_consumer_secret";
 
+/// What one integration has of its own.
+#[derive(Clone, Default)]
+pub(crate) struct Own {
+    /// Its user, instead of the usual one.
+    pub(crate) username: Option<String>,
+    /// Whether it asks the simulator itself, where the others ask the relay: another host.
+    pub(crate) direct: bool,
+    /// Lines for it alone.
+    pub(crate) lines: Vec<String>,
+}
+
 /// The orders.
 pub(crate) struct Plan {
+    pub(super) own: BTreeMap<String, Own>,
+    pub(super) client_secret: Option<String>,
     pub(super) integrations: Vec<String>,
     pub(super) callers: Vec<(String, Vec<String>, ApiKey)>,
     pub(super) session_timeout: Duration,
@@ -41,6 +55,8 @@ impl Plan {
         let mut app = simulator::App::new(CLIENT_ID, Pair::of_this_process().certificate.as_bytes());
         app.client_secret = Some(CLIENT_SECRET.to_owned());
         let plan = Self {
+            own: BTreeMap::new(),
+            client_secret: None,
             integrations: vec![INTEGRATION.to_owned()],
             callers: Vec::new(),
             session_timeout: Duration::from_secs(7200),
@@ -62,6 +78,27 @@ impl Plan {
     pub(crate) fn integration(mut self, name: &str) -> Self {
         self.integrations.push(name.to_owned());
         self
+    }
+
+    /// An integration with something of its own: one more, or the usual one.
+    pub(crate) fn own(mut self, name: &str, own: Own) -> Self {
+        if !self.integrations.iter().any(|known| known == name) {
+            self = self.integration(name);
+        }
+        self.own.insert(name.to_owned(), own);
+        self
+    }
+
+    /// The app's secret, for every integration.
+    pub(crate) fn client_secret(mut self, text: &str) -> Self {
+        self.client_secret = Some(text.to_owned());
+        self.integration_line("client_secret_path = \"client_secret.txt\"")
+    }
+
+    /// The user of an integration of this plan.
+    pub(super) fn user_of(&self, integration: &str) -> String {
+        let own = self.own.get(integration).and_then(|own| own.username.clone());
+        own.unwrap_or_else(|| username(integration))
     }
 
     /// One more caller, with a key of its own.
@@ -138,7 +175,8 @@ impl Plan {
     }
 
     /// The file that the service is started with.
-    pub(super) fn configuration(&self, token_url: &str, port: u16, audit: &str) -> String {
+    pub(super) fn configuration(&self, token_url: &str, simulator: (&str, u16), audit: &str) -> String {
+        let (direct_url, port) = simulator;
         let mut file = format!(
             "[server]\nlisten = \"127.0.0.1:0\"\n\n[ops]\nlisten = \"127.0.0.1:0\"\n{}\n\n[salesforce]\n{}\n\n\
              [log]\nformat = \"json\"\nlevel = \"{}\"\n\n[audit]\npath = \"{audit}\"\n",
@@ -147,16 +185,21 @@ impl Plan {
             self.log_level,
         );
         for name in &self.integrations {
-            let own = self.token_urls.iter().find(|(known, _)| known == name);
-            let token_url =
-                own.map_or_else(|| token_url.to_owned(), |(_, url)| url.replace("{port}", &port.to_string()));
+            let own = self.own.get(name).cloned().unwrap_or_default();
+            let elsewhere = self.token_urls.iter().find(|(known, _)| known == name);
+            let token_url = match elsewhere {
+                Some((_, url)) => url.replace("{port}", &port.to_string()),
+                None if own.direct => direct_url.to_owned(),
+                None => token_url.to_owned(),
+            };
             file.push_str(&format!(
                 "\n[integrations.{name}]\naudience_url = \"https://login.salesforce.com\"\n\
                  client_key_path = \"key.pem\"\nusername = \"{}\"\nclient_id = \"{CLIENT_ID}\"\n\
-                 token_url = \"{token_url}\"\nsession_timeout = \"{}s\"\n{}\n",
-                username(name),
+                 token_url = \"{token_url}\"\nsession_timeout = \"{}s\"\n{}\n{}\n",
+                self.user_of(name),
                 self.session_timeout.as_secs(),
                 self.integration_lines.join("\n"),
+                own.lines.join("\n"),
             ));
         }
         for (name, rights, key) in &self.callers {

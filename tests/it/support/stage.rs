@@ -15,7 +15,7 @@ use tempfile::TempDir;
 
 use super::broker::Broker;
 use super::key::Pair;
-use super::plan::{CALLER, CLIENT_ID, CLIENT_SECRET, INTEGRATION, Plan, username};
+use super::plan::{CALLER, CLIENT_ID, CLIENT_SECRET, INTEGRATION, Plan};
 use super::relay::Relay;
 use super::reply::{Reply, Token};
 use super::{client, until};
@@ -37,15 +37,19 @@ impl Plan {
     /// Builds and starts it all.
     pub(crate) async fn start(mut self) -> Stage {
         self.simulator.session_timeout = self.session_timeout;
-        self.simulator.users = self.integrations.iter().map(|name| User::new(username(name))).collect();
+        self.simulator.users = self.integrations.iter().map(|name| User::new(self.user_of(name))).collect();
         let simulator = Simulator::start(self.simulator.clone()).await.unwrap();
         let relay = if self.relayed { Some(Relay::to(&simulator.token_url()).await) } else { None };
         let token_url = relay.as_ref().map_or_else(|| simulator.token_url(), Relay::token_url);
         let folder = tempfile::tempdir().unwrap();
         write_private(&folder.path().join("key.pem"), &Pair::of_this_process().private_key);
+        if let Some(secret) = &self.client_secret {
+            write_private(&folder.path().join("client_secret.txt"), secret);
+        }
         let audit = folder.path().join("audit.jsonl");
-        let configuration = self.configuration(&token_url, simulator.address().port(), audit.to_str().unwrap());
-        fs::write(folder.path().join("aquila.toml"), configuration).unwrap();
+        let direct = (simulator.token_url(), simulator.address().port());
+        let file = self.configuration(&token_url, (&direct.0, direct.1), audit.to_str().unwrap());
+        fs::write(folder.path().join("aquila.toml"), file).unwrap();
         for (name, content) in &self.files {
             write_private(&folder.path().join(name), content);
         }
@@ -94,7 +98,8 @@ impl Stage {
         self.broker.take().unwrap().stop().await;
     }
 
-    async fn start_broker(&mut self) {
+    /// Starts a broker where none runs.
+    pub(crate) async fn start_broker(&mut self) {
         let file = self.folder.path().join("aquila.toml");
         self.broker = Some(match self.in_own_process {
             true => Broker::elsewhere(&file, &self.environment).await,
