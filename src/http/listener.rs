@@ -180,27 +180,52 @@ impl Stop {
     }
 }
 
-/// How many requests of a connection are being answered.
+/// The requests of a connection: how many are being answered, and how many there have been.
 #[derive(Debug, Clone, Default)]
-struct InProgress(Arc<AtomicUsize>);
+struct InProgress(Arc<Requests>);
+
+#[derive(Debug, Default)]
+struct Requests {
+    now: AtomicUsize,
+    ever: AtomicUsize,
+}
 
 /// One of them, for as long as this is kept.
 struct OneInProgress(InProgress);
 
 impl InProgress {
     fn one_more(&self) -> OneInProgress {
-        self.0.fetch_add(1, Ordering::Relaxed);
+        self.0.now.fetch_add(1, Ordering::Relaxed);
+        self.0.ever.fetch_add(1, Ordering::Relaxed);
         OneInProgress(self.clone())
     }
 
     fn any(&self) -> bool {
-        self.0.load(Ordering::Relaxed) > 0
+        self.0.now.load(Ordering::Relaxed) > 0
+    }
+
+    fn ever(&self) -> usize {
+        self.0.ever.load(Ordering::Relaxed)
+    }
+
+    /// Until no request has been in progress and none has begun for [`HEAD`]. One timer of the connection's own; hyper
+    /// would set one anew for each request.
+    async fn idle(self) -> Order {
+        let (mut seen, mut since) = (self.ever(), Instant::now());
+        while since.elapsed() < HEAD {
+            tokio::time::sleep(HEAD / 10).await;
+            let ever = self.ever();
+            if ever != seen || self.any() {
+                (seen, since) = (ever, Instant::now());
+            }
+        }
+        Order::Leave
     }
 }
 
 impl Drop for OneInProgress {
     fn drop(&mut self) {
-        self.0.0.fetch_sub(1, Ordering::Relaxed);
+        self.0.0.now.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -266,6 +291,9 @@ impl Connection {
         let finish: BoxFuture<'_, Order> = Box::pin(self.stop.clone().finish());
         let leave: BoxFuture<'_, Order> = Box::pin(self.stop.leave(in_progress.clone()));
         let mut orders = FuturesUnordered::from_iter([finish, leave]);
+        if !http2 {
+            orders.push(Box::pin(in_progress.clone().idle()));
+        }
         let service = service_fn(move |request: Request<Incoming>| {
             let request_in_progress = in_progress.one_more();
             let answered = sound(&request).map(|()| answer(Arc::clone(&peer), request.map(Body::new)));
@@ -356,13 +384,13 @@ async fn first_words(stream: &TcpStream) -> io::Result<bool> {
 
 fn builder(http2: bool) -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
-    // Without a timer hyper ignores the time limits in silence.
     builder
         .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD)
+        // The time for a head is kept by `InProgress::idle`.
+        .header_read_timeout(None)
         .max_buf_size(MAX_HEAD)
         .http2()
+        // Without a timer hyper ignores the time limits in silence.
         .timer(TokioTimer::new())
         .max_concurrent_streams(MAX_STREAMS)
         .max_header_list_size(u32::try_from(MAX_HEAD).unwrap_or(u32::MAX))
