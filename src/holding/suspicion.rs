@@ -5,7 +5,7 @@
 //! refuses it; but scripts without a cache do the same and mean nothing by it, so while the answer is "alive" these are
 //! looked into less and less often. One caller that goes on reporting a token that lives is told so, and it alone.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
@@ -43,11 +43,13 @@ pub(super) struct Suspicion {
 #[derive(Debug, Default)]
 struct Books {
     looked_at: Option<Moment>,
+    /// What the last look said; nothing while somebody looks.
     verdict: Option<Verdict>,
     alive_in_a_row: u32,
     /// Reported since somebody looked, and not looked into because that was a moment ago.
     waiting: bool,
-    reports: HashMap<CallerName, Vec<Moment>>,
+    /// The last [`TOO_MANY`] of each caller: one that reports in a loop takes no more room than any other.
+    reports: HashMap<CallerName, VecDeque<Moment>>,
     barred: HashMap<CallerName, Moment>,
 }
 
@@ -109,7 +111,10 @@ impl Suspicion {
         books.waiting = !look;
         let reports = books.reports.entry(caller.clone()).or_default();
         reports.retain(|at| now.since(*at) < WINDOW);
-        reports.push(now);
+        reports.push_back(now);
+        if reports.len() > TOO_MANY {
+            reports.pop_front();
+        }
         let insists = reports.len() >= TOO_MANY && books.verdict == Some(Verdict::Alive);
         let newly_barred =
             insists && books.barred.insert(caller.clone(), now.after(BAR)).is_none_or(|until| until <= now);
@@ -182,6 +187,8 @@ impl Books {
             return false;
         }
         self.looked_at = Some(now);
+        // It may have died since the last look: nobody is told on the strength of that one.
+        self.verdict = None;
         self.postpone_returns(now, returns_from);
         true
     }
@@ -267,6 +274,26 @@ mod tests {
             verdict.into_iter().for_each(|verdict| suspicion.looked(verdict, at(0)));
             assert!((0..20).all(|second| !suspicion.report(&caller("a"), at(second)).newly_barred), "{verdict:?}");
         }
+    }
+
+    #[test]
+    fn an_old_verdict_bars_nobody_while_somebody_looks() {
+        let suspicion = Suspicion::default();
+        suspicion.report(&caller("a"), at(0));
+        suspicion.looked(Verdict::Alive, at(0));
+        assert!(suspicion.report(&caller("a"), at(3600)).look);
+        assert!((0..10).all(|_| !suspicion.report(&caller("a"), at(3600)).newly_barred));
+        suspicion.looked(Verdict::Alive, at(3600));
+        assert!(suspicion.report(&caller("a"), at(3601)).newly_barred);
+    }
+
+    #[test]
+    fn a_loop_of_reports_takes_no_more_room_than_a_few() {
+        let suspicion = Suspicion::default();
+        for _ in 0..10_000 {
+            suspicion.report(&caller("a"), at(1));
+        }
+        assert_eq!(suspicion.lock().reports[&caller("a")].len(), TOO_MANY);
     }
 
     #[test]
