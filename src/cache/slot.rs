@@ -150,16 +150,17 @@ impl<V: Send + Sync + 'static, E: Send + Sync + 'static> Slot<V, E> {
         }
     }
 
-    /// Starts a flight whatever the value looks like from here, unless one is under way: that one tells as much.
-    pub fn question<R, F>(self: &Arc<Self>, renew: R) -> Flight<E>
+    /// Starts a flight whatever the value looks like from here, unless one is under way. Comes back with the one that is
+    /// under way then, and whether it is the new one.
+    pub fn question<R, F>(self: &Arc<Self>, renew: R) -> (Flight<E>, bool)
     where
         R: FnOnce(Option<Arc<Kept<V>>>) -> F,
         F: Future<Output = Brought<V, E>> + Send + 'static,
     {
         let mut state = self.lock();
         match &state.flight {
-            Some(flight) => flight.clone(),
-            None => self.start(&mut state, renew),
+            Some(flight) => (flight.clone(), false),
+            None => (self.start(&mut state, renew), true),
         }
     }
 

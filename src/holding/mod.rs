@@ -51,6 +51,8 @@ struct Memory {
     trust: Mutex<Trust>,
     past: Mutex<Past>,
     suspicion: Suspicion,
+    /// Held from the right to look to the flight that looks, and while a dead token is dropped: for a few instructions.
+    turn: Mutex<()>,
     clock: Clock,
 }
 
@@ -103,6 +105,7 @@ impl Holding {
             trust: Mutex::new(Trust::new(integration.settings().session_timeout)),
             past: Mutex::default(),
             suspicion: Suspicion::default(),
+            turn: Mutex::default(),
             clock,
         };
         let digest = integration.digest();
@@ -141,7 +144,7 @@ impl Holding {
             let mark = mark(&kept.value.grant.token);
             // All that most clients do when Salesforce refuses a token is to ask for it again.
             if kept.promise.remaining(now) >= LONG && self.memory.suspicion.is_return(visitor, mark, now) {
-                self.look();
+                self.look_if(|suspicion| suspicion.may_look(now));
             }
         }
         found
@@ -156,14 +159,22 @@ impl Holding {
     ///
     /// `None`: it is no token of this integration.
     pub async fn report(&self, caller: &CallerName, digest: &[u8; 32], deadline: Instant) -> Option<Reported> {
-        if !self.is_current(digest) {
+        let now = self.memory.clock.now();
+        let mut current = false;
+        let flight = self.look_if(|suspicion| {
+            current = self.is_current(digest);
+            if !current {
+                return false;
+            }
+            let reaction = suspicion.report(caller, now);
+            if reaction.newly_barred {
+                tell::barred(&self.integration, caller);
+            }
+            reaction.look
+        });
+        if !current {
             return self.memory.past().holds(digest).then_some(Reported::Superseded);
         }
-        let reaction = self.memory.suspicion.report(caller, self.memory.clock.now());
-        if reaction.newly_barred {
-            tell::barred(&self.integration, caller);
-        }
-        let flight = if reaction.look { Some(self.look()) } else { self.memory.slot.under_way() };
         let Some(flight) = flight else { return Some(Reported::Later) };
         let _ = flight.landed(deadline).await;
         let verdict = if self.is_current(digest) { self.memory.suspicion.verdict() } else { Some(Verdict::Dead) };
@@ -186,9 +197,8 @@ impl Holding {
 
     /// What has to be done beside the answers: renewing ahead of an end, and looking into reports that had to wait.
     pub fn look_after(&self) {
-        if self.memory.suspicion.is_due(self.memory.clock.now()) {
-            self.look();
-        }
+        let now = self.memory.clock.now();
+        self.look_if(|suspicion| suspicion.is_due(now));
         if self.integration.settings().keep_warm && self.was_asked_for() {
             self.memory.slot.fill(|kept| self.renewal(None, kept));
         } else {
@@ -241,11 +251,23 @@ impl Holding {
         self.memory.slot.peek().is_some_and(|kept| is_of(&kept, digest))
     }
 
+    /// Looks if it has the right to; comes back with the flight that is under way then, if one is.
+    fn look_if(&self, may: impl FnOnce(&Suspicion) -> bool) -> Option<Flight<MintError>> {
+        // Whoever finds that somebody else looks has to find that flight, too, to wait for it.
+        let _turn = self.memory.turn();
+        if may(&self.memory.suspicion) { Some(self.look()) } else { self.memory.slot.under_way() }
+    }
+
     /// Has the token confirmed now; a new one is minted only if it is dead and nothing forbids a login.
     fn look(&self) -> Flight<MintError> {
         let now = self.memory.clock.now();
         let may_mint = self.memory.slot.failure().is_none_or(|failure| !failure.forbids(now, true));
-        self.memory.slot.question(|kept| self.renewal(Some(Purpose::Verify { may_mint }), kept))
+        let (flight, looks) = self.memory.slot.question(|kept| self.renewal(Some(Purpose::Verify { may_mint }), kept));
+        if !looks {
+            // A renewal for another reason is under way, and may end without a word on this token.
+            self.memory.suspicion.put_off();
+        }
+        flight
     }
 
     fn renewal(
@@ -290,10 +312,14 @@ impl Holding {
 impl Memory {
     /// The session of `kept` is over: nobody is handed its token any more.
     fn bury(&self, integration: &Integration, kept: &Arc<Kept<Granted>>) {
-        self.slot.forget(kept);
+        {
+            // In one go, or a report of this token would count against the next one.
+            let _turn = self.turn();
+            self.slot.forget(kept);
+            self.past().add(kept.value.grant.token.digest(), kept.promise, kept.value.minted_at, true);
+            self.suspicion.clear();
+        }
         tell::dead(integration, kept);
-        self.past().add(kept.value.grant.token.digest(), kept.promise, kept.value.minted_at, true);
-        self.suspicion.clear();
         if kept.promise.grows_by_use() {
             let (before, after) = {
                 let mut trust = self.trust();
@@ -332,6 +358,10 @@ impl Memory {
             (_, None) if verified => self.suspicion.looked(Verdict::Unclear, now),
             (_, None) => {}
         }
+    }
+
+    fn turn(&self) -> MutexGuard<'_, ()> {
+        self.turn.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn trust(&self) -> MutexGuard<'_, Trust> {
