@@ -7,11 +7,16 @@
 
 mod answers;
 mod deadline;
+mod insisting;
+mod introspect;
 mod lifetime;
 mod memory;
 mod min_ttl;
+mod outage;
 mod promise;
 mod refusals;
+mod reports;
+mod returning;
 mod rights;
 mod secrets;
 mod stampede;

@@ -28,6 +28,7 @@ pub(crate) struct Plan {
     pub(super) simulator: Settings,
     pub(super) relayed: bool,
     pub(super) in_own_process: bool,
+    pub(super) one_user: bool,
 }
 
 impl Plan {
@@ -45,6 +46,7 @@ impl Plan {
             simulator: Settings { apps: vec![app], ..Settings::default() },
             relayed: false,
             in_own_process: false,
+            one_user: false,
         };
         plan.caller(CALLER, &["elf-*"])
     }
@@ -110,6 +112,12 @@ impl Plan {
         self
     }
 
+    /// All integrations log in as the user of the first one.
+    pub(crate) fn one_user(mut self) -> Self {
+        self.one_user = true;
+        self
+    }
+
     /// The file that the service is started with.
     pub(super) fn configuration(&self, token_url: &str, audit: &str) -> String {
         let mut file = format!(
@@ -124,7 +132,7 @@ impl Plan {
                 "\n[integrations.{name}]\naudience_url = \"https://login.salesforce.com\"\n\
                  client_key_path = \"key.pem\"\nusername = \"{}\"\nclient_id = \"{CLIENT_ID}\"\n\
                  token_url = \"{token_url}\"\nsession_timeout = \"{}s\"\n{}\n",
-                username(name),
+                username(if self.one_user { INTEGRATION } else { name }),
                 self.session_timeout.as_secs(),
                 self.integration_lines.join("\n"),
             ));
