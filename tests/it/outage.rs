@@ -139,6 +139,38 @@ async fn a_report_in_an_outage_drops_nothing_and_nobody_waits_beyond_the_deadlin
 }
 
 #[tokio::test]
+async fn whoever_asks_while_a_token_that_has_just_ended_is_looked_into_gets_another_one() {
+    let stage = Stage::plan().salesforce_line("request_timeout = \"1s\"").start().await;
+    let token = stage.token().await;
+    stage.simulator.force(Fault::always(Door::Rest, FaultAnswer::NeverAnswer));
+    stage.advance(seconds(token.expires_in - 1));
+    until("renewing ahead has failed", async || stage.cause().await == "transient").await;
+    let report = stage.reporting(CALLER, &token.text);
+    let reported = JoinSet::from_iter([Reply::of(report)]);
+    // Both are tasks of this thread: while this one is answered, that one is read.
+    for _ in 0..25 {
+        assert_eq!(Reply::of(stage.get("/healthz")).await.status, 200);
+    }
+    stage.advance(seconds(30));
+    let given = stage.token().await;
+    assert_eq!((given.source.as_str(), stage.calls().0), ("estimate", 2));
+    assert_eq!(reported.join_all().await.len(), 1);
+}
+
+#[tokio::test]
+async fn whoever_asks_while_a_renewal_ahead_of_the_end_hangs_beyond_it_gets_another_one() {
+    let stage = Stage::plan().salesforce_line("request_timeout = \"1s\"").start().await;
+    let token = stage.token().await;
+    stage.simulator.force(Fault::always(Door::Rest, FaultAnswer::NeverAnswer));
+    stage.advance(seconds(token.expires_in - 1));
+    assert_eq!(stage.token().await.expires_in, 1);
+    assert_eq!(stage.lookups("stale_hit").await, 1, "no renewal is under way");
+    stage.advance(seconds(30));
+    let given = stage.token().await;
+    assert_eq!((given.source.as_str(), stage.calls().0), ("estimate", 2));
+}
+
+#[tokio::test]
 async fn a_process_that_was_stopped_beyond_the_end_hands_out_no_expired_token() {
     let timeout = seconds(4);
     let stage = Stage::plan().session_timeout(timeout).in_own_process().start().await;
