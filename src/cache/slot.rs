@@ -58,6 +58,14 @@ impl<E> Flight<E> {
     }
 }
 
+/// What a caller without a good value finds.
+enum Boarded<V, E> {
+    /// It landed a moment ago.
+    Value(Arc<Kept<V>>),
+    /// It has to be waited for.
+    Flight(Flight<E>, Lookup),
+}
+
 /// A renewal asked for within this time of the last one gives nothing new.
 const SETTLED: Duration = Duration::from_secs(60);
 
@@ -151,16 +159,17 @@ impl<V: Send + Sync + 'static, E: Send + Sync + 'static> Slot<V, E> {
         }
     }
 
-    /// Starts a flight whatever the value looks like from here, unless one is under way: that one tells as much.
-    pub fn question<R, F>(self: &Arc<Self>, renew: R) -> Flight<E>
+    /// Starts a flight whatever the value looks like from here, unless one is under way. Comes back with the one that is
+    /// under way then, and whether it is the new one.
+    pub fn question<R, F>(self: &Arc<Self>, renew: R) -> (Flight<E>, bool)
     where
         R: FnOnce(Option<Arc<Kept<V>>>) -> F,
         F: Future<Output = Brought<V, E>> + Send + 'static,
     {
         let mut state = self.lock();
         match &state.flight {
-            Some(flight) => flight.clone(),
-            None => self.start(&mut state, renew),
+            Some(flight) => (flight.clone(), false),
+            None => (self.start(&mut state, renew), true),
         }
     }
 
@@ -227,22 +236,48 @@ impl<V: Send + Sync + 'static, E: Send + Sync + 'static> Slot<V, E> {
         R: FnOnce(Option<Arc<Kept<V>>>) -> F,
         F: Future<Output = Brought<V, E>> + Send + 'static,
     {
-        let (flight, lookup) = {
-            let mut state = self.lock();
-            // A flight may have landed between this caller's look and the lock.
-            let kept = self.current.load_full();
-            let needed = kept.as_ref().is_none_or(|kept| !self.is_good(kept));
-            match (&state.flight, &state.failure, kept) {
-                (Some(flight), ..) => (flight.clone(), Lookup::Joined),
-                (None, Some(failure), _) if failure.forbids(now, needed) => {
-                    return Err(Missed { why: failure.told(now), lookup: Lookup::Miss });
-                }
-                (None, _, Some(kept)) if suffices(&kept.promise, want.min_life, now) => {
-                    return Ok((kept, Lookup::Joined));
-                }
-                (None, ..) => (self.start(&mut state, renew), Lookup::Miss),
-            }
+        let mut renew = Some(renew);
+        let (flight, lookup) = match self.board(want, now, &mut renew)? {
+            Boarded::Value(kept) => return Ok((kept, Lookup::Joined)),
+            Boarded::Flight(flight, lookup) => (flight, lookup),
         };
+        match self.arrive(flight, lookup, want).await {
+            // It was not there to fetch one, and the value that it looked into has ended meanwhile.
+            Err(Missed { why: Unavailable::TooShort, lookup: Lookup::Joined }) => {
+                match self.board(want, self.clock.now(), &mut renew)? {
+                    Boarded::Value(kept) => Ok((kept, Lookup::Joined)),
+                    Boarded::Flight(flight, lookup) => self.arrive(flight, lookup, want).await,
+                }
+            }
+            arrived => arrived,
+        }
+    }
+
+    /// A place in the flight that is under way, or in a new one, unless there is nothing to wait for.
+    fn board<R, F>(self: &Arc<Self>, want: Want, now: Moment, renew: &mut Option<R>) -> Result<Boarded<V, E>, Missed<E>>
+    where
+        R: FnOnce(Option<Arc<Kept<V>>>) -> F,
+        F: Future<Output = Brought<V, E>> + Send + 'static,
+    {
+        let mut state = self.lock();
+        // A flight may have landed between this caller's look and the lock.
+        let kept = self.current.load_full();
+        let needed = kept.as_ref().is_none_or(|kept| !self.is_good(kept));
+        match (&state.flight, &state.failure, kept, renew.take()) {
+            (Some(flight), _, _, unused) => {
+                *renew = unused;
+                Ok(Boarded::Flight(flight.clone(), Lookup::Joined))
+            }
+            (None, Some(failure), ..) if failure.forbids(now, needed) => {
+                Err(Missed { why: failure.told(now), lookup: Lookup::Miss })
+            }
+            (None, _, Some(kept), _) if suffices(&kept.promise, want.min_life, now) => Ok(Boarded::Value(kept)),
+            (None, _, _, Some(renew)) => Ok(Boarded::Flight(self.start(&mut state, renew), Lookup::Miss)),
+            (None, _, _, None) => Err(Missed { why: Unavailable::Broken, lookup: Lookup::Miss }),
+        }
+    }
+
+    async fn arrive(&self, flight: Flight<E>, lookup: Lookup, want: Want) -> Result<(Arc<Kept<V>>, Lookup), Missed<E>> {
         let missed = |why| Err(Missed { why, lookup });
         let outcome = match flight.landed(want.deadline).await {
             Err(why) => return missed(why),

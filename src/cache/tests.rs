@@ -105,6 +105,38 @@ async fn a_leader_who_hangs_up_harms_nobody() {
 }
 
 #[tokio::test]
+async fn a_flight_that_was_not_to_fetch_anything_leaves_no_reader_without_a_value() {
+    let (clock, source) = (Clock::manual(), Source::default());
+    let slot = slot(&clock);
+    source.gate.notify_one();
+    slot.get(want(), source.renew(&clock)).await.unwrap();
+    // Somebody looks into the value, and before that is over its end comes.
+    let looked = Arc::new(Notify::new());
+    let look = Arc::clone(&looked);
+    slot.question(|_| async move {
+        look.notified().await;
+        Ok(None)
+    });
+    clock.advance(TIMEOUT / 2);
+    let tasks = TaskTracker::new();
+    let readers: Vec<_> = (0..100)
+        .map(|_| {
+            let (slot, renew) = (Arc::clone(&slot), source.renew(&clock));
+            tasks.spawn(async move { slot.get(want(), renew).await.map(|(kept, _)| kept.value) })
+        })
+        .collect();
+    tokio::task::yield_now().await;
+    assert_eq!(source.asked(), 1, "they do not wait for the look");
+    looked.notify_one();
+    until(|| source.asked() == 2).await;
+    source.gate.notify_one();
+    for reader in readers {
+        assert_eq!(reader.await.unwrap().unwrap(), 1);
+    }
+    assert_eq!(source.asked(), 2);
+}
+
+#[tokio::test]
 async fn an_ageing_value_is_answered_while_one_renewal_runs_and_survives_its_failure() {
     let (clock, source) = (Clock::manual(), Source::default());
     let slot = slot(&clock);

@@ -22,6 +22,8 @@ pub(super) struct Memory {
     told: Mutex<Option<Cause>>,
     past: Mutex<Past>,
     pub(super) suspicion: Suspicion,
+    /// Held from the right to look to the flight that looks, and while a dead token is dropped: for a few instructions.
+    turn: Mutex<()>,
     pub(super) clock: Clock,
 }
 
@@ -39,16 +41,21 @@ impl Memory {
             told: Mutex::default(),
             past: Mutex::default(),
             suspicion: Suspicion::default(),
+            turn: Mutex::default(),
             clock,
         }
     }
 
     /// The session of `kept` is over: nobody is handed its token any more.
     pub(super) fn bury(&self, integration: &Integration, kept: &Arc<Kept<Granted>>) {
-        self.slot.forget(kept);
+        {
+            // In one go, or a report of this token would count against the next one.
+            let _turn = self.turn();
+            self.slot.forget(kept);
+            self.past().add(kept.value.grant.token.digest(), kept.promise, kept.value.minted_at, true);
+            self.suspicion.clear();
+        }
         tell::dead(integration, kept);
-        self.past().add(kept.value.grant.token.digest(), kept.promise, kept.value.minted_at, true);
-        self.suspicion.clear();
         if kept.promise.grows_by_use() {
             let (before, after) = {
                 let mut trust = self.trust();
@@ -87,6 +94,10 @@ impl Memory {
             (_, None) if verified => self.suspicion.looked(Verdict::Unclear, now),
             (_, None) => {}
         }
+    }
+
+    pub(super) fn turn(&self) -> MutexGuard<'_, ()> {
+        self.turn.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn trust(&self) -> MutexGuard<'_, Trust> {

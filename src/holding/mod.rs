@@ -18,6 +18,7 @@ use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
 use self::memory::Memory;
+use self::suspicion::Suspicion;
 pub use self::suspicion::{Verdict, Visitor};
 use crate::cache::{Failure, Flight, Kept, Lookup, Missed, Slot, Want};
 use crate::clock::Moment;
@@ -171,7 +172,7 @@ impl Holding {
             let mark = mark(&kept.value.grant.token);
             // All that most clients do when Salesforce refuses a token is to ask for it again.
             if kept.promise.remaining(now) >= LONG && self.memory.suspicion.is_return(visitor, mark, now) {
-                self.look();
+                self.look_if(|suspicion| suspicion.may_look(now));
             }
         }
         found
@@ -186,14 +187,22 @@ impl Holding {
     ///
     /// `None`: it is no token of this integration.
     pub async fn report(&self, caller: &CallerName, digest: &[u8; 32], deadline: Instant) -> Option<Reported> {
-        if !self.is_current(digest) {
+        let now = self.memory.clock.now();
+        let mut current = false;
+        let flight = self.look_if(|suspicion| {
+            current = self.is_current(digest);
+            if !current {
+                return false;
+            }
+            let reaction = suspicion.report(caller, now);
+            if reaction.newly_barred {
+                tell::barred(&self.integration, caller);
+            }
+            reaction.look
+        });
+        if !current {
             return self.memory.past().holds(digest).then_some(Reported::Superseded);
         }
-        let reaction = self.memory.suspicion.report(caller, self.memory.clock.now());
-        if reaction.newly_barred {
-            tell::barred(&self.integration, caller);
-        }
-        let flight = if reaction.look { Some(self.look()) } else { self.memory.slot.under_way() };
         let Some(flight) = flight else { return Some(Reported::Later) };
         let _ = flight.landed(deadline).await;
         let verdict = if self.is_current(digest) { self.memory.suspicion.verdict() } else { Some(Verdict::Dead) };
@@ -216,9 +225,8 @@ impl Holding {
 
     /// What has to be done beside the answers: renewing ahead of an end, and looking into reports that had to wait.
     pub fn look_after(&self) {
-        if self.memory.suspicion.is_due(self.memory.clock.now()) {
-            self.look();
-        }
+        let now = self.memory.clock.now();
+        self.look_if(|suspicion| suspicion.is_due(now));
         if self.integration.settings().keep_warm && self.was_asked_for() {
             self.memory.slot.fill(|kept| self.renewal(None, kept));
         } else {
@@ -273,11 +281,23 @@ impl Holding {
         self.memory.slot.peek().is_some_and(|kept| is_of(&kept, digest))
     }
 
+    /// Looks if it has the right to; comes back with the flight that is under way then, if one is.
+    fn look_if(&self, may: impl FnOnce(&Suspicion) -> bool) -> Option<Flight<MintError>> {
+        // Whoever finds that somebody else looks has to find that flight, too, to wait for it.
+        let _turn = self.memory.turn();
+        if may(&self.memory.suspicion) { Some(self.look()) } else { self.memory.slot.under_way() }
+    }
+
     /// Has the token confirmed now; a new one is minted only if it is dead and nothing forbids a login.
     fn look(&self) -> Flight<MintError> {
         let now = self.memory.clock.now();
         let may_mint = self.memory.slot.failure().is_none_or(|failure| !failure.forbids(now, true));
-        self.memory.slot.question(|kept| self.renewal(Some(Purpose::Verify { may_mint }), kept))
+        let (flight, looks) = self.memory.slot.question(|kept| self.renewal(Some(Purpose::Verify { may_mint }), kept));
+        if !looks {
+            // A renewal for another reason is under way, and may end without a word on this token.
+            self.memory.suspicion.put_off();
+        }
+        flight
     }
 
     fn renewal(

@@ -5,7 +5,7 @@
 //! refuses it; but scripts without a cache do the same and mean nothing by it, so while the answer is "alive" these are
 //! looked into less and less often. One caller that goes on reporting a token that lives is told so, and it alone.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
@@ -43,11 +43,13 @@ pub(super) struct Suspicion {
 #[derive(Debug, Default)]
 struct Books {
     looked_at: Option<Moment>,
+    /// What the last look said; nothing while somebody looks.
     verdict: Option<Verdict>,
     alive_in_a_row: u32,
     /// Reported since somebody looked, and not looked into because that was a moment ago.
     waiting: bool,
-    reports: HashMap<CallerName, Vec<Moment>>,
+    /// The last [`TOO_MANY`] of each caller: one that reports in a loop takes no more room than any other.
+    reports: HashMap<CallerName, VecDeque<Moment>>,
     barred: HashMap<CallerName, Moment>,
 }
 
@@ -89,7 +91,8 @@ impl Visitor {
 }
 
 impl Suspicion {
-    /// Notes a visit for the token with this mark; says whether it is a return that is to be looked into now.
+    /// Notes a visit for the token with this mark; says whether it is a return that is to be looked into, if
+    /// [`Suspicion::may_look`] allows it.
     pub(super) fn is_return(&self, visitor: Visitor, token: u16, now: Moment) -> bool {
         if now.to_bits() < self.returns_from.load(Ordering::Relaxed) {
             return false;
@@ -99,7 +102,12 @@ impl Suspicion {
         let last = place.swap(packed(visitor, token, now), Ordering::Relaxed);
         let since = now_in_ticks(now).wrapping_sub(u32::try_from(last & 0xFFFF_FFFF).unwrap_or_default());
         let same = last >> 32 == packed(visitor, token, now) >> 32 && last != 0;
-        same && u64::from(since) <= SOON.as_secs() * TICKS && self.lock().claim(now, &self.returns_from)
+        same && u64::from(since) <= SOON.as_secs() * TICKS
+    }
+
+    /// Whether a return may be looked into now. The look is the caller's from then on.
+    pub(super) fn may_look(&self, now: Moment) -> bool {
+        self.lock().claim(now, &self.returns_from)
     }
 
     /// Notes a report of `caller`, which offered the current token.
@@ -109,7 +117,10 @@ impl Suspicion {
         books.waiting = !look;
         let reports = books.reports.entry(caller.clone()).or_default();
         reports.retain(|at| now.since(*at) < WINDOW);
-        reports.push(now);
+        reports.push_back(now);
+        if reports.len() > TOO_MANY {
+            reports.pop_front();
+        }
         let insists = reports.len() >= TOO_MANY && books.verdict == Some(Verdict::Alive);
         let newly_barred =
             insists && books.barred.insert(caller.clone(), now.after(BAR)).is_none_or(|until| until <= now);
@@ -117,6 +128,11 @@ impl Suspicion {
             self.some_barred.store(true, Ordering::Release);
         }
         Reaction { look, newly_barred }
+    }
+
+    /// A look came to nothing: what was to be looked into still is, when the time comes.
+    pub(super) fn put_off(&self) {
+        self.lock().waiting = true;
     }
 
     /// Whether a report waits that may be looked into by now. The look is the caller's from then on.
@@ -182,6 +198,8 @@ impl Books {
             return false;
         }
         self.looked_at = Some(now);
+        // It may have died since the last look: nobody is told on the strength of that one.
+        self.verdict = None;
         self.postpone_returns(now, returns_from);
         true
     }
@@ -230,6 +248,10 @@ mod tests {
         name.parse().unwrap()
     }
 
+    fn looks(suspicion: &Suspicion, visitor: Visitor, token: u16, now: Moment) -> bool {
+        suspicion.is_return(visitor, token, now) && suspicion.may_look(now)
+    }
+
     #[test]
     fn reports_are_looked_into_once_in_thirty_seconds_and_the_last_one_is_not_forgotten() {
         let suspicion = Suspicion::default();
@@ -270,6 +292,35 @@ mod tests {
     }
 
     #[test]
+    fn an_old_verdict_bars_nobody_while_somebody_looks() {
+        let suspicion = Suspicion::default();
+        suspicion.report(&caller("a"), at(0));
+        suspicion.looked(Verdict::Alive, at(0));
+        assert!(suspicion.report(&caller("a"), at(3600)).look);
+        assert!((0..10).all(|_| !suspicion.report(&caller("a"), at(3600)).newly_barred));
+        suspicion.looked(Verdict::Alive, at(3600));
+        assert!(suspicion.report(&caller("a"), at(3601)).newly_barred);
+    }
+
+    #[test]
+    fn a_loop_of_reports_takes_no_more_room_than_a_few() {
+        let suspicion = Suspicion::default();
+        for _ in 0..10_000 {
+            suspicion.report(&caller("a"), at(1));
+        }
+        assert_eq!(suspicion.lock().reports[&caller("a")].len(), TOO_MANY);
+    }
+
+    #[test]
+    fn a_look_that_came_to_nothing_is_made_again() {
+        let suspicion = Suspicion::default();
+        assert!(suspicion.report(&caller("a"), at(0)).look);
+        suspicion.put_off();
+        assert!(!suspicion.is_due(at(29)));
+        assert!(suspicion.is_due(at(30)));
+    }
+
+    #[test]
     fn coming_back_within_seconds_is_a_hint_and_coming_back_later_is_none() {
         let suspicion = Suspicion::default();
         let (one, other) = (Visitor::of(&caller("one")), Visitor::of(&caller("other")));
@@ -284,20 +335,20 @@ mod tests {
     fn those_who_come_back_are_looked_into_less_and_less_often_while_the_token_lives() {
         let suspicion = Suspicion::default();
         let visitor = Visitor::of(&caller("script"));
-        let looks: Vec<u64> = (0..20_000)
+        let looked: Vec<u64> = (0..20_000)
             .filter(|&second| {
-                let look = suspicion.is_return(visitor, 7, at(second));
+                let look = looks(&suspicion, visitor, 7, at(second));
                 if look {
                     suspicion.looked(Verdict::Alive, at(second));
                 }
                 look
             })
             .collect();
-        let pauses: Vec<u64> = looks.windows(2).map(|pair| pair[1] - pair[0]).collect();
+        let pauses: Vec<u64> = looked.windows(2).map(|pair| pair[1] - pair[0]).collect();
         assert!(pauses.is_sorted() && pauses.first() >= Some(&30), "{pauses:?}");
         assert_eq!(pauses.iter().max().map(|pause| pause / 100), Some(18), "{pauses:?}");
         // A report is looked into all the same.
-        assert!(suspicion.report(&caller("script"), at(looks.last().unwrap() + 31)).look);
+        assert!(suspicion.report(&caller("script"), at(looked.last().unwrap() + 31)).look);
     }
 
     proptest! {
@@ -306,21 +357,21 @@ mod tests {
             steps in prop::collection::vec((0_u64..20, 0_u8..4, 0_u8..3), 1..300),
         ) {
             let suspicion = Suspicion::default();
-            let (mut now, mut looks) = (0, Vec::new());
+            let (mut now, mut looked) = (0, Vec::new());
             for (wait, who, what) in steps {
                 now += wait;
                 let name = caller(&format!("c{who}"));
                 let look = match what {
                     0 => suspicion.report(&name, at(now)).look,
-                    1 => suspicion.is_return(Visitor::of(&name), 7, at(now)),
+                    1 => looks(&suspicion, Visitor::of(&name), 7, at(now)),
                     _ => suspicion.is_due(at(now)),
                 };
                 if look {
-                    looks.push(now);
+                    looked.push(now);
                     suspicion.looked(if who == 0 { Verdict::Dead } else { Verdict::Alive }, at(now));
                 }
             }
-            prop_assert!(looks.windows(2).all(|pair| pair[1] - pair[0] >= 30), "{looks:?}");
+            prop_assert!(looked.windows(2).all(|pair| pair[1] - pair[0] >= 30), "{looked:?}");
         }
     }
 }

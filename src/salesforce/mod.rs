@@ -227,8 +227,9 @@ impl Integration {
                     }
                 }
                 Session::Unclear(_) if errand.verifies() => return Ok(None),
-                // An estimate was never proved: where REST calls are refused, only a mint makes a new one.
-                Session::Unclear(seen) if current.promise.is_proved_at(now) => {
+                // An estimate was never proved: where REST calls are refused, only a mint makes a new one. And the call may
+                // have taken longer than the promise had left.
+                Session::Unclear(seen) if current.promise.is_proved_at(self.surroundings.clock.now()) => {
                     return Err(MintError::new(Cause::Transient, format!("the confirm call says nothing: {seen}")));
                 }
                 Session::Unclear(_) => {}

@@ -8,9 +8,11 @@ import base64
 import contextlib
 import http.client
 import http.server
+import json
 import ssl
 import threading
 import urllib.parse
+import urllib.request
 from dataclasses import dataclass
 
 from service import free_port, new_key, private_key, running, self_signed
@@ -18,6 +20,7 @@ from service import free_port, new_key, private_key, running, self_signed
 INTEGRATION = "elf-prod"
 CLIENT_ID = "3MVG9.clients"
 USERNAME = "elastic-log@acme.example"
+CONTROL_SECRET = "control-of-the-clients"
 
 
 @dataclass(frozen=True)
@@ -144,17 +147,28 @@ class Stage:
     audit: object
     ca: object
 
+    def control(self, method, path, body=None):
+        """A control route of the simulator."""
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(f"{self.salesforce}/__simulator/{path}", data=data, method=method)
+        request.add_header("Authorization", f"Bearer {CONTROL_SECRET}")
+        context = ssl.create_default_context(cafile=str(self.ca))
+        with urllib.request.urlopen(request, timeout=15, context=context) as answer:
+            return json.load(answer)
+
 
 def open_doors(stack, binary, folder, tls, callers):
     """Simulator, broker and recorder, with one caller for each of `callers`."""
     certificate = self_signed(folder / "app.pem", private_key(folder / "app.key"))
     port = free_port()
     salesforce = f"https://localhost:{port}"
+    control_secret = folder / "control.secret"
+    control_secret.write_text(CONTROL_SECRET)
     simulator = stack.enter_context(
         running(
             binary, folder, "simulate", "simulate", "--listen", f"127.0.0.1:{port}", "--certificate", certificate,
             "--client-id", CLIENT_ID, "--username", USERNAME, "--instance-url", salesforce,
-            "--tls-certificate", tls["certificate"], "--tls-key", tls["key"],
+            "--tls-certificate", tls["certificate"], "--tls-key", tls["key"], "--control-secret-path", control_secret,
         )
     )  # fmt: skip
     simulator.wait_for_port(port)

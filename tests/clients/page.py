@@ -14,7 +14,7 @@ PAGE = ROOT / "docs/clients.md"
 
 TABLE = re.compile(r"(?<=<!-- table: )(?P<name>[a-z]+)(?P<between> -->\n\n)(?P<lines>(?:\|.*\n)*)")
 BLOCK = re.compile(r"(?<=<!-- file: )(?P<path>\S+)(?P<between> -->\n\n```[a-z]+\n)(?P<text>.*?)(?=^```$)", re.S | re.M)
-MARKED = re.compile(r"^\W*docs: begin\n(?P<text>.*?)^\W*docs: end$", re.S | re.M)
+MARKED = re.compile(r"^[^\w\n]*docs: begin\n(?P<text>.*?)^[^\w\n]*docs: end$", re.S | re.M)
 
 
 @dataclass(frozen=True)

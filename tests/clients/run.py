@@ -23,6 +23,7 @@ import urllib.request
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "tools"))
 
+import deaths
 import examples
 import page
 import prometheus
@@ -55,7 +56,8 @@ def main():
         tls = loopback_tls(folder)
         trust_only(tls["ca"])
         chosen = [client for client in CLIENTS if (options.only or "") in client.name]
-        callers = [client.caller for client in CLIENTS] + [*readers.CALLERS, examples.CALLER, prometheus.CALLER]
+        callers = [client.caller for client in CLIENTS] + [*readers.CALLERS, *deaths.CALLERS]
+        callers += [examples.CALLER, prometheus.CALLER]
         stage = open_doors(stack, options.binary, folder, tls, dict.fromkeys(callers))
         run = Run(checks, stage, tools, folder)
 
@@ -63,11 +65,14 @@ def main():
         if wanted(options, "Prometheus"):
             rows.append(prometheus.judge(run, tls))
         read = readers.judge(run) if wanted(options, "readers") else []
+        jsforce = next(tools.version(client) for client in CLIENTS if client.name == "jsforce")
+        died = deaths.judge(run, tls, jsforce) if wanted(options, "deaths") else []
         if wanted(options, "examples"):
             examples.judge(run, tls)
         if not options.only:
             nothing_leaked(run, chosen)
             tables = {"clients": page.Table(HEAD, rows), "readers": page.Table(readers.HEAD, read)}
+            tables["deaths"] = page.Table(deaths.HEAD, died)
             page.judge(checks, tables, options.write)
         checks.check("SIGTERM ends the service with status 0", stage.serve.stop() == 0, stage.serve.tail())
 

@@ -89,6 +89,23 @@ impl Broker {
         ending.reload.notify_one();
     }
 
+    /// Stops the process where it stands; comes back when no thread of it runs any more.
+    pub(crate) async fn freeze(&self) {
+        let Some(Life::Process(child)) = &self.life else { panic!("only a process of its own can be stopped") };
+        kill_process(pid(child), Signal::STOP).unwrap();
+        let tasks = format!("/proc/{}/task", child.id());
+        let stopped = |stat: String| stat.rsplit_once(')').unwrap().1.trim_start().starts_with('T');
+        let threads = || fs::read_dir(&tasks).unwrap().map(|task| task.unwrap().path().join("stat"));
+        let frozen = async || threads().all(|stat| fs::read_to_string(stat).is_ok_and(stopped));
+        until("the process stands still", frozen).await;
+    }
+
+    /// Lets a stopped process go on.
+    pub(crate) fn thaw(&self) {
+        let Some(Life::Process(child)) = &self.life else { panic!("only a process of its own can be stopped") };
+        kill_process(pid(child), Signal::CONT).unwrap();
+    }
+
     /// Ends it, with everything in progress and everything written.
     pub(crate) async fn stop(mut self) {
         match self.life.take() {

@@ -1,6 +1,7 @@
 //! What every test stands on: the service with its surroundings, callers, and waiting without guessing.
 
 pub(crate) mod broker;
+pub(crate) mod dead_tokens;
 pub(crate) mod eyes;
 pub(crate) mod key;
 pub(crate) mod plan;

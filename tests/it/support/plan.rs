@@ -48,6 +48,7 @@ pub(crate) struct Plan {
     pub(super) environment: Vec<(String, String)>,
     pub(super) relayed: bool,
     pub(super) in_own_process: bool,
+    pub(super) one_user: bool,
 }
 
 impl Plan {
@@ -70,6 +71,7 @@ impl Plan {
             environment: Vec::new(),
             relayed: false,
             in_own_process: false,
+            one_user: false,
         };
         plan.caller(CALLER, &["elf-*"])
     }
@@ -174,6 +176,12 @@ impl Plan {
         self
     }
 
+    /// All integrations log in as the user of the first one.
+    pub(crate) fn one_user(mut self) -> Self {
+        self.one_user = true;
+        self
+    }
+
     /// The file that the service is started with.
     pub(super) fn configuration(&self, token_url: &str, simulator: (&str, u16), audit: &str) -> String {
         let (direct_url, port) = simulator;
@@ -196,7 +204,7 @@ impl Plan {
                 "\n[integrations.{name}]\naudience_url = \"https://login.salesforce.com\"\n\
                  client_key_path = \"key.pem\"\nusername = \"{}\"\nclient_id = \"{CLIENT_ID}\"\n\
                  token_url = \"{token_url}\"\nsession_timeout = \"{}s\"\n{}\n{}\n",
-                self.user_of(name),
+                self.user_of(if self.one_user { INTEGRATION } else { name }),
                 self.session_timeout.as_secs(),
                 self.integration_lines.join("\n"),
                 own.lines.join("\n"),
