@@ -7,6 +7,7 @@ mod memory;
 mod past;
 mod suspicion;
 mod tell;
+mod visits;
 
 use std::future::Future;
 use std::sync::{Arc, OnceLock};
@@ -19,7 +20,8 @@ use tokio_util::task::TaskTracker;
 
 use self::memory::Memory;
 use self::suspicion::Suspicion;
-pub use self::suspicion::{Verdict, Visitor};
+pub use self::suspicion::Verdict;
+pub use self::visits::Visitor;
 use crate::cache::{Failure, Flight, Kept, Lookup, Missed, Slot, Want};
 use crate::clock::Moment;
 use crate::names::{CallerName, IntegrationName};
@@ -172,7 +174,7 @@ impl Holding {
             let mark = mark(&kept.value.grant.token);
             // All that most clients do when Salesforce refuses a token is to ask for it again.
             if kept.promise.remaining(now) >= LONG && self.memory.suspicion.is_return(visitor, mark, now) {
-                self.look_if(|suspicion| suspicion.may_look(now));
+                self.look_if(|suspicion| suspicion.may_look(visitor, now));
             }
         }
         found

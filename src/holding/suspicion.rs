@@ -2,14 +2,16 @@
 //!
 //! A report drops nothing by itself: it starts one confirm call, and at most one in 30 s for all reports together. So
 //! does a caller that comes back within seconds for the same token, which is all that most clients do when Salesforce
-//! refuses it; but scripts without a cache do the same and mean nothing by it, so while the answer is "alive" these are
-//! looked into less and less often. One caller that goes on reporting a token that lives is told so, and it alone.
+//! refuses it; but scripts without a cache do the same all the time and mean nothing by it, so while the answer is
+//! "alive" these are looked into less and less often. One caller that goes on reporting a token that lives is told so,
+//! and it alone.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use super::visits::{Visit, Visitor, Visits};
 use crate::clock::Moment;
 use crate::names::CallerName;
 
@@ -17,24 +19,19 @@ use crate::names::CallerName;
 const EVERY: Duration = Duration::from_secs(30);
 /// While the answer stays "alive" those who only come back wait twice as long each time, up to this.
 const SELDOM: Duration = Duration::from_secs(1800);
-/// Whoever asks again within this time for the same token has come back.
-const SOON: Duration = Duration::from_secs(5);
 /// So many reports of one caller within [`WINDOW`], of a token that is alive from here, and it is told.
 const TOO_MANY: usize = 3;
 const WINDOW: Duration = Duration::from_secs(60);
 /// For so long it is told, instead of being handed the token that it cannot use.
 const BAR: Duration = Duration::from_secs(60);
-/// Who was here last, by a hash of the caller: two that share a place forget each other, and nothing worse.
-const PLACES: usize = 64;
-
 /// What is suspected of the token of one integration.
 #[derive(Debug, Default)]
 pub(super) struct Suspicion {
-    /// Before this moment nobody who comes back is taken for a report. The only thing that the warm path reads of most
-    /// integrations.
+    visits: Visits,
+    /// Before this moment nothing is looked into; spares the warm path the lock.
+    looks_from: AtomicU64,
+    /// Before this moment callers that come back all the time are not looked into.
     returns_from: AtomicU64,
-    /// Made when the first caller comes: an integration that nobody asks for needs none.
-    visits: OnceLock<Box<[AtomicU64; PLACES]>>,
     /// Spares the warm path the lock while nobody is barred.
     some_barred: AtomicBool,
     books: Mutex<Books>,
@@ -73,47 +70,34 @@ pub(super) struct Reaction {
     pub(super) newly_barred: bool,
 }
 
-/// A caller on the warm path: a hash of its name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Visitor(u16);
-
-impl Visitor {
-    /// The visitor of a caller.
-    pub fn of(caller: &CallerName) -> Self {
-        // FNV-1a, folded: names are configured, nobody from outside can make two of them meet.
-        let hash = caller
-            .as_str()
-            .bytes()
-            .fold(0x811C_9DC5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
-        let [a, b, c, d] = hash.to_be_bytes();
-        Self(u16::from_be_bytes([a ^ c, b ^ d]))
-    }
-}
-
 impl Suspicion {
     /// Notes a visit for the token with this mark; says whether it is a return that is to be looked into, if
     /// [`Suspicion::may_look`] allows it.
+    ///
+    /// A caller that comes back after a quiet time is looked into as soon as anybody is; one that does so all the time,
+    /// less and less often while the token lives.
     pub(super) fn is_return(&self, visitor: Visitor, token: u16, now: Moment) -> bool {
-        if now.to_bits() < self.returns_from.load(Ordering::Relaxed) {
-            return false;
-        }
-        let visits = self.visits.get_or_init(|| Box::new([const { AtomicU64::new(0) }; PLACES]));
-        let Some(place) = visits.get(usize::from(visitor.0) % PLACES) else { return false };
-        let last = place.swap(packed(visitor, token, now), Ordering::Relaxed);
-        let since = now_in_ticks(now).wrapping_sub(u32::try_from(last & 0xFFFF_FFFF).unwrap_or_default());
-        let same = last >> 32 == packed(visitor, token, now) >> 32 && last != 0;
-        same && u64::from(since) <= SOON.as_secs() * TICKS
+        let from = match self.visits.note(visitor, token, now) {
+            Visit::Ordinary => return false,
+            Visit::Return { news: true } => &self.looks_from,
+            Visit::Return { news: false } => &self.returns_from,
+        };
+        now.to_bits() >= from.load(Ordering::Relaxed)
     }
 
-    /// Whether a return may be looked into now. The look is the caller's from then on.
-    pub(super) fn may_look(&self, now: Moment) -> bool {
-        self.lock().claim(now, &self.returns_from)
+    /// Whether a return of this visitor may be looked into now. The look is the caller's from then on.
+    pub(super) fn may_look(&self, visitor: Visitor, now: Moment) -> bool {
+        let granted = self.claim(&mut self.lock(), now);
+        if granted {
+            self.visits.looked_into(visitor);
+        }
+        granted
     }
 
     /// Notes a report of `caller`, which offered the current token.
     pub(super) fn report(&self, caller: &CallerName, now: Moment) -> Reaction {
         let mut books = self.lock();
-        let look = books.claim(now, &self.returns_from);
+        let look = self.claim(&mut books, now);
         books.waiting = !look;
         let reports = books.reports.entry(caller.clone()).or_default();
         reports.retain(|at| now.since(*at) < WINDOW);
@@ -138,7 +122,7 @@ impl Suspicion {
     /// Whether a report waits that may be looked into by now. The look is the caller's from then on.
     pub(super) fn is_due(&self, now: Moment) -> bool {
         let mut books = self.lock();
-        let due = books.waiting && books.claim(now, &self.returns_from);
+        let due = books.waiting && self.claim(&mut books, now);
         books.waiting &= !due;
         due
     }
@@ -148,7 +132,7 @@ impl Suspicion {
         let mut books = self.lock();
         books.verdict = Some(verdict);
         books.alive_in_a_row = if verdict == Verdict::Dead { 0 } else { books.alive_in_a_row.saturating_add(1) };
-        books.postpone_returns(now, &self.returns_from);
+        self.postpone_returns(&books, now);
     }
 
     /// There is another token now: nothing is known against it.
@@ -186,27 +170,26 @@ impl Suspicion {
         self.lock().verdict
     }
 
-    fn lock(&self) -> MutexGuard<'_, Books> {
-        self.books.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Books {
     /// The right to look, which is given once in [`EVERY`].
-    fn claim(&mut self, now: Moment, returns_from: &AtomicU64) -> bool {
-        if self.looked_at.is_some_and(|at| now.since(at) < EVERY) {
+    fn claim(&self, books: &mut Books, now: Moment) -> bool {
+        if books.looked_at.is_some_and(|at| now.since(at) < EVERY) {
             return false;
         }
-        self.looked_at = Some(now);
+        books.looked_at = Some(now);
         // It may have died since the last look: nobody is told on the strength of that one.
-        self.verdict = None;
-        self.postpone_returns(now, returns_from);
+        books.verdict = None;
+        self.looks_from.store(now.after(EVERY).to_bits(), Ordering::Relaxed);
+        self.postpone_returns(books, now);
         true
     }
 
-    fn postpone_returns(&self, now: Moment, returns_from: &AtomicU64) {
-        let pause = EVERY.saturating_mul(1 << self.alive_in_a_row.min(10)).min(SELDOM);
-        returns_from.store(now.after(pause).to_bits(), Ordering::Relaxed);
+    fn postpone_returns(&self, books: &Books, now: Moment) {
+        let pause = EVERY.saturating_mul(1 << books.alive_in_a_row.min(10)).min(SELDOM);
+        self.returns_from.store(now.after(pause).to_bits(), Ordering::Relaxed);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Books> {
+        self.books.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -219,18 +202,6 @@ impl Verdict {
             Self::Unclear => "unclear",
         }
     }
-}
-
-/// A sixteenth of a second; 32 bits of them go round in eight years.
-const TICKS: u64 = 16;
-
-fn now_in_ticks(now: Moment) -> u32 {
-    let ticks = now.to_bits() / (1_000_000_000 / TICKS);
-    u32::try_from(ticks & 0xFFFF_FFFF).unwrap_or_default()
-}
-
-fn packed(visitor: Visitor, token: u16, now: Moment) -> u64 {
-    (u64::from(visitor.0) << 48) | (u64::from(token) << 32) | u64::from(now_in_ticks(now))
 }
 
 #[cfg(test)]
@@ -249,7 +220,7 @@ mod tests {
     }
 
     fn looks(suspicion: &Suspicion, visitor: Visitor, token: u16, now: Moment) -> bool {
-        suspicion.is_return(visitor, token, now) && suspicion.may_look(now)
+        suspicion.is_return(visitor, token, now) && suspicion.may_look(visitor, now)
     }
 
     #[test]
@@ -321,14 +292,22 @@ mod tests {
     }
 
     #[test]
-    fn coming_back_within_seconds_is_a_hint_and_coming_back_later_is_none() {
+    fn a_caller_that_was_quiet_is_looked_into_although_a_script_comes_back_all_the_time() {
         let suspicion = Suspicion::default();
-        let (one, other) = (Visitor::of(&caller("one")), Visitor::of(&caller("other")));
-        assert!(!suspicion.is_return(one, 7, at(0)));
-        assert!(!suspicion.is_return(other, 7, at(1)), "somebody else");
-        assert!(!suspicion.is_return(one, 8, at(2)), "for another token");
-        assert!(!suspicion.is_return(one, 8, at(10)), "after a while");
-        assert!(suspicion.is_return(one, 8, at(12)));
+        let (script, quiet) = (Visitor::of(&caller("script")), Visitor::of(&caller("quiet")));
+        let mut last = 0;
+        for second in 0..5000 {
+            if looks(&suspicion, script, 7, at(second)) {
+                suspicion.looked(Verdict::Alive, at(second));
+                last = second;
+            }
+        }
+        assert!(!looks(&suspicion, script, 7, at(5000)) && last + 60 < 5000, "the script is not looked into now");
+        assert!(!looks(&suspicion, quiet, 7, at(5000)));
+        assert!(looks(&suspicion, quiet, 7, at(5001)));
+        suspicion.looked(Verdict::Alive, at(5001));
+        // Once it has been looked into it is like the others.
+        assert!((5002..5100).all(|second| !looks(&suspicion, quiet, 7, at(second))));
     }
 
     #[test]
