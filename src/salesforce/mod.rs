@@ -254,7 +254,10 @@ impl Integration {
     /// The same token, proved alive by a call that was sent after `from`.
     fn prolonged(&self, current: Vouched, from: Moment, errand: &Errand) -> Result<Vouched, MintError> {
         let promise = match current.promise.grows_by_use() {
-            true => current.promise.longer(life::confirmed(errand.trust, from), self.surroundings.clock.now()),
+            true => {
+                let confirmed = life::confirmed(errand.trust, from);
+                current.promise.proved_again(from).longer(confirmed, self.surroundings.clock.now())
+            }
             false => current.promise,
         };
         self.worth_keeping(Vouched { promise, ..current })
