@@ -232,6 +232,10 @@ impl Integration {
                 Session::Unclear(seen) if current.promise.is_proved_at(self.surroundings.clock.now()) => {
                     return Err(MintError::new(Cause::Transient, format!("the confirm call says nothing: {seen}")));
                 }
+                // It ended meanwhile: whoever asks now waits for the mint.
+                Session::Unclear(_) if current.promise.expires_in(self.surroundings.clock.now()).is_none() => {
+                    need = Need::Now;
+                }
                 Session::Unclear(_) => {}
             }
         }
