@@ -56,8 +56,9 @@ impl Circuit {
             }
             return Err(wait);
         }
-        state.probing = state.open_until.is_some();
-        Ok(Pass { circuit: Arc::clone(self), who: who.clone(), told: false })
+        let probes = state.open_until.is_some();
+        state.probing = probes;
+        Ok(Pass { circuit: Arc::clone(self), who: who.clone(), probes, told: false })
     }
 
     /// Forgets the failures: what caused them may be cured.
@@ -91,6 +92,8 @@ impl State {
 pub(super) struct Pass {
     circuit: Arc<Circuit>,
     who: IntegrationName,
+    /// Whether it finds out, alone, if the host is back.
+    probes: bool,
     told: bool,
 }
 
@@ -105,6 +108,10 @@ impl Pass {
     pub(super) fn failed(mut self, now: Moment, jitter: f64) {
         self.told = true;
         let mut state = self.circuit.lock();
+        if state.open_until.is_some() && !self.probes {
+            // Asked before it opened: one blip of the host with many on their way is no long outage.
+            return;
+        }
         state.failures = state.failures.saturating_add(1);
         state.probing = false;
         state.failed = Some(self.who.clone());
@@ -119,7 +126,7 @@ impl Pass {
 
 impl Drop for Pass {
     fn drop(&mut self) {
-        if !self.told {
+        if !self.told && self.probes {
             self.circuit.lock().probing = false;
         }
     }
@@ -194,6 +201,23 @@ mod tests {
         let later = START.after(LONGEST);
         drop(circuit.enter(&one(), later).unwrap());
         assert!(circuit.enter(&one(), later).is_ok());
+    }
+
+    #[test]
+    fn failures_that_come_in_together_count_as_one_outage() {
+        let circuit = Arc::new(Circuit::default());
+        let mut passes = Vec::new();
+        passes.resize_with(100, || circuit.enter(&one(), START).unwrap());
+        passes.into_iter().for_each(|pass| pass.failed(START, 1.0));
+        assert_eq!(circuit.enter(&one(), START).unwrap_err(), SHORTEST);
+        // What was under way before it opened says nothing about the one that finds out, either.
+        let slow = Pass { circuit: Arc::clone(&circuit), who: one(), probes: false, told: false };
+        let later = START.after(SHORTEST);
+        let probe = circuit.enter(&one(), later).unwrap();
+        slow.failed(later, 1.0);
+        assert_eq!(circuit.enter(&one(), later).unwrap_err(), WHILE_PROBING);
+        probe.failed(later, 1.0);
+        assert_eq!(circuit.enter(&one(), later).unwrap_err(), SHORTEST * 2);
     }
 
     #[test]
