@@ -222,6 +222,26 @@ async fn an_early_death_cuts_the_trust_in_sessions_and_lives_that_last_bring_it_
 }
 
 #[tokio::test]
+async fn without_confirm_calls_trust_comes_back_as_well() {
+    for running_session_handed_back in [true, false] {
+        let switches = Switches { running_session_handed_back, mint_counts_as_activity: true, ..Switches::default() };
+        let plan = Stage::plan().integration_line("confirm_session = false");
+        let stage = plan.simulator(|settings| settings.switches = switches).start().await;
+        let first = stage.token().await;
+        stage.advance(seconds(1000));
+        stage.simulator.kill_sessions(None);
+        report(&stage, &first.text).await;
+        stage.token().await;
+        assert_eq!(trust(&stage).await, (1000, true));
+        // Nobody reports any more, and each token is renewed at its end.
+        for _ in 0..12 {
+            stage.advance(seconds(stage.token().await.expires_in));
+        }
+        assert_eq!(trust(&stage).await, (3600, false), "handed back: {running_session_handed_back}");
+    }
+}
+
+#[tokio::test]
 async fn a_token_kept_warm_is_renewed_and_replaced_with_nobody_asking() {
     let plan = Stage::plan().integration("elf-idle").own(INTEGRATION, warm());
     let stage = plan.start().await;
