@@ -79,6 +79,13 @@ impl Promise {
         if other.remaining(now) > self.remaining(now) { other } else { self }
     }
 
+    /// The same end, counted from a later proof of life, which was asked for at `from`.
+    ///
+    /// Without it a promise that reaches further than the proof does would want the next refresh at once, and again.
+    pub fn proved_again(self, from: Moment) -> Self {
+        Self { from, lasts: self.remaining(from), ..self }
+    }
+
     /// What it rests on.
     pub fn source(&self) -> LifetimeSource {
         self.source
@@ -274,6 +281,18 @@ mod tests {
                 rounds += 1;
                 prop_assert!(rounds < 100);
             }
+        }
+
+        #[test]
+        fn a_promise_that_is_proved_again_ends_when_it_did_and_wants_no_refresh_at_once(
+            life in 2_u64..86_400, age in 0_u64..86_400, later in 0_u64..86_400, jitter in 0.0..1.0,
+        ) {
+            let from = START.after(Duration::from_secs(age.min(life - 1)));
+            let promise = Promise::sliding(Duration::from_secs(life), START, LifetimeSource::Introspection, jitter);
+            let again = promise.proved_again(from);
+            let now = from.after(Duration::from_secs(later));
+            prop_assert_eq!(again.remaining(now), promise.remaining(now));
+            prop_assert!(!again.wants_refresh(from));
         }
 
         #[test]

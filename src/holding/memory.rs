@@ -9,7 +9,7 @@ use super::past::Past;
 use super::suspicion::{Suspicion, Verdict};
 use super::{Granted, TokenSlot, tell};
 use crate::cache::{Kept, Pause, Slot};
-use crate::clock::Clock;
+use crate::clock::{Clock, Moment};
 use crate::promise::Trust;
 use crate::salesforce::{Cause, Integration, MintError, Purpose, Vouched, jitter};
 
@@ -75,7 +75,9 @@ impl Memory {
         let verified = matches!(purpose, Purpose::Verify { .. });
         match (before, vouched) {
             (Some(before), Some(vouched)) if same(before, vouched) => {
-                if vouched.promise.from() > before.promise.from() && before.value.minted_at == vouched.minted_at {
+                // Handed back by a mint right after it was found dead, it did not live.
+                let died = self.past().remove(&vouched.grant.token.digest());
+                if vouched.promise.from() > before.promise.from() && !died {
                     self.trust().lived(vouched.promise.from().since(before.promise.from()));
                 }
                 if verified {
@@ -83,16 +85,30 @@ impl Memory {
                 }
             }
             (before, Some(vouched)) => {
-                let mut past = self.past();
-                past.remove(&vouched.grant.token.digest());
-                if let Some(before) = before.filter(|before| !past.holds(&before.value.grant.token.digest())) {
-                    past.add(before.value.grant.token.digest(), before.promise, before.value.minted_at, false);
+                self.past().remove(&vouched.grant.token.digest());
+                if let Some(before) = before {
+                    self.supersede(before, now);
                 }
-                drop(past);
                 self.suspicion.clear();
             }
             (_, None) if verified => self.suspicion.looked(Verdict::Unclear, now),
             (_, None) => {}
+        }
+    }
+
+    /// Another token stands in the place of `before`.
+    fn supersede(&self, before: &Kept<Granted>, now: Moment) {
+        let digest = before.value.grant.token.digest();
+        {
+            let mut past = self.past();
+            if past.holds(&digest) {
+                return;
+            }
+            past.add(digest, before.promise, before.value.minted_at, false);
+        }
+        if before.promise.grows_by_use() {
+            // Nobody found it dead. Where no confirm call is made, that is all that is ever heard of a life.
+            self.trust().lived(now.since(before.promise.from()).min(before.promise.full()));
         }
     }
 

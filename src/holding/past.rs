@@ -30,9 +30,11 @@ impl Past {
         self.0.truncate(KEPT);
     }
 
-    /// A token that came back: a mint handed it out again.
-    pub(super) fn remove(&mut self, digest: &[u8; 32]) {
+    /// A token that came back: a mint handed it out again. Whether it was one of them.
+    pub(super) fn remove(&mut self, digest: &[u8; 32]) -> bool {
+        let before = self.0.len();
         self.0.retain(|former| former.digest != *digest);
+        self.0.len() < before
     }
 
     /// The promise of a former token and when it was minted, unless it is known to be dead.

@@ -37,7 +37,8 @@ impl Budget {
     pub(super) fn take(&self, per_hour: u32, need: Need, now: Moment) -> Result<(), Duration> {
         let whole = usize::try_from(per_hour).unwrap_or(usize::MAX);
         let room = match need {
-            Need::Ahead => whole - whole / 10,
+            // Rounded up: also of a small budget something is kept.
+            Need::Ahead => whole - whole.div_ceil(10),
             Need::Now => whole,
         };
         let mut made = self.within_the_hour(now);
@@ -100,6 +101,16 @@ mod tests {
         }
         assert_eq!(budget.take(120, Need::Now, at(600)), Err(Duration::from_secs(3000)));
         assert_eq!((budget.remaining(120, at(600)), budget.remaining(120, at(3600))), (0, 120));
+    }
+
+    #[test]
+    fn a_tenth_is_kept_of_every_budget() {
+        for per_hour in 1..=3600 {
+            let budget = Budget::default();
+            while budget.take(per_hour, Need::Ahead, START).is_ok() {}
+            assert!(budget.remaining(per_hour, START) * 10 >= per_hour, "of {per_hour}");
+            assert!(budget.take(per_hour, Need::Now, START).is_ok(), "of {per_hour}");
+        }
     }
 
     #[test]

@@ -3,7 +3,8 @@
 //!
 //! Each integration has pauses of its own, but a thousand integrations of one host would together still storm it at the
 //! end of an outage. Only what says something about the host counts: no answer, and answers that are none. Salesforce's
-//! "no" to one integration shows a host in good health.
+//! "no" to one integration shows a host in good health. What fails may be one integration alone, by a path that is wrong
+//! or an org that is down: it does not probe again while others wait who might find the host in good health.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,6 +13,7 @@ use std::time::Duration;
 use url::Url;
 
 use crate::clock::Moment;
+use crate::names::IntegrationName;
 
 /// The circuit of one token host.
 #[derive(Debug, Default)]
@@ -27,6 +29,10 @@ struct State {
     open_until: Option<Moment>,
     /// Whether somebody is finding out if the host answers again.
     probing: bool,
+    /// Who failed last.
+    failed: Option<IntegrationName>,
+    /// When somebody else was turned away last.
+    turned_away: Option<Moment>,
 }
 
 /// So many failures in a row open it.
@@ -36,18 +42,23 @@ const SHORTEST: Duration = Duration::from_secs(1);
 const LONGEST: Duration = Duration::from_secs(30);
 /// What those wait who come while somebody else is probing.
 const WHILE_PROBING: Duration = Duration::from_secs(1);
+/// For so long who failed last leaves the next probe to those who were turned away; most callers ask once a minute.
+const AFTER_YOU: Duration = Duration::from_secs(90);
 
 impl Circuit {
-    /// The right to ask the host, or how long to leave it alone.
-    pub(super) fn enter(self: &Arc<Self>, now: Moment) -> Result<Pass, Duration> {
+    /// The right of an integration to ask the host, or how long to leave it alone.
+    pub(super) fn enter(self: &Arc<Self>, who: &IntegrationName, now: Moment) -> Result<Pass, Duration> {
         let mut state = self.lock();
-        match state.open_until {
-            Some(until) if now < until => return Err(until.since(now)),
-            Some(_) if state.probing => return Err(WHILE_PROBING),
-            Some(_) => state.probing = true,
-            None => {}
+        let failed_last = state.failed.as_ref() == Some(who);
+        if let Some(wait) = state.wait(failed_last, now) {
+            if !failed_last {
+                state.turned_away = Some(now);
+            }
+            return Err(wait);
         }
-        Ok(Pass { circuit: Arc::clone(self), told: false })
+        let probes = state.open_until.is_some();
+        state.probing = probes;
+        Ok(Pass { circuit: Arc::clone(self), who: who.clone(), probes, told: false })
     }
 
     /// Forgets the failures: what caused them may be cured.
@@ -65,10 +76,24 @@ impl Circuit {
     }
 }
 
+impl State {
+    fn wait(&self, failed_last: bool, now: Moment) -> Option<Duration> {
+        let after_others = failed_last && self.turned_away.is_some_and(|at| now.since(at) < AFTER_YOU);
+        match self.open_until? {
+            until if now < until => Some(until.since(now)),
+            _ if self.probing || after_others => Some(WHILE_PROBING),
+            _ => None,
+        }
+    }
+}
+
 /// The right to ask the host once. Dropped untold (the flight was broken off) it says nothing about the host.
 #[derive(Debug)]
 pub(super) struct Pass {
     circuit: Arc<Circuit>,
+    who: IntegrationName,
+    /// Whether it finds out, alone, if the host is back.
+    probes: bool,
     told: bool,
 }
 
@@ -83,8 +108,13 @@ impl Pass {
     pub(super) fn failed(mut self, now: Moment, jitter: f64) {
         self.told = true;
         let mut state = self.circuit.lock();
+        if state.open_until.is_some() && !self.probes {
+            // Asked before it opened: one blip of the host with many on their way is no long outage.
+            return;
+        }
         state.failures = state.failures.saturating_add(1);
         state.probing = false;
+        state.failed = Some(self.who.clone());
         let beyond = state.failures.saturating_sub(TOLERATED);
         if state.failures >= TOLERATED {
             let bound = SHORTEST.saturating_mul(1 << beyond.min(8)).min(LONGEST);
@@ -96,7 +126,7 @@ impl Pass {
 
 impl Drop for Pass {
     fn drop(&mut self) {
-        if !self.told {
+        if !self.told && self.probes {
             self.circuit.lock().probing = false;
         }
     }
@@ -121,9 +151,13 @@ mod tests {
 
     const START: Moment = Moment::from_bits(1_000_000_000_000);
 
+    fn one() -> IntegrationName {
+        "one".parse().unwrap()
+    }
+
     fn broken(circuit: &Arc<Circuit>, now: Moment) {
         for _ in 0..TOLERATED {
-            circuit.enter(now).unwrap().failed(now, 1.0);
+            circuit.enter(&one(), now).unwrap().failed(now, 1.0);
         }
     }
 
@@ -132,17 +166,32 @@ mod tests {
         let circuit = Arc::new(Circuit::default());
         broken(&circuit, START);
         assert!(circuit.is_open());
-        assert_eq!(circuit.enter(START).unwrap_err(), SHORTEST);
+        assert_eq!(circuit.enter(&one(), START).unwrap_err(), SHORTEST);
         let later = START.after(SHORTEST);
-        let probe = circuit.enter(later).unwrap();
-        assert_eq!(circuit.enter(later).unwrap_err(), WHILE_PROBING);
+        let probe = circuit.enter(&one(), later).unwrap();
+        assert_eq!(circuit.enter(&one(), later).unwrap_err(), WHILE_PROBING);
         probe.failed(later, 1.0);
-        assert_eq!(circuit.enter(later).unwrap_err(), SHORTEST * 2);
+        assert_eq!(circuit.enter(&one(), later).unwrap_err(), SHORTEST * 2);
         let later = later.after(SHORTEST * 2);
-        circuit.enter(later).unwrap().answered();
+        circuit.enter(&one(), later).unwrap().answered();
         assert!(!circuit.is_open());
-        let (one, other) = (circuit.enter(later), circuit.enter(later));
+        let (one, other) = (circuit.enter(&one(), later), circuit.enter(&one(), later));
         assert!(one.is_ok() && other.is_ok());
+    }
+
+    #[test]
+    fn who_failed_last_leaves_the_probe_to_those_who_were_turned_away_but_not_for_long() {
+        let (circuit, other) = (Arc::new(Circuit::default()), "other".parse().unwrap());
+        broken(&circuit, START);
+        assert_eq!(circuit.enter(&other, START).unwrap_err(), SHORTEST);
+        assert_eq!(circuit.enter(&one(), START.after(AFTER_YOU / 2)).unwrap_err(), WHILE_PROBING);
+        // The other one has gone: nobody waits for it any longer.
+        circuit.enter(&one(), START.after(AFTER_YOU)).unwrap().failed(START.after(AFTER_YOU), 1.0);
+        let later = START.after(AFTER_YOU + LONGEST);
+        assert_eq!(circuit.enter(&other, START.after(AFTER_YOU)).unwrap_err(), SHORTEST * 2);
+        assert_eq!(circuit.enter(&one(), later).unwrap_err(), WHILE_PROBING);
+        circuit.enter(&other, later).unwrap().answered();
+        assert!(circuit.enter(&one(), later).is_ok());
     }
 
     #[test]
@@ -150,16 +199,33 @@ mod tests {
         let circuit = Arc::new(Circuit::default());
         broken(&circuit, START);
         let later = START.after(LONGEST);
-        drop(circuit.enter(later).unwrap());
-        assert!(circuit.enter(later).is_ok());
+        drop(circuit.enter(&one(), later).unwrap());
+        assert!(circuit.enter(&one(), later).is_ok());
+    }
+
+    #[test]
+    fn failures_that_come_in_together_count_as_one_outage() {
+        let circuit = Arc::new(Circuit::default());
+        let mut passes = Vec::new();
+        passes.resize_with(100, || circuit.enter(&one(), START).unwrap());
+        passes.into_iter().for_each(|pass| pass.failed(START, 1.0));
+        assert_eq!(circuit.enter(&one(), START).unwrap_err(), SHORTEST);
+        // What was under way before it opened says nothing about the one that finds out, either.
+        let slow = Pass { circuit: Arc::clone(&circuit), who: one(), probes: false, told: false };
+        let later = START.after(SHORTEST);
+        let probe = circuit.enter(&one(), later).unwrap();
+        slow.failed(later, 1.0);
+        assert_eq!(circuit.enter(&one(), later).unwrap_err(), WHILE_PROBING);
+        probe.failed(later, 1.0);
+        assert_eq!(circuit.enter(&one(), later).unwrap_err(), SHORTEST * 2);
     }
 
     #[test]
     fn failures_between_answers_do_not_add_up() {
         let circuit = Arc::new(Circuit::default());
         for _ in 0..20 {
-            circuit.enter(START).unwrap().failed(START, 1.0);
-            circuit.enter(START).unwrap().answered();
+            circuit.enter(&one(), START).unwrap().failed(START, 1.0);
+            circuit.enter(&one(), START).unwrap().answered();
         }
         assert!(!circuit.is_open());
     }
@@ -171,9 +237,9 @@ mod tests {
             let mut now = START;
             for _ in 0..failures {
                 now = now.after(LONGEST);
-                circuit.enter(now).unwrap().failed(now, jitter);
+                circuit.enter(&one(), now).unwrap().failed(now, jitter);
             }
-            let closed_for = circuit.enter(now).unwrap_err();
+            let closed_for = circuit.enter(&one(), now).unwrap_err();
             prop_assert!(closed_for >= SHORTEST / 2 && closed_for <= LONGEST);
         }
     }

@@ -83,7 +83,7 @@ impl Integration {
     async fn attempt(&self, need: Need, deadline: Instant) -> Result<Grant, MintError> {
         let clock = &self.surroundings.clock;
         let started = clock.now();
-        let pass = self.circuit.enter(started).map_err(|wait| {
+        let pass = self.circuit.enter(self.name(), started).map_err(|wait| {
             MintError::new(Cause::CircuitOpen, "the host of token_url was not asked").not_before(Some(wait))
         })?;
         if self.retired.load(Ordering::Acquire) {

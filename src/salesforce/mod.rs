@@ -232,6 +232,10 @@ impl Integration {
                 Session::Unclear(seen) if current.promise.is_proved_at(self.surroundings.clock.now()) => {
                     return Err(MintError::new(Cause::Transient, format!("the confirm call says nothing: {seen}")));
                 }
+                // It ended meanwhile: whoever asks now waits for the mint.
+                Session::Unclear(_) if current.promise.expires_in(self.surroundings.clock.now()).is_none() => {
+                    need = Need::Now;
+                }
                 Session::Unclear(_) => {}
             }
         }
@@ -254,7 +258,10 @@ impl Integration {
     /// The same token, proved alive by a call that was sent after `from`.
     fn prolonged(&self, current: Vouched, from: Moment, errand: &Errand) -> Result<Vouched, MintError> {
         let promise = match current.promise.grows_by_use() {
-            true => current.promise.longer(life::confirmed(errand.trust, from), self.surroundings.clock.now()),
+            true => {
+                let confirmed = life::confirmed(errand.trust, from);
+                current.promise.proved_again(from).longer(confirmed, self.surroundings.clock.now())
+            }
             false => current.promise,
         };
         self.worth_keeping(Vouched { promise, ..current })

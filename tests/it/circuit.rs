@@ -142,3 +142,27 @@ async fn a_host_that_says_no_is_in_good_health() {
     assert!(!is_open(&stage, "elf-00").await);
     stage.answers_from_memory("elf-far").await;
 }
+
+#[tokio::test]
+async fn an_integration_that_fails_by_itself_does_not_keep_its_neighbours_from_their_host() {
+    // A wrong path at the host of everybody: whatever it is asked, that is no answer of a token endpoint.
+    let plan = names().iter().fold(Stage::plan().integration("elf-lost"), |plan, name| plan.integration(name));
+    let stage = plan.token_url("elf-lost", "http://127.0.0.1:{port}/services/oauth3/token").start().await;
+    let mut tries = Vec::new();
+    for name in names().iter().take(10) {
+        let mut asked = 0;
+        loop {
+            for _ in 0..59 {
+                stage.advance(seconds(1));
+                assert_eq!(stage.ask_in_time("elf-lost").await.status, 503);
+            }
+            // Asked once a minute.
+            asked += 1;
+            if stage.ask_in_time(name).await.status == 200 || asked > 9 {
+                break;
+            }
+        }
+        tries.push(asked);
+    }
+    assert!(tries.iter().all(|asked| *asked <= 2), "{tries:?}");
+}

@@ -69,6 +69,30 @@ async fn the_introspected_life_of_an_old_session_is_what_is_left_of_it() {
 }
 
 #[tokio::test]
+async fn a_told_life_beyond_what_a_confirmation_promises_is_confirmed_now_and_then_and_not_without_end() {
+    // The configuration says less than Setup does, as it does where nobody set `session_timeout`.
+    let plan = Stage::plan().client_secret(CLIENT_SECRET).session_timeout(seconds(900)).simulator(|settings| {
+        settings.apps.iter_mut().for_each(|app| app.session_timeout = Some(seconds(7200)));
+    });
+    let stage = plan.start().await;
+    let token = stage.token().await;
+    assert_eq!((token.source.as_str(), stage.simulator.counts().confirms), ("introspection", 1));
+    stage.advance(seconds(5500));
+    for _ in 0..50 {
+        never_above_what_is_left(&stage, &stage.token().await, "ageing").await;
+    }
+    until("it is confirmed", async || stage.simulator.counts().confirms >= 2).await;
+    for _ in 0..50 {
+        never_above_what_is_left(&stage, &stage.token().await, "confirmed").await;
+    }
+    let wish = stage.get("/token?min_ttl=3000").bearer_auth(stage.key(CALLER));
+    Reply::of(wish).await.token();
+    // The mint's, the renewal's, and one because the caller came back at once.
+    let confirms = stage.simulator.counts().confirms;
+    assert!(confirms <= 3 && u(&stage) == 1, "{confirms} confirm calls");
+}
+
+#[tokio::test]
 async fn a_token_in_jwt_form_is_over_at_its_own_end_whatever_introspection_says() {
     let plan = Stage::plan().integration("elf-well").client_secret(CLIENT_SECRET).simulator(|settings| {
         settings.apps.iter_mut().for_each(|app| app.jwt_token_lifetime = Some(seconds(1800)));
@@ -195,6 +219,26 @@ async fn an_early_death_cuts_the_trust_in_sessions_and_lives_that_last_bring_it_
     }
     assert!(renewals >= 9, "{renewals} renewals");
     assert_eq!((trust(&stage).await, u(&stage)), ((3600, false), 8));
+}
+
+#[tokio::test]
+async fn without_confirm_calls_trust_comes_back_as_well() {
+    for running_session_handed_back in [true, false] {
+        let switches = Switches { running_session_handed_back, mint_counts_as_activity: true, ..Switches::default() };
+        let plan = Stage::plan().integration_line("confirm_session = false");
+        let stage = plan.simulator(|settings| settings.switches = switches).start().await;
+        let first = stage.token().await;
+        stage.advance(seconds(1000));
+        stage.simulator.kill_sessions(None);
+        report(&stage, &first.text).await;
+        stage.token().await;
+        assert_eq!(trust(&stage).await, (1000, true));
+        // Nobody reports any more, and each token is renewed at its end.
+        for _ in 0..12 {
+            stage.advance(seconds(stage.token().await.expires_in));
+        }
+        assert_eq!(trust(&stage).await, (3600, false), "handed back: {running_session_handed_back}");
+    }
 }
 
 #[tokio::test]

@@ -171,6 +171,20 @@ async fn whoever_asks_while_a_renewal_ahead_of_the_end_hangs_beyond_it_gets_anot
 }
 
 #[tokio::test]
+async fn a_renewal_ahead_that_hangs_beyond_the_end_may_use_what_is_kept_for_expiry() {
+    let plan = Stage::plan().salesforce_line("request_timeout = \"1s\"").integration_line("login_budget_per_hour = 2");
+    let stage = plan.start().await;
+    let token = stage.token().await;
+    stage.simulator.force(Fault::always(Door::Rest, FaultAnswer::NeverAnswer));
+    stage.advance(seconds(token.expires_in - 1));
+    assert_eq!(stage.token().await.expires_in, 1);
+    stage.advance(seconds(30));
+    // Of two logins one is made and one is kept, for this.
+    let given = stage.token().await;
+    assert_eq!((given.source.as_str(), stage.calls().0), ("estimate", 2));
+}
+
+#[tokio::test]
 async fn a_process_that_was_stopped_beyond_the_end_hands_out_no_expired_token() {
     let timeout = seconds(4);
     let stage = Stage::plan().session_timeout(timeout).in_own_process().start().await;
