@@ -286,6 +286,7 @@ impl World {
             Haste::NoTime => Instant::now(),
         };
         let found = self.slot.get(Want { min_life: Duration::ZERO, deadline }, self.renew()).await;
+        assert!(self.slot.is_coherent(), "the flag and the flight disagree");
         let (kept, _) = found?;
         assert!(!gone.contains(&kept.value), "{} was forgotten before it was asked for", kept.value);
         assert!(kept.value >= newest, "{} came after {newest}", kept.value);

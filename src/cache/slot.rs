@@ -316,6 +316,13 @@ impl<E> Failure<E> {
 }
 
 impl<V, E> Slot<V, E> {
+    /// Whether the sign for readers without the lock says what those with the lock see.
+    #[cfg(all(test, feature = "model"))]
+    pub(super) fn is_coherent(&self) -> bool {
+        let state = self.lock();
+        state.flight.is_some() == self.flying.load(Ordering::Acquire)
+    }
+
     fn lock(&self) -> MutexGuard<'_, State<E>> {
         // Nothing panics while it is held; if it did, the state would still be whole.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -339,7 +346,9 @@ struct Guard<V, E> {
 
 impl<V, E> Drop for Guard<V, E> {
     fn drop(&mut self) {
-        self.slot.lock().flight = None;
+        // Under the lock: cleared after it, the flag of a flight that began in between would be cleared.
+        let mut state = self.slot.lock();
+        state.flight = None;
         self.slot.flying.store(false, Ordering::Release);
     }
 }
