@@ -57,3 +57,11 @@ readme:
 # One round against the built-in simulator.
 demo:
     .ci/run demo
+
+# The cache through thousands of schedules.
+model:
+    .ci/run model
+
+# A storm of faults over the real binaries for about a minute; longer: tests/tools/soak.py --seconds 3600.
+soak:
+    .ci/run soak

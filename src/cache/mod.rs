@@ -4,7 +4,11 @@
 //! the configuration names. A flight is a task of its own; a caller who hangs up takes nothing with it. The cache knows
 //! nothing of Salesforce: what to fetch and how long to leave it alone after a failure come in from outside.
 
+#[cfg(feature = "model")]
+#[cfg(test)]
+mod model;
 mod slot;
+mod sync;
 #[cfg(test)]
 mod tests;
 

@@ -1,15 +1,14 @@
 //! The place of one value: read without a lock, renewed by one flight at a time.
 
 use std::future::Future;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwapOption;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
+use super::sync::{self, ArcSwapOption, AtomicBool, AtomicU64, Mutex, MutexGuard, Ordering, PoisonError};
 use super::{Failure, Kept, Lookup, Missed, Pause, Unavailable, Want};
 use crate::clock::{Clock, Moment};
 use crate::promise::Promise;
@@ -50,7 +49,7 @@ impl<E> Clone for Flight<E> {
 impl<E> Flight<E> {
     /// What came of it, unless that takes longer than until `deadline`, or it broke off.
     pub async fn landed(mut self, deadline: Instant) -> Result<Result<(), Arc<E>>, Unavailable<E>> {
-        match tokio::time::timeout_at(deadline, self.0.wait_for(Option::is_some)).await {
+        match sync::by(deadline, self.0.wait_for(Option::is_some)).await {
             Err(_) => Err(Unavailable::TooSlow),
             Ok(Err(_)) => Err(Unavailable::Broken),
             Ok(Ok(outcome)) => outcome.clone().ok_or(Unavailable::Broken),
@@ -307,7 +306,7 @@ impl<V: Send + Sync + 'static, E: Send + Sync + 'static> Slot<V, E> {
         self.flying.store(true, Ordering::Release);
         let renewal = renew(self.current.load_full());
         let guard = Guard { slot: Arc::clone(self) };
-        self.flights.spawn(async move {
+        sync::spawn(&self.flights, async move {
             let brought = renewal.await;
             let outcome = guard.slot.land(brought);
             drop(guard);
@@ -352,6 +351,13 @@ impl<E> Failure<E> {
 }
 
 impl<V, E> Slot<V, E> {
+    /// Whether the sign for readers without the lock says what those with the lock see.
+    #[cfg(all(test, feature = "model"))]
+    pub(super) fn is_coherent(&self) -> bool {
+        let state = self.lock();
+        state.flight.is_some() == self.flying.load(Ordering::Acquire)
+    }
+
     fn lock(&self) -> MutexGuard<'_, State<E>> {
         // Nothing panics while it is held; if it did, the state would still be whole.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -375,7 +381,9 @@ struct Guard<V, E> {
 
 impl<V, E> Drop for Guard<V, E> {
     fn drop(&mut self) {
-        self.slot.lock().flight = None;
+        // Under the lock: cleared after it, the flag of a flight that began in between would be cleared.
+        let mut state = self.slot.lock();
+        state.flight = None;
         self.slot.flying.store(false, Ordering::Release);
     }
 }

@@ -38,7 +38,7 @@ enum Command {
     /// Make an API key for a caller: prints the key once, and the config line with its digest.
     NewKey(new_key::NewKeyArgs),
     /// Run the Salesforce simulator alone, to test a client against it.
-    Simulate(simulate::SimulateArgs),
+    Simulate(Box<simulate::SimulateArgs>),
     /// Ask a running service whether it is ready. For container images without a shell.
     Healthcheck(healthcheck::HealthcheckArgs),
 }
@@ -53,7 +53,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Serve(args) => serve::run(&args),
         Command::Check(args) => check::run(&args),
         Command::NewKey(args) => new_key::run(&args),
-        Command::Simulate(args) => simulate(args),
+        Command::Simulate(args) => simulate(*args),
         Command::Healthcheck(args) => healthcheck::run(&args),
     };
     outcome.unwrap_or_else(|error| {

@@ -65,6 +65,10 @@ pub(super) struct SimulateArgs {
     #[arg(long, value_name = "ID", default_value = "simulated-client-id")]
     pub(super) client_id: String,
 
+    /// File with the app's consumer secret, which introspection asks for; without it nobody can introspect.
+    #[arg(long, value_name = "FILE")]
+    pub(super) client_secret_path: Option<PathBuf>,
+
     /// The app is an External Client App, which only its org's `my-domain` host finds.
     #[arg(long)]
     pub(super) external_client_app: bool,
@@ -128,10 +132,14 @@ fn settings(args: &SimulateArgs) -> anyhow::Result<Settings> {
         sandbox: args.sandbox,
         instance_url: args.instance_url.clone(),
         audiences: if args.audience.is_empty() { usual.audiences } else { args.audience.clone() },
-        apps: vec![App { external: args.external_client_app, ..App::new(&args.client_id, certificate) }],
+        apps: vec![App {
+            external: args.external_client_app,
+            client_secret: secret(args.client_secret_path.as_deref())?,
+            ..App::new(&args.client_id, certificate)
+        }],
         users: args.username.iter().map(User::new).collect(),
         switches,
-        control_secret: control_secret(args)?,
+        control_secret: secret(args.control_secret_path.as_deref())?,
         session_timeout: args.session_timeout,
         query_batch: args.query_batch,
         ..Settings::default()
@@ -156,8 +164,8 @@ fn tls(args: &SimulateArgs) -> anyhow::Result<Option<Tls>> {
     Ok(Some(tls))
 }
 
-fn control_secret(args: &SimulateArgs) -> anyhow::Result<Option<String>> {
-    let Some(path) = &args.control_secret_path else { return Ok(None) };
+fn secret(path: Option<&Path>) -> anyhow::Result<Option<String>> {
+    let Some(path) = path else { return Ok(None) };
     let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
     let secret = text.trim();
     if secret.is_empty() {
@@ -246,9 +254,12 @@ mod tests {
     fn flags_become_settings() {
         let file = certificate();
         let path = file.path().to_str().unwrap();
+        let secret = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(secret.path(), "consumer secret\n").unwrap();
         let more = ["--certificate", path, "--username", "a@x", "--username", "b@x", "--session-timeout", "15m"];
-        let switch = ["--switch", "exp_upper_bound_seconds=180"];
-        let settings = settings(&args(&[&more[..], &switch[..]].concat())).unwrap();
+        let last = ["--switch", "exp_upper_bound_seconds=180", "--client-secret-path", secret.path().to_str().unwrap()];
+        let settings = settings(&args(&[&more[..], &last[..]].concat())).unwrap();
+        assert_eq!(settings.apps[0].client_secret.as_deref(), Some("consumer secret"));
         assert_eq!(settings.users, [User::new("a@x"), User::new("b@x")]);
         assert_eq!(settings.session_timeout, Duration::from_secs(900));
         assert_eq!(settings.switches.exp_upper_bound_seconds, Some(180));
@@ -299,6 +310,7 @@ mod tests {
             (vec!["--certificate", path, "--switch", "exp"], "`--switch exp`"),
             (vec!["--certificate", path, "--switch", "exp=1"], "`--switch exp=1`"),
             (vec!["--certificate", path, "--control-secret-path", "/dev/null"], "/dev/null holds no secret"),
+            (vec!["--certificate", path, "--client-secret-path", "/dev/null"], "/dev/null holds no secret"),
         ] {
             let error = settings(&args(&more)).unwrap_err();
             assert!(format!("{error:#}").contains(expected), "{error:#}");
