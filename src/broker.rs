@@ -139,6 +139,7 @@ impl Broker {
         for Permit { holding, rule } in snapshot.granted(caller) {
             if let Some(outcome) = holding.report(caller.name(), &digest, deadline).await {
                 holding.reported(outcome);
+                snapshot.used(caller, &holding);
                 reports.push(Report { holding, rule, outcome });
             }
         }
@@ -154,7 +155,9 @@ impl Broker {
             let expires_in = known.promise.expires_in(now)?;
             Some(Introspected { holding, rule, known, expires_in })
         });
-        known.max_by_key(|introspected| introspected.expires_in)
+        let known = known.max_by_key(|introspected| introspected.expires_in)?;
+        snapshot.used(caller, &known.holding);
+        Some(known)
     }
 }
 

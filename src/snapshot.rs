@@ -12,14 +12,14 @@ use tokio_util::task::TaskTracker;
 
 use crate::ask::{Ask, Selector, SelectorKind};
 use crate::authn::{AuthnError, Credentials, Directory, Proof};
-use crate::config::Config;
 use crate::config::report::Report;
+use crate::config::{self, Config};
 use crate::holding::{Holding, Visitor};
 use crate::keys;
 use crate::names::{CallerName, IntegrationName};
-use crate::policy::{Rights, Rule};
+use crate::policy::{Rights, Rule, Trial};
 use crate::salesforce::{Integration, Surroundings};
-use crate::telemetry::metrics::Series;
+use crate::telemetry::metrics::{Metrics, Series};
 
 /// One generation.
 #[derive(Debug)]
@@ -37,10 +37,24 @@ pub struct Snapshot {
 pub struct Caller {
     name: CallerName,
     visitor: Visitor,
-    rights: Rights,
+    grants: Grants,
+    /// What it is to have next, if that is being tried.
+    next: Option<Box<Next>>,
     decisions: Series,
+}
+
+/// What a caller may have of a generation.
+#[derive(Debug)]
+struct Grants {
+    rights: Rights,
     /// What it gets when it names nothing; found out on its first such request.
     only: OnceLock<Only>,
+}
+
+#[derive(Debug)]
+struct Next {
+    grants: Grants,
+    trial: Trial,
 }
 
 #[derive(Debug)]
@@ -88,6 +102,18 @@ pub enum Denied {
 }
 
 impl Caller {
+    fn new(settings: &config::Caller, metrics: &Arc<Metrics>, previous: Option<&Self>) -> Self {
+        let name = settings.name.clone();
+        let next = (!settings.next_integrations.is_empty()).then(|| {
+            let rights = Rights::new(settings.next_integrations.clone());
+            let before = previous.and_then(|previous| previous.next.as_deref()).map(|next| &next.trial);
+            let trial = Trial::new(name.clone(), rights.clone(), Arc::clone(metrics), before);
+            Box::new(Next { grants: Grants::of(rights), trial })
+        });
+        let grants = Grants::of(Rights::new(settings.integrations.clone()));
+        Self { visitor: Visitor::of(&name), name, grants, next, decisions: metrics.decisions_of_caller() }
+    }
+
     /// Its name.
     pub fn name(&self) -> &CallerName {
         &self.name
@@ -136,10 +162,8 @@ impl Snapshot {
         let mut callers = Vec::with_capacity(config.callers.len());
         for caller in &config.callers {
             directory.add(caller.name.clone(), &caller.api_key_sha256);
-            let rights = Rights::new(caller.integrations.clone());
-            let (name, visitor) = (caller.name.clone(), Visitor::of(&caller.name));
-            let decisions = surroundings.metrics.decisions_of_caller();
-            callers.push(Arc::new(Caller { name, visitor, rights, decisions, only: OnceLock::new() }));
+            let before = previous.and_then(|previous| previous.caller(&caller.name));
+            callers.push(Arc::new(Caller::new(caller, &surroundings.metrics, before)));
         }
         let issuer = config.server.issuer().map(str::to_owned);
         let ops_token = config.ops.bearer_token.clone();
@@ -155,9 +179,23 @@ impl Snapshot {
 
     /// Whether the caller may have what it asks for, and what that is. Asked on every request, before the cache.
     pub fn authorize(&self, caller: &Caller, ask: &Ask) -> Result<Permit, Denied> {
+        let decided = self.decide(&caller.grants, ask);
+        if let Some(next) = &caller.next {
+            let would = self.decide(&next.grants, ask);
+            match (&decided, would) {
+                (Ok(permit), Ok(other)) if Arc::ptr_eq(&permit.holding, &other.holding) => {}
+                (Ok(permit), _) => next.trial.would_deny(permit.holding.name()),
+                (Err(_), Ok(permit)) => next.trial.would_grant(permit.holding.name()),
+                (Err(_), Err(_)) => {}
+            }
+        }
+        decided
+    }
+
+    fn decide(&self, grants: &Grants, ask: &Ask) -> Result<Permit, Denied> {
         let mut chosen: Option<Permit> = None;
         for selector in &ask.selectors {
-            let permit = self.resolve(caller, selector)?;
+            let permit = self.resolve(grants, selector)?;
             match &chosen {
                 Some(other) if !Arc::ptr_eq(&other.holding, &permit.holding) => return Err(Denied::Contradiction),
                 _ => chosen = Some(permit),
@@ -165,13 +203,22 @@ impl Snapshot {
         }
         match chosen {
             Some(permit) => Ok(permit),
-            None => self.unnamed(caller),
+            None => self.unnamed(grants),
+        }
+    }
+
+    /// Notes that the caller made use of its right to an integration otherwise than by asking for a token.
+    pub fn used(&self, caller: &Caller, holding: &Holding) {
+        if let Some(next) = &caller.next
+            && next.grants.rights.allow(holding.name().as_str()).is_none()
+        {
+            next.trial.would_deny(holding.name());
         }
     }
 
     /// Every integration whose tokens the caller may have, with the rule that allows it.
     pub fn granted<'a>(&'a self, caller: &'a Caller) -> impl Iterator<Item = Permit> + 'a {
-        self.holdings.values().filter_map(|holding| permit(caller, holding))
+        self.holdings.values().filter_map(|holding| caller.grants.permit(holding))
     }
 
     /// The name callers know this service by: `public_url` without a trailing slash.
@@ -204,36 +251,42 @@ impl Snapshot {
         self.callers.len()
     }
 
-    fn resolve(&self, caller: &Caller, selector: &Selector) -> Result<Permit, Denied> {
+    /// Callers stand in the order of their names, as the configuration has them.
+    fn caller(&self, name: &CallerName) -> Option<&Caller> {
+        let place = self.callers.binary_search_by(|caller| caller.name.cmp(name)).ok()?;
+        self.callers.get(place).map(Arc::as_ref)
+    }
+
+    fn resolve(&self, grants: &Grants, selector: &Selector) -> Result<Permit, Denied> {
         let by_url = matches!(selector.kind, SelectorKind::Resource | SelectorKind::Audience);
         let found = match selector.text.contains(':') {
-            true if by_url => self.resolve_url(caller, &selector.text),
+            true if by_url => self.resolve_url(grants, &selector.text),
             // A resource is an absolute URI (RFC 8707 section 2), never a bare name.
             false if selector.kind == SelectorKind::Resource => None,
             _ => self.holdings.get(selector.text.as_str()),
         };
-        let permit = found.and_then(|holding| permit(caller, holding));
+        let permit = found.and_then(|holding| grants.permit(holding));
         permit.ok_or_else(|| Denied::NotGranted { by: selector.kind, integration: found.map(|it| it.name().clone()) })
     }
 
     /// `public_url/integrations/NAME`, or the instance of exactly one granted integration.
-    fn resolve_url(&self, caller: &Caller, text: &str) -> Option<&Arc<Holding>> {
+    fn resolve_url(&self, grants: &Grants, text: &str) -> Option<&Arc<Holding>> {
         let text = without_slash(text);
         let named = self.issuer().and_then(|issuer| text.strip_prefix(issuer)?.strip_prefix("/integrations/"));
         if let Some(name) = named {
             return self.holdings.get(name);
         }
         let at_instance = self.by_instance.get(text)?;
-        let mut granted = at_instance.iter().filter(|holding| permit(caller, holding).is_some());
+        let mut granted = at_instance.iter().filter(|holding| grants.permit(holding).is_some());
         match (granted.next(), granted.next()) {
             (Some(holding), None) => Some(holding),
             _ => None,
         }
     }
 
-    fn unnamed(&self, caller: &Caller) -> Result<Permit, Denied> {
-        let only = caller.only.get_or_init(|| {
-            let mut granted = self.holdings.values().filter(|holding| permit(caller, holding).is_some());
+    fn unnamed(&self, grants: &Grants) -> Result<Permit, Denied> {
+        let only = grants.only.get_or_init(|| {
+            let mut granted = self.holdings.values().filter(|holding| grants.permit(holding).is_some());
             match (granted.next(), granted.next()) {
                 (None, _) => Only::None,
                 (Some(holding), None) => Only::One(Arc::clone(holding)),
@@ -241,16 +294,22 @@ impl Snapshot {
             }
         });
         match only {
-            Only::One(holding) => permit(caller, holding).ok_or(Denied::Unnamed { several: false }),
+            Only::One(holding) => grants.permit(holding).ok_or(Denied::Unnamed { several: false }),
             Only::None => Err(Denied::Unnamed { several: false }),
             Only::Several => Err(Denied::Unnamed { several: true }),
         }
     }
 }
 
-fn permit(caller: &Caller, holding: &Arc<Holding>) -> Option<Permit> {
-    let rule = caller.rights.allow(holding.name().as_str())?;
-    Some(Permit { holding: Arc::clone(holding), rule })
+impl Grants {
+    fn of(rights: Rights) -> Self {
+        Self { rights, only: OnceLock::new() }
+    }
+
+    fn permit(&self, holding: &Arc<Holding>) -> Option<Permit> {
+        let rule = self.rights.allow(holding.name().as_str())?;
+        Some(Permit { holding: Arc::clone(holding), rule })
+    }
 }
 
 fn without_slash(url: &str) -> &str {

@@ -139,9 +139,12 @@ section! {
 
 section! {
     /// One internal service that may ask for tokens.
-    Caller later ["next_integrations"] {
+    Caller later [] {
         /// What it may ask for.
         integrations: Vec<Located<IntegrationPattern>>, required;
+        /// What it is to have next: tried beside `integrations`, what would change is logged and counted, and nothing is
+        /// let through by it. Empty: nothing is tried.
+        next_integrations: Vec<Located<IntegrationPattern>>, or List;
         /// SHA-256 of each of its API keys; several, so that a key can be changed without a gap.
         api_key_sha256: Vec<Located<Digest>>, or List;
     }

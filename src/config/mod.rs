@@ -272,6 +272,8 @@ pub struct Caller {
     pub name: CallerName,
     /// What it may ask for.
     pub integrations: Vec<IntegrationPattern>,
+    /// What it is to have next; nothing is tried when it is empty.
+    pub next_integrations: Vec<IntegrationPattern>,
     /// SHA-256 of each of its API keys.
     pub api_key_sha256: Vec<[u8; 32]>,
 }

@@ -13,6 +13,7 @@ mod lifetime;
 mod memory;
 mod min_ttl;
 mod network;
+mod next_rights;
 mod promise;
 mod refusals;
 mod rights;

@@ -24,6 +24,8 @@ pub(crate) struct Plan {
     pub(super) salesforce_lines: Vec<String>,
     /// Lines for `[ops]`.
     pub(super) ops_lines: Vec<String>,
+    /// Lines for single callers.
+    pub(super) caller_lines: Vec<(String, String)>,
     pub(super) log_level: String,
     pub(super) simulator: Settings,
     /// Token endpoints of integrations that have one of their own; `{port}` in it is the simulator's.
@@ -47,6 +49,7 @@ impl Plan {
             integration_lines: Vec::new(),
             salesforce_lines: Vec::new(),
             ops_lines: Vec::new(),
+            caller_lines: Vec::new(),
             log_level: "info".to_owned(),
             simulator: Settings { apps: vec![app], ..Settings::default() },
             token_urls: Vec::new(),
@@ -92,6 +95,12 @@ impl Plan {
     /// A line for `[ops]`.
     pub(crate) fn ops_line(mut self, line: impl Into<String>) -> Self {
         self.ops_lines.push(line.into());
+        self
+    }
+
+    /// A line for the section of one caller.
+    pub(crate) fn caller_line(mut self, caller: &str, line: impl Into<String>) -> Self {
+        self.caller_lines.push((caller.to_owned(), line.into()));
         self
     }
 
@@ -162,6 +171,9 @@ impl Plan {
         for (name, rights, key) in &self.callers {
             let digest: String = key.digest().iter().map(|byte| format!("{byte:02x}")).collect();
             file.push_str(&format!("\n[callers.{name}]\nintegrations = {rights:?}\napi_key_sha256 = [\"{digest}\"]\n"));
+            for (_, line) in self.caller_lines.iter().filter(|(caller, _)| caller == name) {
+                file.push_str(&format!("{line}\n"));
+            }
         }
         file
     }
