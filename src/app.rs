@@ -142,6 +142,7 @@ impl App {
             callers_tls: Arc::new(ArcSwapOption::new(callers_tls)),
             ops_tls: Arc::new(ArcSwapOption::new(ops_tls)),
             standing: Arc::new(Standing::new(clock.timestamp())),
+            trail: Arc::clone(&trail),
         };
         let readiness = Readiness::default();
         let callers_door = Arc::new(CallersDoor {

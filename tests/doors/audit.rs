@@ -246,3 +246,34 @@ async fn an_answer_whose_record_took_longer_than_the_life_it_tells_allows_is_tak
     };
     assert_eq!((answer.status, answer.member("error")), (503, "temporarily_unavailable".to_owned()));
 }
+
+#[tokio::test]
+async fn a_rotated_file_is_opened_anew_on_sighup_and_no_record_is_lost_or_doubled() {
+    let house = House::open().await;
+    let (file, ask) = (house.folder().join("audit.jsonl"), get("/token").bearer(house.key("shipper")));
+    let mut connection = Connection::open(house.callers).await;
+    let mut ids = Vec::new();
+    let mut files = Vec::new();
+    for round in 0..5 {
+        let moved = house.folder().join(format!("audit.jsonl.{round}"));
+        std::fs::rename(&file, &moved).unwrap();
+        files.push(moved);
+        house.process.signal(Signal::HUP);
+        // Asked without a pause, so that records come before, with and after the order.
+        let deadline = Instant::now() + crate::support::PATIENCE;
+        while !file.exists() || ids.len() % 50 != 0 {
+            assert!(Instant::now() < deadline, "the file is not opened anew");
+            let answer = connection.ask(&ask).await;
+            ids.push(answer.header("x-request-id").unwrap().to_owned());
+        }
+    }
+    house.process.signal(Signal::TERM);
+    let House { process, folder: _folder, .. } = house;
+    assert_eq!(process.ended().await.code(), Some(0));
+    files.push(file);
+    let found = files.iter().flat_map(|file| crate::support::house::records(file));
+    let found: Vec<String> = found.map(|record| record["request_id"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(found, ids, "in order, each once");
+    let used = files.iter().filter(|file| !crate::support::house::records(file).is_empty()).count();
+    assert!(used >= 3, "{used}");
+}

@@ -6,6 +6,7 @@
 #![expect(clippy::panic, reason = "the same, with words")]
 
 mod answers;
+mod audit;
 mod deadline;
 mod egress;
 mod hostile;
