@@ -22,6 +22,7 @@ use crate::http::health::Readiness;
 use crate::http::listener::{Listener, Stop, SwappableTls};
 use crate::http::ops::OpsDoor;
 use crate::http::standing::Standing;
+use crate::limits::Failures;
 use crate::reload::{Doors, Generation, Reloader, Shared, prefetch, whole_file};
 use crate::snapshot::Snapshots;
 use crate::telemetry::audit::{self, Trail};
@@ -150,6 +151,7 @@ impl App {
             broker: Broker::new(clock.clone()),
             metrics: Arc::clone(&metrics),
             trail,
+            failures: Failures::default(),
             clock: clock.clone(),
             readiness: readiness.clone(),
         });

@@ -83,7 +83,7 @@ impl<V: Send + Sync + 'static, E: Send + Sync + 'static> Slot<V, E> {
     ///
     /// `renew` is called with the value at hand when a flight is to start, and its future runs to its end whatever
     /// happens to the caller.
-    pub async fn get<R, F>(self: &Arc<Self>, want: Want, renew: R) -> Result<(Arc<Kept<V>>, Lookup), Missed<E>>
+    pub async fn get<R, F>(self: &Arc<Self>, want: Want<'_>, renew: R) -> Result<(Arc<Kept<V>>, Lookup), Missed<E>>
     where
         R: FnOnce(Option<Arc<Kept<V>>>) -> F,
         F: Future<Output = Brought<V, E>> + Send + 'static,
@@ -219,7 +219,7 @@ impl<V: Send + Sync + 'static, E: Send + Sync + 'static> Slot<V, E> {
 
     async fn wait<R, F>(
         self: &Arc<Self>,
-        want: Want,
+        want: Want<'_>,
         now: Moment,
         renew: R,
     ) -> Result<(Arc<Kept<V>>, Lookup), Missed<E>>
@@ -240,7 +240,13 @@ impl<V: Send + Sync + 'static, E: Send + Sync + 'static> Slot<V, E> {
                 (None, _, Some(kept)) if suffices(&kept.promise, want.min_life, now) => {
                     return Ok((kept, Lookup::Joined));
                 }
-                (None, ..) => (self.start(&mut state, renew), Lookup::Miss),
+                (None, ..) => match want.gate.pass() {
+                    Ok(()) => (self.start(&mut state, renew), Lookup::Miss),
+                    Err(retry_after) => {
+                        let why = Unavailable::Forbidden { retry_after };
+                        return Err(Missed { why, lookup: Lookup::Miss });
+                    }
+                },
             }
         };
         let missed = |why| Err(Missed { why, lookup });

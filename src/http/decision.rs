@@ -53,6 +53,8 @@ pub(super) enum Outcome {
     InternalError,
     /// A token was reported as dead.
     Reported,
+    /// The caller causes too much work at Salesforce.
+    Throttled,
     /// The caller reports the token again and again, and it works from here.
     TokenUnusable,
     /// Nobody was recognised.
@@ -74,6 +76,7 @@ impl Outcome {
             Self::InvalidRequest => "invalid_request",
             Self::InternalError => "internal_error",
             Self::Reported => "reported",
+            Self::Throttled => "throttled",
             Self::TokenUnusable => "token_unusable",
             Self::Unauthenticated => "unauthenticated",
             Self::Unavailable => "unavailable",
@@ -161,6 +164,7 @@ impl Decision {
                     Trouble::Refused => Outcome::UpstreamRefused,
                     Trouble::Passing(_) => Outcome::Unavailable,
                     Trouble::Unusable(_) => Outcome::TokenUnusable,
+                    Trouble::TooMuch(_) => Outcome::Throttled,
                     Trouble::Broken => Outcome::InternalError,
                 };
                 self.allowed = Some((Arc::clone(holding), rule.clone()));

@@ -34,6 +34,7 @@ pub struct Metrics {
     audit_records_lost: IntCounterVec,
     next_denials: IntCounterVec,
     next_grants: IntCounterVec,
+    throttled: IntCounterVec,
     /// What [`Metrics::answered`] has found before.
     answers: Found<(&'static str, &'static str, u16), (IntCounter, Histogram), 16>,
 }
@@ -109,6 +110,7 @@ impl Metrics {
             audit_records_lost: counter(&registry, "audit_records_lost_total", AUDIT_LOST, &["reason"])?,
             next_denials: counter(&registry, "next_denials_total", NEXT_DENIALS, &["caller", "integration"])?,
             next_grants: counter(&registry, "next_grants_total", NEXT_GRANTS, &["caller", "integration"])?,
+            throttled: counter(&registry, "throttled_total", THROTTLED, &["limit"])?,
             token_remaining: gauge(&registry, "token_remaining_seconds", TOKEN_REMAINING, "integration")?,
             answers: Found::new(),
             registry,
@@ -197,6 +199,11 @@ impl Metrics {
         self.audit_records_lost.with_label_values(&[reason]).inc();
     }
 
+    /// A request was answered with 429 because of a limit.
+    pub fn throttled(&self, limit: &'static str) {
+        self.throttled.with_label_values(&[limit]).inc();
+    }
+
     /// A request was allowed, and the caller's next rights would refuse it.
     pub fn next_would_deny(&self, caller: &CallerName, integration: &IntegrationName) {
         self.next_denials.with_label_values(&[caller.as_str(), integration.as_str()]).inc();
@@ -243,6 +250,7 @@ const CONFIG_RELOADS: &str = "Reloads of the configuration: applied, refused.";
 const AUDIT_LOST: &str = "Audit records that could not be written.";
 const NEXT_DENIALS: &str = "Requests that were allowed and that next_integrations would refuse.";
 const NEXT_GRANTS: &str = "Requests that were refused and that next_integrations would allow.";
+const THROTTLED: &str = "Requests answered with 429, by the setting that limits them.";
 const TOKEN_REMAINING: &str = "What is left of the promise of the current token.";
 
 fn named(name: &str, help: &str) -> Opts {

@@ -15,6 +15,7 @@ use aquila::config;
 use aquila::http::callers::CallersDoor;
 use aquila::http::health::Readiness;
 use aquila::http::listener::Peer;
+use aquila::limits::Failures;
 use aquila::reload::{Generation, Shared};
 use aquila::simulator::{Door, Fault, FaultAnswer};
 use aquila::snapshot::Snapshots;
@@ -149,6 +150,7 @@ async fn a_panic_leaves_one_record_and_an_answer_that_tells_nothing() {
         broker: Broker::new(shared.clock.clone()),
         metrics: Arc::clone(&shared.metrics),
         trail: Arc::clone(&trail),
+        failures: Failures::default(),
         clock: shared.clock.clone(),
         readiness: Readiness::default(),
     });

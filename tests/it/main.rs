@@ -11,6 +11,7 @@ mod deadline;
 mod egress;
 mod hostile;
 mod lifetime;
+mod limits;
 mod memory;
 mod min_ttl;
 mod network;

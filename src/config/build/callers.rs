@@ -116,6 +116,8 @@ fn caller(
         name,
         integrations: patterns(integrations),
         next_integrations: patterns(next_integrations),
+        mints_per_hour: file.mints_per_hour.value.map(|limit| limit.0),
+        reports_per_minute: file.reports_per_minute.value?.0,
         api_key_sha256: keys?,
     })
 }

@@ -22,6 +22,8 @@ pub(crate) struct Plan {
     pub(super) integration_lines: Vec<String>,
     /// Lines for `[salesforce]`.
     pub(super) salesforce_lines: Vec<String>,
+    /// Lines for `[server]`.
+    pub(super) server_lines: Vec<String>,
     /// Lines for `[ops]`.
     pub(super) ops_lines: Vec<String>,
     /// Lines for single callers.
@@ -48,6 +50,7 @@ impl Plan {
             session_timeout: Duration::from_secs(7200),
             integration_lines: Vec::new(),
             salesforce_lines: Vec::new(),
+            server_lines: Vec::new(),
             ops_lines: Vec::new(),
             caller_lines: Vec::new(),
             log_level: "info".to_owned(),
@@ -89,6 +92,12 @@ impl Plan {
     /// A line for `[salesforce]`.
     pub(crate) fn salesforce_line(mut self, line: impl Into<String>) -> Self {
         self.salesforce_lines.push(line.into());
+        self
+    }
+
+    /// A line for `[server]`.
+    pub(crate) fn server_line(mut self, line: impl Into<String>) -> Self {
+        self.server_lines.push(line.into());
         self
     }
 
@@ -149,8 +158,9 @@ impl Plan {
     /// The file that the service is started with.
     pub(super) fn configuration(&self, token_url: &str, port: u16, audit: &str) -> String {
         let mut file = format!(
-            "[server]\nlisten = \"127.0.0.1:0\"\n\n[ops]\nlisten = \"127.0.0.1:0\"\n{}\n\n[salesforce]\n{}\n\n\
+            "[server]\nlisten = \"127.0.0.1:0\"\n{}\n\n[ops]\nlisten = \"127.0.0.1:0\"\n{}\n\n[salesforce]\n{}\n\n\
              [log]\nformat = \"json\"\nlevel = \"{}\"\n\n[audit]\npath = \"{audit}\"\n",
+            self.server_lines.join("\n"),
             self.ops_lines.join("\n"),
             self.salesforce_lines.join("\n"),
             self.log_level,

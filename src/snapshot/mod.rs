@@ -3,19 +3,26 @@
 //! A request takes one snapshot and carries it to its end, so no answer mixes two generations. Building one opens key
 //! files and asks nobody over the network.
 
+mod limits;
+
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use secrecy::SecretString;
 use tokio_util::task::TaskTracker;
 
+pub use self::limits::CallersGate;
+use self::limits::{FEWEST_MINTS, Limits, MINTS_FOR_EACH};
 use crate::ask::{Ask, Selector, SelectorKind};
 use crate::authn::{AuthnError, Credentials, Directory, Proof};
+use crate::clock::Moment;
 use crate::config::report::Report;
 use crate::config::{self, Config};
 use crate::holding::{Holding, Visitor};
 use crate::keys;
+use crate::limits::Kind;
 use crate::names::{CallerName, IntegrationName};
 use crate::policy::{Rights, Rule, Trial};
 use crate::salesforce::{Integration, Surroundings};
@@ -30,6 +37,7 @@ pub struct Snapshot {
     directory: Directory,
     issuer: Option<String>,
     ops_token: Option<SecretString>,
+    failed_proofs_per_minute: u32,
 }
 
 /// One caller of a generation.
@@ -41,6 +49,7 @@ pub struct Caller {
     /// What it is to have next, if that is being tried.
     next: Option<Box<Next>>,
     decisions: Series,
+    limits: Limits,
 }
 
 /// What a caller may have of a generation.
@@ -111,7 +120,8 @@ impl Caller {
             Box::new(Next { grants: Grants::of(rights), trial })
         });
         let grants = Grants::of(Rights::new(settings.integrations.clone()));
-        Self { visitor: Visitor::of(&name), name, grants, next, decisions: metrics.decisions_of_caller() }
+        let limits = Limits::new(settings, metrics, previous.map(|previous| &previous.limits));
+        Self { visitor: Visitor::of(&name), name, grants, next, decisions: metrics.decisions_of_caller(), limits }
     }
 
     /// Its name.
@@ -122,6 +132,14 @@ impl Caller {
     /// Its mark on the warm path.
     pub fn visitor(&self) -> Visitor {
         self.visitor
+    }
+
+    /// Counts a report of a token.
+    ///
+    /// # Errors
+    /// There were too many: the time after which it may go on.
+    pub fn may_report(&self, now: Moment) -> Result<(), Duration> {
+        self.limits.take(&self.name, Kind::Reports, self.limits.reports_per_minute, now)
     }
 
     /// Counts a decision about a request of its.
@@ -167,7 +185,9 @@ impl Snapshot {
         }
         let issuer = config.server.issuer().map(str::to_owned);
         let ops_token = config.ops.bearer_token.clone();
-        Ok((Self { holdings, by_instance, callers, directory, issuer, ops_token }, report))
+        let failed_proofs_per_minute = config.server.failed_proofs_per_minute;
+        let all = Self { holdings, by_instance, callers, directory, issuer, ops_token, failed_proofs_per_minute };
+        Ok((all, report))
     }
 
     /// Who calls.
@@ -219,6 +239,35 @@ impl Snapshot {
     /// Every integration whose tokens the caller may have, with the rule that allows it.
     pub fn granted<'a>(&'a self, caller: &'a Caller) -> impl Iterator<Item = Permit> + 'a {
         self.holdings.values().filter_map(|holding| caller.grants.permit(holding))
+    }
+
+    /// Who lets the caller cause a flight, or not.
+    pub fn gate<'a>(&'a self, caller: &'a Caller, now: Moment) -> CallersGate<'a> {
+        CallersGate { snapshot: self, caller, now }
+    }
+
+    /// Callers that were refused because of a limit, which it is, and for how long they are from now.
+    pub fn limited(&self, now: Moment) -> impl Iterator<Item = (&CallerName, Kind, Duration)> {
+        let of = move |caller: &'_ Arc<Caller>, kind, most| caller.limits.allowance.refused_for(kind, most, now);
+        self.callers.iter().flat_map(move |caller| {
+            let mints =
+                of(caller, Kind::Mints, self.mints_per_hour(caller)).map(|wait| (&caller.name, Kind::Mints, wait));
+            let most = caller.limits.reports_per_minute;
+            let reports = of(caller, Kind::Reports, most).map(|wait| (&caller.name, Kind::Reports, wait));
+            [mints, reports].into_iter().flatten()
+        })
+    }
+
+    /// How many proofs from one address may fail within a minute.
+    pub fn failed_proofs_per_minute(&self) -> u32 {
+        self.failed_proofs_per_minute
+    }
+
+    fn mints_per_hour(&self, caller: &Caller) -> u32 {
+        *caller.limits.mints_per_hour.get_or_init(|| {
+            let granted = u32::try_from(self.granted(caller).count()).unwrap_or(u32::MAX);
+            granted.saturating_mul(MINTS_FOR_EACH).max(FEWEST_MINTS)
+        })
     }
 
     /// The name callers know this service by: `public_url` without a trailing slash.
