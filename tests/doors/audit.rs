@@ -8,6 +8,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use crate::support::house::{House, Plan};
+use crate::support::process::Process;
 use crate::support::until;
 use crate::support::wire::{Connection, get, post, request};
 
@@ -276,4 +277,31 @@ async fn a_rotated_file_is_opened_anew_on_sighup_and_no_record_is_lost_or_double
     assert_eq!(found, ids, "in order, each once");
     let used = files.iter().filter(|file| !crate::support::house::records(file).is_empty()).count();
     assert!(used >= 3, "{used}");
+}
+
+#[tokio::test]
+async fn a_secret_in_what_a_process_writes_fails_its_test_in_whatever_form_it_comes() {
+    let house = House::open().await;
+    let key = house.key("shipper").to_owned();
+    let token = house.ask(get("/token").bearer(&key)).await.member("access_token");
+    let fails = |text: &str| {
+        let text = text.to_owned();
+        let dropped = std::thread::spawn(move || {
+            let mut command = std::process::Command::new("printf");
+            let mut told = Process::searched(command.args(["%s\n", &text]));
+            while told.runs() {
+                std::thread::yield_now();
+            }
+        });
+        dropped.join().is_err()
+    };
+    for secret in [&key, &token] {
+        for form in crate::canary::forms(secret) {
+            assert!(fails(&format!("before {form} after")), "{form}");
+        }
+    }
+    assert!(!fails("nothing that is secret"));
+    std::fs::write(house.folder().join("more.jsonl"), format!("{{\"x\":\"{key}\"}}")).unwrap();
+    let House { process, folder: _folder, .. } = house;
+    assert!(std::thread::spawn(move || drop(process)).join().is_err(), "records are searched too");
 }

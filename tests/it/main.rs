@@ -7,6 +7,8 @@
 
 mod answers;
 mod audit;
+#[path = "../canary/mod.rs"]
+mod canary;
 mod deadline;
 mod egress;
 mod hostile;

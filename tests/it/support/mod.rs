@@ -2,6 +2,7 @@
 
 pub(crate) mod broker;
 pub(crate) mod key;
+pub(crate) mod log;
 pub(crate) mod plan;
 pub(crate) mod proxy;
 pub(crate) mod relay;
