@@ -22,6 +22,7 @@ use crate::http::health::Readiness;
 use crate::http::listener::{Listener, Stop, SwappableTls};
 use crate::http::ops::OpsDoor;
 use crate::http::standing::Standing;
+use crate::limits::Failures;
 use crate::reload::{Doors, Generation, Reloader, Shared, prefetch, whole_file};
 use crate::snapshot::Snapshots;
 use crate::telemetry::audit::{self, Trail};
@@ -142,6 +143,7 @@ impl App {
             callers_tls: Arc::new(ArcSwapOption::new(callers_tls)),
             ops_tls: Arc::new(ArcSwapOption::new(ops_tls)),
             standing: Arc::new(Standing::new(clock.timestamp())),
+            trail: Arc::clone(&trail),
         };
         let readiness = Readiness::default();
         let callers_door = Arc::new(CallersDoor {
@@ -149,6 +151,7 @@ impl App {
             broker: Broker::new(clock.clone()),
             metrics: Arc::clone(&metrics),
             trail,
+            failures: Failures::default(),
             clock: clock.clone(),
             readiness: readiness.clone(),
         });

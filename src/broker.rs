@@ -84,6 +84,8 @@ pub enum Trouble {
     Passing(Duration),
     /// This caller reports the token again and again, and it works from here: for this long it is told so.
     Unusable(Duration),
+    /// This caller causes too much work at Salesforce: it may go on after this time.
+    TooMuch(Duration),
     /// Our own fault.
     Broken,
 }
@@ -110,7 +112,8 @@ impl Broker {
         if let Some(wait) = holding.bar(caller.name(), self.clock.now()) {
             return Err(IssueError::Unavailable { holding, rule, why: Trouble::Unusable(wait) });
         }
-        let found = holding.token(caller.visitor(), Want { min_life: ask.min_life, deadline }).await;
+        let gate = snapshot.gate(caller, self.clock.now());
+        let found = holding.token(caller.visitor(), Want { min_life: ask.min_life, deadline, gate: &gate }).await;
         let answer = match found {
             Ok((kept, lookup)) => {
                 holding.looked_up(lookup);
@@ -133,16 +136,30 @@ impl Broker {
 
     /// `caller` says that Salesforce refused this token. Only what the caller may have is looked at: of any other token it
     /// learns nothing. Comes back when a confirm call has settled it, if one is made, and before `deadline`.
-    pub async fn report(&self, snapshot: &Snapshot, caller: &Caller, token: &str, deadline: Instant) -> Vec<Report> {
+    ///
+    /// # Errors
+    /// The caller reported too much: the time after which it may go on.
+    pub async fn report(
+        &self,
+        snapshot: &Snapshot,
+        caller: &Caller,
+        token: &str,
+        deadline: Instant,
+    ) -> Result<Vec<Report>, Duration> {
         let digest = sha256([token.as_bytes()]);
+        // Only a report of the current token can reach Salesforce.
+        if snapshot.granted(caller).any(|Permit { holding, .. }| holding.hands_out(&digest)) {
+            caller.may_report(self.clock.now())?;
+        }
         let mut reports = Vec::new();
         for Permit { holding, rule } in snapshot.granted(caller) {
             if let Some(outcome) = holding.report(caller.name(), &digest, deadline).await {
                 holding.reported(outcome);
+                snapshot.used(caller, &holding);
                 reports.push(Report { holding, rule, outcome });
             }
         }
-        reports
+        Ok(reports)
     }
 
     /// What is known of a token that the caller may have. Two integrations of the same user and app share one: then the
@@ -154,13 +171,16 @@ impl Broker {
             let expires_in = known.promise.expires_in(now)?;
             Some(Introspected { holding, rule, known, expires_in })
         });
-        known.max_by_key(|introspected| introspected.expires_in)
+        let known = known.max_by_key(|introspected| introspected.expires_in)?;
+        snapshot.used(caller, &known.holding);
+        Some(known)
     }
 }
 
 fn trouble(unavailable: &Unavailable<MintError>) -> Trouble {
     match unavailable {
         Unavailable::Broken => Trouble::Broken,
+        Unavailable::Forbidden { retry_after } => Trouble::TooMuch(*retry_after),
         Unavailable::TooShort | Unavailable::TooSlow => Trouble::Passing(Duration::from_secs(1)),
         Unavailable::Failed { error, retry_after } => match error.cause.rule() {
             salesforce::Rule::WaitForChange => Trouble::Refused,

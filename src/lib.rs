@@ -15,7 +15,8 @@
 //! - words: [`clock`] tells the time, [`hash`] is SHA-256, [`names`] are valid once parsed, [`promise`] is how long a token is vouched for,
 //!   [`token`] cannot be printed, [`ask`] is what a caller asks for
 //! - facts: [`config`] is valid or a report of every mistake, [`telemetry`] is log, metrics and audit trail
-//! - skills: [`authn`] finds out who calls, [`cache`] keeps one value that ages, [`keys`] sign, [`policy`] grants,
+//! - skills: [`authn`] finds out who calls, [`cache`] keeps one value that ages, [`keys`] sign,
+//!   [`limits`] bound what one caller causes, [`policy`] grants,
 //!   [`salesforce`] mints and confirms, [`tls`] protects a door
 //! - core: [`holding`] joins integration and slot, [`snapshot`] is one generation of the configuration, [`broker`]
 //!   issues tokens from it
@@ -36,6 +37,7 @@ pub mod telemetry;
 pub mod authn;
 pub mod cache;
 pub mod keys;
+pub mod limits;
 pub mod policy;
 pub mod salesforce;
 pub mod tls;

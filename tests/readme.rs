@@ -132,6 +132,37 @@ fn every_test_that_the_guarantees_name_exists() -> TestResult {
 }
 
 #[test]
+fn the_page_of_the_audit_trail_tells_every_member_and_every_word_of_its_schema() -> TestResult {
+    let page = fs::read_to_string(root().join("docs/audit.md"))?;
+    let schema: Value = serde_json::from_str(&fs::read_to_string(root().join("audit.schema.json"))?)?;
+    let mut problems = Vec::new();
+    for (member, described) in properties(&schema) {
+        let sentence = described.get("description").and_then(Value::as_str).unwrap_or("?");
+        if !rows(&page)
+            .iter()
+            .any(|row| row.first() == Some(&format!("`{member}`")) && row.last().is_some_and(|cell| cell == sentence))
+        {
+            problems.push(format!("docs/audit.md has no row for `{member}` that says: {sentence}"));
+        }
+        let words = described.get("enum").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
+        let untold = words.filter(|word| !page.contains(&format!("`{word}`")));
+        problems.extend(untold.map(|word| format!("docs/audit.md does not tell `{word}` of `{member}`")));
+    }
+    // Each example is a record: all members, in the order in which they are written.
+    let order: Vec<&str> =
+        schema.get("required").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect();
+    let examples: Vec<String> = blocks(&page).into_iter().filter(|block| block.starts_with('{')).collect();
+    assert!(examples.len() >= 6 && !order.is_empty(), "docs/audit.md has too few examples");
+    for example in examples {
+        let members = example.split("\":").filter_map(|part| part.rsplit_once('"')).map(|(_, name)| name);
+        if members.collect::<Vec<_>>() != order {
+            problems.push(format!("this example has other members than the schema: {example}"));
+        }
+    }
+    verdict(problems)
+}
+
+#[test]
 fn no_link_leads_nowhere() -> TestResult {
     let pages = [
         "README.md",
@@ -139,6 +170,7 @@ fn no_link_leads_nowhere() -> TestResult {
         "CONTRIBUTING.md",
         "SECURITY.md",
         "CHANGELOG.md",
+        "docs/audit.md",
         "docs/clients.md",
         "docs/performance.md",
         "docs/troubleshooting.md",

@@ -15,7 +15,7 @@ type TestResult = Result<(), Box<dyn Error>>;
 const LAYERS: &[&[&str]] = &[
     &["names", "token", "clock", "promise", "ask", "hash"],
     &["config", "telemetry"],
-    &["keys", "salesforce", "authn", "policy", "cache", "tls"],
+    &["keys", "salesforce", "authn", "policy", "limits", "cache", "tls"],
     &["holding", "snapshot", "broker"],
     &["http"],
     &["app", "reload"],

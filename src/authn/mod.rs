@@ -1,7 +1,7 @@
 //! Who calls: what a request offers as proof becomes one caller, or none.
 //!
 //! Proofs are a closed set. A failed proof never locks out a good one, and proofs that name different callers are
-//! refused. Not here: reading headers and forms (`http/credentials.rs`), and what the caller may have (`policy.rs`).
+//! refused. Not here: reading headers and forms (`http/credentials.rs`), and what the caller may have (`policy`).
 
 mod api_key;
 

@@ -55,13 +55,22 @@ impl Lookup {
     }
 }
 
+/// Asked before a flight is started for a reader who has to wait for it: not for one that others wait for already, nor
+/// for one beside an answer.
+pub trait Gate: std::fmt::Debug + Sync {
+    /// Counts the flight, or says how long there is none.
+    fn pass(&self) -> Result<(), Duration>;
+}
+
 /// What a caller wants.
 #[derive(Debug, Clone, Copy)]
-pub struct Want {
+pub struct Want<'a> {
     /// At least this much life, if it can be had without harm.
     pub min_life: Duration,
     /// Until when the caller waits.
     pub deadline: Instant,
+    /// Whether it may cause a flight.
+    pub gate: &'a dyn Gate,
 }
 
 /// Why there is no value.
@@ -72,6 +81,11 @@ pub enum Unavailable<E> {
         /// Why.
         error: Arc<E>,
         /// Until the next try.
+        retry_after: Duration,
+    },
+    /// The gate let no flight through.
+    Forbidden {
+        /// Until it may.
         retry_after: Duration,
     },
     /// What came is not vouched for as long as a whole second.

@@ -90,7 +90,7 @@ impl<V: Send + Sync + 'static, E: Send + Sync + 'static> Slot<V, E> {
     ///
     /// `renew` is called with the value at hand when a flight is to start, and its future runs to its end whatever
     /// happens to the caller.
-    pub async fn get<R, F>(self: &Arc<Self>, want: Want, renew: R) -> Result<(Arc<Kept<V>>, Lookup), Missed<E>>
+    pub async fn get<R, F>(self: &Arc<Self>, want: Want<'_>, renew: R) -> Result<(Arc<Kept<V>>, Lookup), Missed<E>>
     where
         R: FnOnce(Option<Arc<Kept<V>>>) -> F,
         F: Future<Output = Brought<V, E>> + Send + 'static,
@@ -227,7 +227,7 @@ impl<V: Send + Sync + 'static, E: Send + Sync + 'static> Slot<V, E> {
 
     async fn wait<R, F>(
         self: &Arc<Self>,
-        want: Want,
+        want: Want<'_>,
         now: Moment,
         renew: R,
     ) -> Result<(Arc<Kept<V>>, Lookup), Missed<E>>
@@ -253,7 +253,12 @@ impl<V: Send + Sync + 'static, E: Send + Sync + 'static> Slot<V, E> {
     }
 
     /// A place in the flight that is under way, or in a new one, unless there is nothing to wait for.
-    fn board<R, F>(self: &Arc<Self>, want: Want, now: Moment, renew: &mut Option<R>) -> Result<Boarded<V, E>, Missed<E>>
+    fn board<R, F>(
+        self: &Arc<Self>,
+        want: Want<'_>,
+        now: Moment,
+        renew: &mut Option<R>,
+    ) -> Result<Boarded<V, E>, Missed<E>>
     where
         R: FnOnce(Option<Arc<Kept<V>>>) -> F,
         F: Future<Output = Brought<V, E>> + Send + 'static,
@@ -271,12 +276,20 @@ impl<V: Send + Sync + 'static, E: Send + Sync + 'static> Slot<V, E> {
                 Err(Missed { why: failure.told(now), lookup: Lookup::Miss })
             }
             (None, _, Some(kept), _) if suffices(&kept.promise, want.min_life, now) => Ok(Boarded::Value(kept)),
-            (None, _, _, Some(renew)) => Ok(Boarded::Flight(self.start(&mut state, renew), Lookup::Miss)),
+            (None, _, _, Some(renew)) => match want.gate.pass() {
+                Ok(()) => Ok(Boarded::Flight(self.start(&mut state, renew), Lookup::Miss)),
+                Err(retry_after) => Err(Missed { why: Unavailable::Forbidden { retry_after }, lookup: Lookup::Miss }),
+            },
             (None, _, _, None) => Err(Missed { why: Unavailable::Broken, lookup: Lookup::Miss }),
         }
     }
 
-    async fn arrive(&self, flight: Flight<E>, lookup: Lookup, want: Want) -> Result<(Arc<Kept<V>>, Lookup), Missed<E>> {
+    async fn arrive(
+        &self,
+        flight: Flight<E>,
+        lookup: Lookup,
+        want: Want<'_>,
+    ) -> Result<(Arc<Kept<V>>, Lookup), Missed<E>> {
         let missed = |why| Err(Missed { why, lookup });
         let outcome = match flight.landed(want.deadline).await {
             Err(why) => return missed(why),

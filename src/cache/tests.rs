@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
-use super::{Kept, Lookup, Missed, Pause, Slot, Unavailable, Want};
+use super::{Gate, Kept, Lookup, Missed, Pause, Slot, Unavailable, Want};
 use crate::clock::Clock;
 use crate::promise::{LifetimeSource, Promise};
 
@@ -53,8 +53,42 @@ fn slot(clock: &Clock) -> Arc<Slot<usize, &'static str>> {
     }))
 }
 
-fn want() -> Want {
-    Want { min_life: Duration::ZERO, deadline: Instant::now() + Duration::from_secs(9) }
+/// A gate that lets so many through.
+#[derive(Debug)]
+struct Passes(AtomicUsize);
+
+impl Gate for Passes {
+    fn pass(&self) -> Result<(), Duration> {
+        let left = self.0.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
+        left.map(|_| ()).map_err(|_| Duration::from_secs(77))
+    }
+}
+
+static OPEN: Passes = Passes(AtomicUsize::new(usize::MAX));
+
+fn want() -> Want<'static> {
+    Want { min_life: Duration::ZERO, deadline: Instant::now() + Duration::from_secs(9), gate: &OPEN }
+}
+
+#[tokio::test]
+async fn a_flight_is_charged_to_whoever_caused_it_and_neither_to_those_who_join_nor_to_answers_from_memory() {
+    let (clock, source) = (Clock::manual(), Source::default());
+    let slot = slot(&clock);
+    let gate = Passes(AtomicUsize::new(1));
+    let mine = || Want { gate: &gate, ..want() };
+    let (one, other) = tokio::join!(slot.get(mine(), source.renew(&clock)), async {
+        let joined = slot.get(mine(), source.renew(&clock));
+        tokio::join!(joined, async { source.gate.notify_one() }).0
+    });
+    assert_eq!((one.unwrap().1, other.unwrap().1), (Lookup::Miss, Lookup::Joined));
+    // More life than is left: it may cause no flight any more, and what is good is handed out all the same.
+    clock.advance(Duration::from_secs(900));
+    let greedy = Want { min_life: Duration::from_secs(86_400), ..mine() };
+    assert!(slot.get(greedy, source.renew(&clock)).await.is_ok());
+    clock.advance(TIMEOUT);
+    let missed = slot.get(mine(), source.renew(&clock)).await.unwrap_err();
+    assert!(matches!(missed.why, Unavailable::Forbidden { retry_after } if retry_after.as_secs() == 77));
+    assert_eq!(source.asked(), 1);
 }
 
 async fn until(condition: impl Fn() -> bool) {

@@ -10,6 +10,7 @@ use std::process::ExitCode;
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
+use super::paint::{Paint, number};
 use super::{BAD_CONFIGURATION, say};
 use crate::app::Prepared;
 use crate::clock::Clock;
@@ -89,7 +90,7 @@ pub(super) fn about(findings: Vec<Mistake>, integration: &str) -> Vec<Mistake> {
 
 /// The findings as blocks for people, and a line that sums them up.
 pub(super) fn render_text(findings: &[Mistake], color: bool) -> String {
-    let paint = Paint { color };
+    let paint = Paint::new(color);
     let mut text = String::new();
     for finding in findings {
         block(&mut text, finding, paint);
@@ -140,42 +141,6 @@ fn summary(findings: &[Mistake], paint: Paint) -> String {
     let (errors, warnings) = counts(findings);
     let verdict = if errors == 0 { paint.green("good") } else { paint.red("refused") };
     format!("{verdict}: {}, {}\n", number(errors, "error"), number(warnings, "warning"))
-}
-
-fn number(count: usize, noun: &str) -> String {
-    if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
-}
-
-/// ANSI colours, or none.
-#[derive(Clone, Copy)]
-struct Paint {
-    color: bool,
-}
-
-impl Paint {
-    fn blue(self, text: &str) -> String {
-        self.wrap("1;34", text)
-    }
-
-    fn bold(self, text: &str) -> String {
-        self.wrap("1", text)
-    }
-
-    fn green(self, text: &str) -> String {
-        self.wrap("1;32", text)
-    }
-
-    fn red(self, text: &str) -> String {
-        self.wrap("1;31", text)
-    }
-
-    fn yellow(self, text: &str) -> String {
-        self.wrap("1;33", text)
-    }
-
-    fn wrap(self, code: &str, text: &str) -> String {
-        if self.color { format!("\u{1b}[{code}m{text}\u{1b}[0m") } else { text.to_owned() }
-    }
 }
 
 #[cfg(test)]

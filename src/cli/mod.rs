@@ -2,8 +2,10 @@
 
 mod check;
 mod demo;
+mod explain;
 mod healthcheck;
 mod new_key;
+mod paint;
 mod serve;
 mod simulate;
 
@@ -35,6 +37,8 @@ enum Command {
     Serve(serve::ServeArgs),
     /// Check a configuration: every mistake at once, with file, line and remedy.
     Check(check::CheckArgs),
+    /// Tell who may get what, by which rule and by which credential.
+    Explain(explain::ExplainArgs),
     /// Make an API key for a caller: prints the key once, and the config line with its digest.
     NewKey(new_key::NewKeyArgs),
     /// Run the Salesforce simulator alone, to test a client against it.
@@ -52,6 +56,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Demo(args) => demo::run(&args),
         Command::Serve(args) => serve::run(&args),
         Command::Check(args) => check::run(&args),
+        Command::Explain(args) => explain::run(&args),
         Command::NewKey(args) => new_key::run(&args),
         Command::Simulate(args) => simulate(*args),
         Command::Healthcheck(args) => healthcheck::run(&args),

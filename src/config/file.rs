@@ -10,8 +10,8 @@ use super::setting::{Field, Keys, Presence, Setting, Table, section, section_sch
 use super::times::{RequestTimeout, SessionTimeout, Shutdown};
 use super::urls::{AudienceUrl, InstanceUrl, ProxyUrl, PublicUrl, TokenUrl};
 use super::values::{
-    ClientId, Digest, EnvironmentName, FilePath, Filter, Format, HostPattern, Listen, LoginBudget, Named, RootStore,
-    Username,
+    ClientId, Digest, EnvironmentName, FilePath, Filter, Format, HostPattern, Limit, Listen, LoginBudget, Named,
+    RootStore, Username,
 };
 use crate::names::{CallerName, IntegrationName, IntegrationPattern};
 
@@ -50,6 +50,8 @@ section! {
         shutdown_grace: Shutdown, or Text("20s");
         /// How long new requests are still taken after SIGTERM, while `/readyz` already says no.
         shutdown_delay: Shutdown, or Text("0s");
+        /// Proofs from one address that may fail within a minute; more are answered with 429. A good proof always counts.
+        failed_proofs_per_minute: Limit, or Number(60);
     }
 }
 
@@ -139,9 +141,17 @@ section! {
 
 section! {
     /// One internal service that may ask for tokens.
-    Caller later ["next_integrations"] {
+    Caller later [] {
         /// What it may ask for.
         integrations: Vec<Located<IntegrationPattern>>, required;
+        /// What it is to have next: tried beside `integrations`, what would change is logged and counted, and nothing is
+        /// let through by it. Empty: nothing is tried.
+        next_integrations: Vec<Located<IntegrationPattern>>, or List;
+        /// Logins and renewals that it may cause within an hour and wait for. Default: 12 for each integration that it may
+        /// have, 60 at least.
+        mints_per_hour: Limit, optional;
+        /// Reports of a current token within a minute.
+        reports_per_minute: Limit, or Number(30);
         /// SHA-256 of each of its API keys; several, so that a key can be changed without a gap.
         api_key_sha256: Vec<Located<Digest>>, or List;
     }

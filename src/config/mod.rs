@@ -163,6 +163,8 @@ pub struct Server {
     pub shutdown_grace: Duration,
     /// How long we go on accepting after SIGTERM while `/readyz` already says no.
     pub shutdown_delay: Duration,
+    /// How many proofs from one address may fail within a minute.
+    pub failed_proofs_per_minute: u32,
 }
 
 impl Server {
@@ -272,6 +274,12 @@ pub struct Caller {
     pub name: CallerName,
     /// What it may ask for.
     pub integrations: Vec<IntegrationPattern>,
+    /// What it is to have next; nothing is tried when it is empty.
+    pub next_integrations: Vec<IntegrationPattern>,
+    /// Flights that it may cause within an hour; by what it may have, if that is not configured.
+    pub mints_per_hour: Option<u32>,
+    /// Reports of a current token within a minute.
+    pub reports_per_minute: u32,
     /// SHA-256 of each of its API keys.
     pub api_key_sha256: Vec<[u8; 32]>,
 }

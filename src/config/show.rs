@@ -14,7 +14,7 @@ const LONGEST_KEY: usize = 63;
 const LONGEST_VALUE: usize = 40;
 
 /// The name of a setting as it stands in a dotted path.
-pub(super) fn key(key: &str) -> Cow<'_, str> {
+pub fn key(key: &str) -> Cow<'_, str> {
     let bare = !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
     if looks_secret(key) || key.len() > LONGEST_KEY {
         Cow::Borrowed("(not shown)")
@@ -57,7 +57,7 @@ fn looks_secret(text: &str) -> bool {
 }
 
 /// The candidate that a misspelt name most likely meant.
-pub(super) fn nearest<'a>(wrong: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+pub fn nearest<'a>(wrong: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     if wrong.len() > LONGEST_KEY {
         return None;
     }

@@ -296,6 +296,31 @@ impl Setting for LoginBudget {
     }
 }
 
+/// How often something may happen.
+#[derive(Debug)]
+pub(super) struct Limit(pub(super) u32);
+
+const LARGEST_LIMIT: u32 = 1_000_000;
+
+impl Setting for Limit {
+    fn read(at: &Located<&Node>, report: &mut Report) -> Option<Self> {
+        let number = match at.value.content {
+            Content::Integer(number) => u32::try_from(number).ok(),
+            _ => None,
+        };
+        let limit = number.filter(|number| (1..=LARGEST_LIMIT).contains(number));
+        if limit.is_none() {
+            let remedy = "write a number without quotes; to forbid it altogether, remove the caller or its right";
+            report.error(at, format!("expected a whole number from 1 to {LARGEST_LIMIT}"), remedy);
+        }
+        limit.map(Self)
+    }
+
+    fn schema() -> Value {
+        json!({"type": "integer", "minimum": 1, "maximum": LARGEST_LIMIT})
+    }
+}
+
 /// `[log]` format.
 #[derive(Debug)]
 pub(super) struct Format(pub(super) LogFormat);

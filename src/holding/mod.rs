@@ -167,7 +167,11 @@ impl Holding {
     }
 
     /// A good token, from memory or newly had.
-    pub async fn token(&self, visitor: Visitor, want: Want) -> Result<(Arc<Kept<Granted>>, Lookup), Missed<MintError>> {
+    pub async fn token(
+        &self,
+        visitor: Visitor,
+        want: Want<'_>,
+    ) -> Result<(Arc<Kept<Granted>>, Lookup), Missed<MintError>> {
         let found = self.memory.slot.get(want, |kept| self.renewal(None, kept)).await;
         if let Ok((kept, Lookup::Hit)) = &found {
             let now = self.memory.clock.now();
@@ -209,6 +213,11 @@ impl Holding {
         let _ = flight.landed(deadline).await;
         let verdict = if self.is_current(digest) { self.memory.suspicion.verdict() } else { Some(Verdict::Dead) };
         Some(verdict.map_or(Reported::Later, Reported::Looked))
+    }
+
+    /// Whether the token with this digest is the one that is handed out.
+    pub fn hands_out(&self, digest: &[u8; 32]) -> bool {
+        self.is_current(digest)
     }
 
     /// What is known of the token with this digest: the current one or one of the last few. `None` also when it is dead

@@ -11,6 +11,7 @@ use super::health::Readiness;
 use super::request_id::RequestId;
 use crate::broker::Broker;
 use crate::clock::Clock;
+use crate::limits::Failures;
 use crate::snapshot::Snapshots;
 use crate::telemetry::audit::Trail;
 use crate::telemetry::metrics::Metrics;
@@ -26,6 +27,8 @@ pub struct CallersDoor {
     pub metrics: Arc<Metrics>,
     /// The audit trail.
     pub trail: Arc<Trail>,
+    /// Proofs that failed, by where they came from.
+    pub failures: Failures,
     /// Time.
     pub clock: Clock,
     /// Whether new requests are wanted.

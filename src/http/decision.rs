@@ -53,6 +53,8 @@ pub(super) enum Outcome {
     InternalError,
     /// A token was reported as dead.
     Reported,
+    /// The caller causes too much work at Salesforce.
+    Throttled,
     /// The caller reports the token again and again, and it works from here.
     TokenUnusable,
     /// Nobody was recognised.
@@ -74,6 +76,7 @@ impl Outcome {
             Self::InvalidRequest => "invalid_request",
             Self::InternalError => "internal_error",
             Self::Reported => "reported",
+            Self::Throttled => "throttled",
             Self::TokenUnusable => "token_unusable",
             Self::Unauthenticated => "unauthenticated",
             Self::Unavailable => "unavailable",
@@ -161,10 +164,60 @@ impl Decision {
                     Trouble::Refused => Outcome::UpstreamRefused,
                     Trouble::Passing(_) => Outcome::Unavailable,
                     Trouble::Unusable(_) => Outcome::TokenUnusable,
+                    Trouble::TooMuch(_) => Outcome::Throttled,
                     Trouble::Broken => Outcome::InternalError,
                 };
                 self.allowed = Some((Arc::clone(holding), rule.clone()));
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use serde_json::Value;
+
+    use super::*;
+    use crate::cache::Lookup;
+    use crate::holding::{Reported, Verdict};
+
+    fn set<'a>(words: impl IntoIterator<Item = &'a str>) -> BTreeSet<&'a str> {
+        words.into_iter().collect()
+    }
+
+    /// What stands in quotes between two texts of a source.
+    fn quoted<'a>(source: &'a str, from: &str, to: &str) -> BTreeSet<&'a str> {
+        let (_, rest) = source.split_once(from).unwrap();
+        let (part, _) = rest.split_once(to).unwrap();
+        set(part.split('"').skip(1).step_by(2))
+    }
+
+    #[test]
+    fn the_closed_sets_of_a_record_are_those_of_its_schema() {
+        let schema: Value = serde_json::from_str(include_str!("../../audit.schema.json")).unwrap();
+        let listed = |member: &str| {
+            let values = schema["properties"][member]["enum"].as_array().unwrap();
+            set(values.iter().filter_map(Value::as_str))
+        };
+        let authn = include_str!("../authn/mod.rs");
+        assert_eq!(listed("outcome"), quoted(include_str!("decision.rs"), "impl Outcome {", "\n}\n"));
+        assert_eq!(listed("proof"), quoted(authn, "impl ProofKind {", "\n}\n"));
+
+        let verdicts = [Verdict::Alive, Verdict::Dead, Verdict::Unclear].map(Reported::Looked);
+        let reports = verdicts.into_iter().chain([Reported::Later, Reported::Superseded]).map(Reported::as_str);
+        let mut reasons = quoted(authn, "impl AuthnError {", "\n}\n");
+        reasons.extend(reports.chain(["active", "inactive", "not_held"]));
+        assert_eq!(listed("reason"), reasons);
+
+        let lookups = [Lookup::Hit, Lookup::StaleHit, Lookup::Miss, Lookup::Joined];
+        assert_eq!(listed("cache"), set(lookups.map(Lookup::as_str)));
+        let tokens = [Route::Token, Route::NamedToken, Route::OauthToken, Route::NamedOauthToken];
+        let routes = tokens.into_iter().chain([Route::Revoke, Route::Introspect]);
+        assert_eq!(listed("route"), set(routes.clone().map(Route::pattern)));
+        assert!(routes.clone().all(Route::decides));
+        // A method that a route does not take is refused before there is anything to decide.
+        assert_eq!(listed("method"), set(routes.flat_map(|route| route.allow().split(','))));
     }
 }

@@ -141,6 +141,12 @@ impl Refusal {
         Self { retry_after: Some(retry_after), ..Self::new(StatusCode::BAD_GATEWAY, error, detail) }
     }
 
+    /// Too much of something, for now. The name is that of RFC 8628, the only one for this at a token endpoint.
+    pub(super) fn slow_down(retry_after: Duration) -> Self {
+        let detail = "too many requests of this kind; go on after the time in Retry-After";
+        Self { retry_after: Some(retry_after), ..Self::new(StatusCode::TOO_MANY_REQUESTS, "slow_down", detail) }
+    }
+
     /// Without a record there is no token.
     pub(super) fn no_record() -> Self {
         let detail = "the decision could not be recorded, and without a record there is no token";
@@ -258,6 +264,7 @@ mod tests {
             Refusal::method_not_allowed(),
             Refusal::upstream_refused(Shape::OAuth),
             Refusal::temporarily_unavailable(Duration::ZERO),
+            Refusal::slow_down(Duration::ZERO),
             Refusal::no_record(),
             Refusal::internal(),
         ];

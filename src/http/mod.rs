@@ -5,6 +5,7 @@ pub mod callers;
 mod credentials;
 mod decision;
 mod error;
+mod failed_proof;
 pub mod health;
 pub mod listener;
 mod metadata;

@@ -104,6 +104,7 @@ mod tests {
             ("upstream_refused", Refusal::upstream_refused(shape), Where::Tokens),
             ("temporarily_unavailable", Refusal::temporarily_unavailable(Duration::ZERO), Where::Callers),
             ("token_unusable", Refusal::token_unusable(shape, Duration::ZERO), Where::Tokens),
+            ("slow_down", Refusal::slow_down(Duration::ZERO), Where::Proofs),
             ("no_record", Refusal::no_record(), Where::Proofs),
             ("internal", Refusal::internal(), Where::Anywhere),
         ]

@@ -10,6 +10,7 @@ use axum::http::{HeaderValue, Response};
 use serde::Serialize;
 
 use super::credentials;
+use super::decision::Outcome;
 use super::error::{Refusal, Shape};
 use super::params::Params;
 use super::token::{Inquiry, authenticate, read_form};
@@ -29,6 +30,10 @@ pub(super) async fn revoke(inquiry: Inquiry<'_>, body: Body) -> Response<Body> {
         inquiry.note_abandoned();
         let deadline = inquiry.context.deadline();
         let reports = inquiry.door.broker.report(&snapshot, &authenticated.caller, token, deadline).await;
+        let reports = reports.map_err(|wait| {
+            inquiry.note(|decision| decision.outcome = Outcome::Throttled);
+            Refusal::slow_down(wait)
+        })?;
         inquiry.note(|decision| decision.reported(reports.first(), &sha256([token.as_bytes()])));
         Ok(Response::new(Body::empty()))
     };

@@ -17,7 +17,16 @@ pub(super) struct Status {
     uptime_seconds: u64,
     configuration: standing::Told,
     callers: usize,
+    /// Callers that were refused because of a limit, and still would be.
+    callers_at_limit: Vec<LimitStatus>,
     integrations: Vec<IntegrationStatus>,
+}
+
+#[derive(Debug, Serialize)]
+struct LimitStatus {
+    caller: String,
+    limit: &'static str,
+    for_seconds: u64,
 }
 
 #[derive(Debug, Serialize)]
@@ -103,6 +112,14 @@ pub(super) fn of(snapshot: &Snapshot, now: Moment, process: ProcessStatus) -> St
         uptime_seconds: process.uptime.as_secs(),
         configuration: process.configuration,
         callers: snapshot.caller_count(),
+        callers_at_limit: snapshot
+            .limited(now)
+            .map(|(caller, kind, wait)| LimitStatus {
+                caller: caller.to_string(),
+                limit: kind.as_str(),
+                for_seconds: wait.as_secs(),
+            })
+            .collect(),
         integrations,
     }
 }

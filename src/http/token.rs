@@ -17,6 +17,8 @@ use super::callers::{CallersDoor, Context};
 use super::credentials;
 use super::decision::{Decision, Outcome};
 use super::error::{Refusal, Shape};
+use super::failed_proof;
+use super::listener::Peer;
 use super::params::Params;
 use crate::ask::{Ask, SelectorKind};
 use crate::authn::{AuthnError, Credentials};
@@ -31,6 +33,8 @@ const MAX_BODY: usize = 16 * 1024;
 pub(super) struct Inquiry<'a> {
     /// The door it came to.
     pub(super) door: &'a CallersDoor,
+    /// Where it comes from.
+    pub(super) peer: &'a Peer,
     /// Its id and its deadlines.
     pub(super) context: &'a Context,
     /// The integration in the path, if the route has a place for one: as it stands there, still encoded.
@@ -124,13 +128,17 @@ pub(super) fn authenticate(
 ) -> Result<(Arc<Snapshot>, Authenticated), Refusal> {
     let snapshot = inquiry.door.snapshots.current();
     inquiry.note_outcome(Outcome::InvalidRequest);
-    let authenticated = snapshot.authenticate(&credentials?).map_err(|error| {
+    let credentials = credentials?;
+    let authenticated = snapshot.authenticate(&credentials).map_err(|error| {
         inquiry.note(|decision| decision.unauthenticated(error));
         inquiry.door.metrics.refused_proof("api_key", error.reason());
         match error {
             AuthnError::Missing => Refusal::no_credentials(shape),
             AuthnError::NotAKey | AuthnError::Unknown | AuthnError::Contradiction => {
-                Refusal::wrong_credentials(shape, credentials::is_bearer(&inquiry.head.headers))
+                match failed_proof::wait(inquiry, &snapshot, &credentials) {
+                    Some(wait) => Refusal::slow_down(wait),
+                    None => Refusal::wrong_credentials(shape, credentials::is_bearer(&inquiry.head.headers)),
+                }
             }
         }
     })?;
@@ -157,6 +165,7 @@ fn refusal(error: &IssueError, shape: Shape) -> Refusal {
         IssueError::Unavailable { why: Trouble::Refused, .. } => Refusal::upstream_refused(shape),
         IssueError::Unavailable { why: Trouble::Passing(wait), .. } => Refusal::temporarily_unavailable(*wait),
         IssueError::Unavailable { why: Trouble::Unusable(wait), .. } => Refusal::token_unusable(shape, *wait),
+        IssueError::Unavailable { why: Trouble::TooMuch(wait), .. } => Refusal::slow_down(*wait),
         IssueError::Unavailable { why: Trouble::Broken, .. } => Refusal::internal(),
     }
 }

@@ -95,9 +95,9 @@ impl Visit {
     /// paths that could disagree with the labels of metrics and records, and nothing is boxed on the way.
     async fn dispatch(&self, request: Request) -> Response<Body> {
         let (head, body) = request.into_parts();
-        let Self { door, context, decision, .. } = self;
+        let Self { door, context, peer, decision, .. } = self;
         let in_path = self.route.integration_in(head.uri.path());
-        let inquiry = Inquiry { door, context, in_path, head: &head, decision };
+        let inquiry = Inquiry { door, peer, context, in_path, head: &head, decision };
         match (self.route, self.method) {
             (Route::Token | Route::NamedToken, "GET") => token::get(inquiry).await,
             (Route::Token | Route::NamedToken, "HEAD") => without_body(token::get(inquiry).await),

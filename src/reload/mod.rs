@@ -22,6 +22,7 @@ use crate::http::listener::SwappableTls;
 use crate::http::standing::{Outcome, Standing};
 use crate::snapshot::{Snapshot, Snapshots};
 use crate::telemetry;
+use crate::telemetry::audit::Trail;
 
 /// Keeps a running service in step with its files.
 #[derive(Debug)]
@@ -46,6 +47,8 @@ pub struct Doors {
     pub ops_tls: SwappableTls,
     /// What operators are told.
     pub standing: Arc<Standing>,
+    /// Opened anew with each reload, so that its file can be rotated.
+    pub trail: Arc<Trail>,
 }
 
 /// Settings that need a restart.
@@ -95,6 +98,7 @@ impl Reloader {
                 // Whatever was refused may have been cured, with or without a change here.
                 self.doors.snapshots.current().holdings().for_each(|holding| holding.forgive());
             }
+            self.doors.trail.reopen();
             stamps = self.reload(by_order, &stop).await;
         }
     }

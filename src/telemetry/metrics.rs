@@ -11,7 +11,7 @@ use prometheus::{
     TextEncoder,
 };
 
-use crate::names::IntegrationName;
+use crate::names::{CallerName, IntegrationName};
 
 /// All instruments of one process.
 #[derive(Debug)]
@@ -32,6 +32,9 @@ pub struct Metrics {
     auth_failures: IntCounterVec,
     config_reloads: IntCounterVec,
     audit_records_lost: IntCounterVec,
+    next_denials: IntCounterVec,
+    next_grants: IntCounterVec,
+    throttled: IntCounterVec,
     /// What [`Metrics::answered`] has found before.
     answers: Found<(&'static str, &'static str, u16), (IntCounter, Histogram), 16>,
 }
@@ -105,6 +108,9 @@ impl Metrics {
             auth_failures: counter(&registry, "auth_failures_total", "Proofs that failed.", &["proof", "reason"])?,
             config_reloads: counter(&registry, "config_reloads_total", CONFIG_RELOADS, &["outcome"])?,
             audit_records_lost: counter(&registry, "audit_records_lost_total", AUDIT_LOST, &["reason"])?,
+            next_denials: counter(&registry, "next_denials_total", NEXT_DENIALS, &["caller", "integration"])?,
+            next_grants: counter(&registry, "next_grants_total", NEXT_GRANTS, &["caller", "integration"])?,
+            throttled: counter(&registry, "throttled_total", THROTTLED, &["limit"])?,
             token_remaining: gauge(&registry, "token_remaining_seconds", TOKEN_REMAINING, "integration")?,
             answers: Found::new(),
             registry,
@@ -193,6 +199,21 @@ impl Metrics {
         self.audit_records_lost.with_label_values(&[reason]).inc();
     }
 
+    /// A request was answered with 429 because of a limit.
+    pub fn throttled(&self, limit: &'static str) {
+        self.throttled.with_label_values(&[limit]).inc();
+    }
+
+    /// A request was allowed, and the caller's next rights would refuse it.
+    pub fn next_would_deny(&self, caller: &CallerName, integration: &IntegrationName) {
+        self.next_denials.with_label_values(&[caller.as_str(), integration.as_str()]).inc();
+    }
+
+    /// A request was refused, and the caller's next rights would allow it.
+    pub fn next_would_grant(&self, caller: &CallerName, integration: &IntegrationName) {
+        self.next_grants.with_label_values(&[caller.as_str(), integration.as_str()]).inc();
+    }
+
     /// Sets what is left of an integration's token, if it has one; called when somebody looks. A token that was dropped
     /// leaves nothing behind, and an integration that never had one has no series.
     pub fn set_token_remaining(&self, integration: &IntegrationName, remaining: Option<Duration>) {
@@ -227,6 +248,9 @@ const LOGINS_LEFT: &str = "Logins left of this hour's budget of the integration'
 const CIRCUIT_OPEN: &str = "1 while the integration's token host is left alone after failures in a row.";
 const CONFIG_RELOADS: &str = "Reloads of the configuration: applied, refused.";
 const AUDIT_LOST: &str = "Audit records that could not be written.";
+const NEXT_DENIALS: &str = "Requests that were allowed and that next_integrations would refuse.";
+const NEXT_GRANTS: &str = "Requests that were refused and that next_integrations would allow.";
+const THROTTLED: &str = "Requests answered with 429, by the setting that limits them.";
 const TOKEN_REMAINING: &str = "What is left of the promise of the current token.";
 
 fn named(name: &str, help: &str) -> Opts {

@@ -8,6 +8,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use crate::support::house::{House, Plan};
+use crate::support::process::Process;
 use crate::support::until;
 use crate::support::wire::{Connection, get, post, request};
 
@@ -245,4 +246,62 @@ async fn an_answer_whose_record_took_longer_than_the_life_it_tells_allows_is_tak
         }
     };
     assert_eq!((answer.status, answer.member("error")), (503, "temporarily_unavailable".to_owned()));
+}
+
+#[tokio::test]
+async fn a_rotated_file_is_opened_anew_on_sighup_and_no_record_is_lost_or_doubled() {
+    let house = House::open().await;
+    let (file, ask) = (house.folder().join("audit.jsonl"), get("/token").bearer(house.key("shipper")));
+    let mut connection = Connection::open(house.callers).await;
+    let mut ids = Vec::new();
+    let mut files = Vec::new();
+    for round in 0..5 {
+        let moved = house.folder().join(format!("audit.jsonl.{round}"));
+        std::fs::rename(&file, &moved).unwrap();
+        files.push(moved);
+        house.process.signal(Signal::HUP);
+        // Asked without a pause, so that records come before, with and after the order.
+        let deadline = Instant::now() + crate::support::PATIENCE;
+        while !file.exists() || ids.len() % 50 != 0 {
+            assert!(Instant::now() < deadline, "the file is not opened anew");
+            let answer = connection.ask(&ask).await;
+            ids.push(answer.header("x-request-id").unwrap().to_owned());
+        }
+    }
+    house.process.signal(Signal::TERM);
+    let House { process, folder: _folder, .. } = house;
+    assert_eq!(process.ended().await.code(), Some(0));
+    files.push(file);
+    let found = files.iter().flat_map(|file| crate::support::house::records(file));
+    let found: Vec<String> = found.map(|record| record["request_id"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(found, ids, "in order, each once");
+    let used = files.iter().filter(|file| !crate::support::house::records(file).is_empty()).count();
+    assert!(used >= 3, "{used}");
+}
+
+#[tokio::test]
+async fn a_secret_in_what_a_process_writes_fails_its_test_in_whatever_form_it_comes() {
+    let house = House::open().await;
+    let key = house.key("shipper").to_owned();
+    let token = house.ask(get("/token").bearer(&key)).await.member("access_token");
+    let fails = |text: &str| {
+        let text = text.to_owned();
+        let dropped = std::thread::spawn(move || {
+            let mut command = std::process::Command::new("printf");
+            let mut told = Process::searched(command.args(["%s\n", &text]));
+            while told.runs() {
+                std::thread::yield_now();
+            }
+        });
+        dropped.join().is_err()
+    };
+    for secret in [&key, &token] {
+        for form in crate::canary::forms(secret) {
+            assert!(fails(&format!("before {form} after")), "{form}");
+        }
+    }
+    assert!(!fails("nothing that is secret"));
+    std::fs::write(house.folder().join("more.jsonl"), format!("{{\"x\":\"{key}\"}}")).unwrap();
+    let House { process, folder: _folder, .. } = house;
+    assert!(std::thread::spawn(move || drop(process)).join().is_err(), "records are searched too");
 }

@@ -16,7 +16,7 @@ use crate::support::until;
 use crate::support::wire::get;
 use crate::tls::free_port;
 
-const COMMANDS: [&str; 6] = ["demo", "serve", "check", "new-key", "simulate", "healthcheck"];
+const COMMANDS: [&str; 7] = ["demo", "serve", "check", "explain", "new-key", "simulate", "healthcheck"];
 
 /// A configuration that can be checked, with the key where a test puts it.
 const CONFIGURATION: &str = r#"[integrations.elf-prod]
@@ -73,6 +73,8 @@ async fn wrong_usage_ends_with_2_and_says_nothing_on_stdout() {
         &["check"],
         &["check", "--config", "x", "--output", "xml"],
         &["check", "--schema", "--config", "x"],
+        &["explain"],
+        &["explain", "--config", "x", "--output", "xml"],
         &["new-key"],
         &["new-key", "Not A Name"],
         &["new-key", "../x"],
@@ -188,6 +190,98 @@ async fn check_tells_people_and_programs_the_same() {
     let stranger = checked(folder.path(), &["--integration", "nobody"]).await;
     assert_eq!(stranger.code(), Some(1));
     assert!(stranger.stderr.contains("there is no integration nobody"), "{}", stranger.stderr);
+}
+
+const GRANTS: &str = r#"
+[integrations.elf-uat]
+client_key_path = "key.pem"
+username = "elf@acme.example"
+client_id = "SIMULATED_client"
+token_url = "https://acme--uat.sandbox.my.salesforce.com"
+
+[callers.crm]
+integrations = ["elf-prod"]
+next_integrations = ["elf-*"]
+api_key_sha256 = ["1111111111111111111111111111111111111111111111111111111111111111", "2222222222222222222222222222222222222222222222222222222222222222"]
+
+[callers.keyless]
+integrations = ["elf-uat"]
+"#;
+
+async fn explained(folder: &Path, more: &[&str]) -> Ended {
+    let config = folder.join("aquila.toml");
+    let args = ["explain", "--config", config.to_str().unwrap()];
+    run(args.iter().chain(more)).await
+}
+
+#[tokio::test]
+async fn explain_tells_who_may_get_what_by_which_rule_and_credential() {
+    let text = CONFIGURATION
+        .replace("integrations = [\"elf-*\"]", "integrations = [\"elf-*\"]\nnext_integrations = [\"elf-prod\"]");
+    let folder = folder_with(&format!("{text}{GRANTS}"));
+    let all = explained(folder.path(), &[]).await;
+    let expected = "crm  api_key 1111111111111111, api_key 2222222222222222\n  elf-prod  by elf-prod\n  \
+                    elf-uat   not granted  next_integrations would grant it by `elf-*`\n\n\
+                    keyless  no credential: it never gets in\n  elf-uat   by elf-uat\n\n\
+                    shipper  api_key 0000000000000000\n  elf-prod  by elf-*\n  \
+                    elf-uat   by elf-*     next_integrations would refuse it\n\n3 callers, 4 grants\n";
+    assert_eq!((all.code(), all.stdout.as_str(), all.stderr.as_str()), (Some(0), expected, ""));
+    let one = explained(folder.path(), &["--integration", "elf-prod"]).await;
+    assert!(one.stdout.contains("crm") && !one.stdout.contains("keyless"), "{}", one.stdout);
+    let one = explained(folder.path(), &["--caller", "keyless", "--output", "json"]).await;
+    let json: Value = serde_json::from_str(&one.stdout).unwrap();
+    assert_eq!(json["callers"][0]["integrations"][0]["rule"], "elf-uat");
+    assert_eq!(
+        (json["callers"].as_array().unwrap().len(), &json["callers"][0]["credentials"]),
+        (1, &Value::Array(Vec::new()))
+    );
+}
+
+#[tokio::test]
+async fn explain_answers_whether_a_caller_may_get_an_integration_in_one_line() {
+    let folder = folder_with(&format!("{CONFIGURATION}{GRANTS}"));
+    for (caller, integration, code, said) in [
+        (
+            "shipper",
+            "elf-uat",
+            0,
+            "yes: shipper may get elf-uat by the rule `elf-*`, proved by api_key 0000000000000000\n",
+        ),
+        (
+            "crm",
+            "elf-uat",
+            1,
+            "no: crm may not get elf-uat: none of its rules fits (`elf-prod`); next_integrations would grant it by `elf-*`\n",
+        ),
+        ("keyless", "elf-uat", 1, "no: the rule `elf-uat` grants elf-uat, but keyless has no way to prove itself\n"),
+    ] {
+        let names = ["--caller", caller, "--integration", integration];
+        let ended = explained(folder.path(), &names).await;
+        assert_eq!((ended.code(), ended.stdout.as_str(), ended.stderr.as_str()), (Some(code), said, ""));
+        let ended = explained(folder.path(), &[&names[..], &["--output", "json"]].concat()).await;
+        let json: Value = serde_json::from_str(&ended.stdout).unwrap();
+        assert_eq!(ended.code(), Some(code));
+        assert_eq!(json["callers"][0]["integrations"][0]["granted"], caller != "crm");
+    }
+}
+
+#[tokio::test]
+async fn explain_suggests_the_nearest_name_and_refuses_what_check_refuses() {
+    let folder = folder_with(CONFIGURATION);
+    for (kind, wrong, near) in [("caller", "shiper", "shipper"), ("integration", "elf-prd", "elf-prod")] {
+        let ended = explained(folder.path(), &[&format!("--{kind}"), wrong]).await;
+        assert_eq!((ended.code(), ended.stdout.as_str()), (Some(1), ""));
+        let said = format!("there is no {kind} {wrong} in ");
+        assert!(
+            ended.stderr.contains(&said) && ended.stderr.contains(&format!("did you mean {near}?")),
+            "{}",
+            ended.stderr
+        );
+    }
+    std::fs::write(folder.path().join("aquila.toml"), CONFIGURATION.replace("elf-*", "elf-none")).unwrap();
+    let ended = explained(folder.path(), &[]).await;
+    assert_eq!((ended.code(), ended.stdout.as_str()), (Some(78), ""));
+    assert!(ended.stderr.contains("there is no integration of this name"), "{}", ended.stderr);
 }
 
 #[tokio::test]

@@ -13,6 +13,8 @@
 )]
 
 mod audit;
+#[path = "../canary/mod.rs"]
+mod canary;
 mod command_line;
 mod get_token;
 mod http2;

@@ -8,7 +8,10 @@
 #![expect(clippy::panic, reason = "the same, with words")]
 
 mod answers;
+mod audit;
 mod budget;
+#[path = "../canary/mod.rs"]
+mod canary;
 mod causes;
 mod circuit;
 mod clock;
@@ -19,9 +22,11 @@ mod insisting;
 mod introspect;
 mod life;
 mod lifetime;
+mod limits;
 mod memory;
 mod min_ttl;
 mod network;
+mod next_rights;
 mod outage;
 mod pauses;
 mod promise;

@@ -3,17 +3,18 @@
 //!
 //! The binary runs in a process of its own: what it writes is all its own, and all of it is searched.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::fs;
 
 use aquila::authn::ApiKey;
 use aquila::simulator::{Door, Fault, FaultAnswer};
 use base64::Engine;
-use base64::prelude::{BASE64_STANDARD_NO_PAD, BASE64_URL_SAFE_NO_PAD};
+use base64::prelude::BASE64_STANDARD_NO_PAD;
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+use crate::canary::{self, Search, forms};
 use crate::support::key::Pair;
 use crate::support::plan::{CALLER, username};
 use crate::support::reply::Reply;
@@ -25,51 +26,6 @@ const SPOILT: &str =
     "00D5g00000SIMU1!AQEAQSPOILTbXk29vLw7RtYpZ3mQnE8sJhKdF4gUiOxCaVyBeN6TzWqMrLfPjHkGdSoAuIyTcEvXbNmQwErTyUiOpAsDfGhJk";
 
 // --- the search --------------------------------------------------------------
-
-/// So many characters in a row of a secret, in any form, are a leak.
-const WINDOW: usize = 16;
-
-/// Every form in which a text may turn up.
-fn forms(secret: &str) -> Vec<String> {
-    let bytes = secret.as_bytes();
-    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    let url = url::form_urlencoded::byte_serialize(bytes).collect();
-    let all_percent = bytes.iter().map(|byte| format!("%{byte:02X}")).collect();
-    let numbers = bytes.iter().map(u8::to_string).collect::<Vec<_>>().join(", ");
-    let mut forms = vec![secret.to_owned(), hex.to_uppercase(), hex, url, all_percent, numbers];
-    // Inside a longer text base64 looks different by where the secret begins in it.
-    for skipped in 0..3 {
-        let rest = bytes.get(skipped..).unwrap();
-        forms.extend([BASE64_STANDARD_NO_PAD.encode(rest), BASE64_URL_SAFE_NO_PAD.encode(rest)]);
-    }
-    forms
-}
-
-/// Windows over all forms of all secrets, each with the name of its secret.
-#[derive(Default)]
-struct Search {
-    windows: HashMap<Vec<u8>, String>,
-}
-
-impl Search {
-    fn add(&mut self, name: &str, secret: &str) {
-        assert!(secret.len() >= WINDOW, "{name} is too short to be searched for");
-        for form in forms(secret) {
-            for window in form.as_bytes().windows(WINDOW) {
-                self.windows.insert(window.to_vec(), name.to_owned());
-            }
-        }
-    }
-
-    /// What was found, with a little of its surroundings.
-    fn find(&self, text: &str) -> Option<String> {
-        let bytes = text.as_bytes();
-        let place = bytes.windows(WINDOW).position(|window| self.windows.contains_key(window))?;
-        let name = self.windows.get(bytes.get(place..place + WINDOW)?)?;
-        let around = bytes.get(place.saturating_sub(300)..(place + 60).min(bytes.len()))?;
-        Some(format!("{name} in: {}", String::from_utf8_lossy(around)))
-    }
-}
 
 #[test]
 fn the_search_finds_a_secret_in_every_form() {
@@ -84,6 +40,17 @@ fn the_search_finds_a_secret_in_every_form() {
     let half = key.expose().get(20..40).unwrap();
     assert!(search.find(&format!("x{half}x")).is_some());
     assert_eq!(search.find(ApiKey::generate().unwrap().expose()), None);
+}
+
+#[test]
+fn a_secret_in_the_records_of_a_stage_fails_its_test() {
+    let folder = tempfile::tempdir().unwrap();
+    let key = ApiKey::generate().unwrap();
+    canary::note("a key", key.expose());
+    fs::write(folder.path().join("audit.jsonl"), "nothing").unwrap();
+    canary::search_folder(folder.path());
+    fs::write(folder.path().join("audit.jsonl"), format!("x{}x", key.expose())).unwrap();
+    assert!(std::panic::catch_unwind(|| canary::search_folder(folder.path())).is_err());
 }
 
 // --- the tour ----------------------------------------------------------------

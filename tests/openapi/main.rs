@@ -194,7 +194,7 @@ type Case = (Door, &'static str, &'static str, u16, RequestBuilder);
 #[tokio::test]
 async fn real_answers_are_as_described_to_the_last_member() -> TestResult {
     let (description, service) = (description()?, Service::start().await?);
-    let mut seen = BTreeSet::new();
+    let (mut seen, mut limited) = (BTreeSet::new(), BTreeSet::new());
     let mut cases = tokens(&service)?;
     cases.extend(posts(&service)?);
     cases.extend(reports(&service)?);
@@ -207,6 +207,20 @@ async fn real_answers_are_as_described_to_the_last_member() -> TestResult {
         let problems = description.judge(path, method, &came).with_context(|| place.clone())?;
         ensure!(problems.is_empty(), "{place}\n{problems:#?}");
         seen.insert((path, method, status));
+    }
+    // After everything else that proves itself wrongly: so many failures that all further ones are told to wait.
+    for _ in 0..100 {
+        answer(service.request(Door::Callers, "get", "/token")?.bearer_auth("wrong")).await?;
+    }
+    for (method, path) in limited_operations(&description) {
+        let target = path.replace("{integration}", "elf-demo");
+        let request = service.request(Door::Callers, &method, &target)?.bearer_auth("wrong");
+        let request = if method == "post" { form(request, &[("grant_type", "client_credentials")]) } else { request };
+        let came = answer(request).await?;
+        ensure!(came.status == 429, "{method} {path}: {came:?}");
+        let problems = description.judge(&path, &method, &came)?;
+        ensure!(problems.is_empty(), "{method} {path}\n{problems:#?}");
+        limited.insert((path, method));
     }
     let slow = slow_body(&service).await?;
     ensure!(slow.status == 408, "{slow:?}");
@@ -224,12 +238,29 @@ async fn real_answers_are_as_described_to_the_last_member() -> TestResult {
     assert_eq!(unseen, Vec::<String>::new(), "members that no answer had");
     let unseen = description.unseen(&["IntegrationStatus", "TokenStatus", "FailureStatus"]);
     assert_eq!(unseen, Vec::<String>::new(), "members that no answer had");
-    assert_eq!(never_answered(&description, &seen), Vec::<String>::new(), "statuses that no request got");
+    assert_eq!(never_answered(&description, &seen, &limited), Vec::<String>::new(), "statuses that no request got");
     service.stop().await
 }
 
+/// Operations that can be told to slow down: method, path.
+fn limited_operations(description: &Description) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    for (path, methods) in description.paths(Door::Callers) {
+        for method in methods {
+            if !description.document["paths"][path][method]["responses"]["429"].is_null() {
+                found.push((method.to_owned(), path.to_owned()));
+            }
+        }
+    }
+    found
+}
+
 /// Described and not seen, but for what no request from outside brings about.
-fn never_answered(description: &Description, seen: &BTreeSet<(&str, &str, u16)>) -> Vec<String> {
+fn never_answered(
+    description: &Description,
+    seen: &BTreeSet<(&str, &str, u16)>,
+    limited: &BTreeSet<(String, String)>,
+) -> Vec<String> {
     let mut never = Vec::new();
     for (path, methods) in description.paths(Door::Callers).into_iter().chain(description.paths(Door::Ops)) {
         let decides = path.ends_with("token") || path.starts_with("/token");
@@ -244,6 +275,7 @@ fn never_answered(description: &Description, seen: &BTreeSet<(&str, &str, u16)>)
                     503 => !decides && path != "/readyz",
                     // Five seconds each: one route shows it, and all share the reader.
                     408 => true,
+                    429 => limited.contains(&(path.to_owned(), method.to_owned())),
                     // This service has a public_url.
                     404 => path == "/.well-known/oauth-authorization-server",
                     _ => false,

@@ -49,7 +49,9 @@ pub(super) fn callers(
         shop.report.warning(&field.at, "there are no callers: nobody can ask for a token", "add `[callers.NAME]`");
     }
     if let Some(names) = names {
-        let patterns = named.sections.iter().filter_map(|(_, file)| file.value.integrations.value.as_ref()).flatten();
+        let files = named.sections.iter().map(|(_, file)| &file.value);
+        let lists = files.flat_map(|file| [&file.integrations, &file.next_integrations]);
+        let patterns = lists.filter_map(|list| list.value.as_ref()).flatten();
         grants(patterns, names, &mut shop.report);
     }
     let mut digests = HashMap::new();
@@ -108,8 +110,16 @@ fn caller(
     }
     let file = caller.value;
     let keys = file.api_key_sha256.value.map(|keys| own_keys(&name, keys, digests, report));
-    let integrations = file.integrations.value?.into_iter().map(|pattern| pattern.value).collect();
-    Some(Caller { name, integrations, api_key_sha256: keys? })
+    let patterns = |list: Vec<Located<IntegrationPattern>>| list.into_iter().map(|pattern| pattern.value).collect();
+    let (integrations, next_integrations) = (file.integrations.value?, file.next_integrations.value?);
+    Some(Caller {
+        name,
+        integrations: patterns(integrations),
+        next_integrations: patterns(next_integrations),
+        mints_per_hour: file.mints_per_hour.value.map(|limit| limit.0),
+        reports_per_minute: file.reports_per_minute.value?.0,
+        api_key_sha256: keys?,
+    })
 }
 
 /// The caller's digests, each once. A digest tells who calls, so it belongs to one caller only.

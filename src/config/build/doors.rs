@@ -36,6 +36,7 @@ fn server(file: file::Server, shop: &mut Workshop<'_>) -> Option<(Server, Locate
         tls,
         shutdown_grace: wait(file.shutdown_grace)?,
         shutdown_delay: wait(file.shutdown_delay)?,
+        failed_proofs_per_minute: file.failed_proofs_per_minute.value?.0,
     };
     Some((server, at))
 }

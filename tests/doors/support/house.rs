@@ -16,6 +16,7 @@ use tempfile::TempDir;
 use super::process::{Process, aquila};
 use super::until;
 use super::wire::{Answer, Request, get};
+use crate::canary;
 
 /// Two integrations of one org, and one of its own.
 const INTEGRATIONS: [(&str, &str); 3] = [
@@ -63,6 +64,9 @@ impl House {
     pub(crate) async fn within(folder: TempDir, plan: Plan) -> Self {
         let simulator = simulate().await;
         let keys: BTreeMap<_, _> = CALLERS.map(|(name, _)| (name, ApiKey::generate().unwrap())).into();
+        keys.values().for_each(|key| canary::note("a caller's key", key.expose()));
+        canary::note("the control secret", simulator.control_secret());
+        canary::note_private_key(&key_pair().0);
         let config = write_configuration(folder.path(), &simulator, &keys, &plan);
         let mut process = Process::start(&mut aquila([Path::new("serve"), Path::new("--config"), &config]));
         let (callers, ops) = addresses(&mut process).await;
@@ -99,6 +103,7 @@ impl House {
     pub(crate) async fn metrics(&self) -> String {
         let answer = get("/metrics").send(self.ops).await;
         assert_eq!(answer.status, 200);
+        canary::search("the metrics", &answer.text());
         answer.text()
     }
 }

@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -11,12 +12,17 @@ use rustix::process::{Pid, Signal, kill_process};
 use tokio::time::Instant;
 
 use super::PATIENCE;
+use crate::canary;
 
 /// A running `aquila`.
 pub(crate) struct Process {
     child: Child,
     out: Lines,
     err: Lines,
+    /// Whether what it writes is searched for secrets at its end.
+    searched: bool,
+    /// Its configuration, which its records may lie beside.
+    folder: Option<PathBuf>,
 }
 
 /// An `aquila` that has ended.
@@ -50,7 +56,19 @@ impl Process {
     pub(crate) fn start(command: &mut Command) -> Self {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let (out, err) = (Lines::of(child.stdout.take().unwrap()), Lines::of(child.stderr.take().unwrap()));
-        Self { child, out, err }
+        // The other commands show throw-away secrets, which is what they are for.
+        let words: Vec<_> = command.get_args().collect();
+        let searched = words.first().is_some_and(|word| *word == "serve" || *word == "check" || *word == "explain");
+        let config = words.iter().position(|word| *word == "--config").and_then(|at| words.get(at + 1));
+        let folder = config.and_then(|path| Path::new(path).parent()).map(Path::to_owned);
+        Self { child, out, err, searched, folder }
+    }
+
+    /// Any program, searched as the service is.
+    pub(crate) fn searched(command: &mut Command) -> Self {
+        let mut process = Self::start(command);
+        process.searched = true;
+        process
     }
 
     pub(crate) fn stdout(&self) -> String {
@@ -89,6 +107,11 @@ impl Drop for Process {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+        if self.searched && !std::thread::panicking() {
+            canary::search("standard output", &self.out.whole());
+            canary::search("standard error", &self.err.whole());
+            self.folder.iter().for_each(|folder| canary::search_folder(folder));
+        }
     }
 }
 

@@ -4,6 +4,7 @@ pub(crate) mod broker;
 pub(crate) mod dead_tokens;
 pub(crate) mod eyes;
 pub(crate) mod key;
+pub(crate) mod log;
 pub(crate) mod plan;
 pub(crate) mod proxy;
 pub(crate) mod relay;

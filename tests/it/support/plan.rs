@@ -36,8 +36,12 @@ pub(crate) struct Plan {
     pub(super) integration_lines: Vec<String>,
     /// Lines for `[salesforce]`.
     pub(super) salesforce_lines: Vec<String>,
+    /// Lines for `[server]`.
+    pub(super) server_lines: Vec<String>,
     /// Lines for `[ops]`.
     pub(super) ops_lines: Vec<String>,
+    /// Lines for single callers.
+    pub(super) caller_lines: Vec<(String, String)>,
     pub(super) log_level: String,
     pub(super) simulator: Settings,
     /// Token endpoints of integrations that have one of their own; `{port}` in it is the simulator's.
@@ -63,7 +67,9 @@ impl Plan {
             session_timeout: Duration::from_secs(7200),
             integration_lines: Vec::new(),
             salesforce_lines: Vec::new(),
+            server_lines: Vec::new(),
             ops_lines: Vec::new(),
+            caller_lines: Vec::new(),
             log_level: "info".to_owned(),
             simulator: Settings { apps: vec![app], ..Settings::default() },
             token_urls: Vec::new(),
@@ -128,9 +134,21 @@ impl Plan {
         self
     }
 
+    /// A line for `[server]`.
+    pub(crate) fn server_line(mut self, line: impl Into<String>) -> Self {
+        self.server_lines.push(line.into());
+        self
+    }
+
     /// A line for `[ops]`.
     pub(crate) fn ops_line(mut self, line: impl Into<String>) -> Self {
         self.ops_lines.push(line.into());
+        self
+    }
+
+    /// A line for the section of one caller.
+    pub(crate) fn caller_line(mut self, caller: &str, line: impl Into<String>) -> Self {
+        self.caller_lines.push((caller.to_owned(), line.into()));
         self
     }
 
@@ -186,8 +204,9 @@ impl Plan {
     pub(super) fn configuration(&self, token_url: &str, simulator: (&str, u16), audit: &str) -> String {
         let (direct_url, port) = simulator;
         let mut file = format!(
-            "[server]\nlisten = \"127.0.0.1:0\"\n\n[ops]\nlisten = \"127.0.0.1:0\"\n{}\n\n[salesforce]\n{}\n\n\
+            "[server]\nlisten = \"127.0.0.1:0\"\n{}\n\n[ops]\nlisten = \"127.0.0.1:0\"\n{}\n\n[salesforce]\n{}\n\n\
              [log]\nformat = \"json\"\nlevel = \"{}\"\n\n[audit]\npath = \"{audit}\"\n",
+            self.server_lines.join("\n"),
             self.ops_lines.join("\n"),
             self.salesforce_lines.join("\n"),
             self.log_level,
@@ -213,6 +232,9 @@ impl Plan {
         for (name, rights, key) in &self.callers {
             let digest: String = key.digest().iter().map(|byte| format!("{byte:02x}")).collect();
             file.push_str(&format!("\n[callers.{name}]\nintegrations = {rights:?}\napi_key_sha256 = [\"{digest}\"]\n"));
+            for (_, line) in self.caller_lines.iter().filter(|(caller, _)| caller == name) {
+                file.push_str(&format!("{line}\n"));
+            }
         }
         file
     }

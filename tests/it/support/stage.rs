@@ -15,10 +15,12 @@ use tempfile::TempDir;
 
 use super::broker::Broker;
 use super::key::Pair;
+use super::log;
 use super::plan::{CALLER, CLIENT_ID, CLIENT_SECRET, INTEGRATION, Plan};
 use super::relay::Relay;
 use super::reply::{Reply, Token};
 use super::{client, until};
+use crate::canary;
 
 /// Everything that runs.
 pub(crate) struct Stage {
@@ -28,14 +30,27 @@ pub(crate) struct Stage {
     relay: Option<Relay>,
     broker: Option<Broker>,
     callers: Vec<(String, Vec<String>, ApiKey)>,
+    /// Dropped when the broker is gone and its folder is not.
+    _searched: Searched,
     folder: TempDir,
     in_own_process: bool,
     environment: Vec<(String, String)>,
 }
 
+/// What is written in this folder is searched for secrets at the end of the test.
+struct Searched(PathBuf);
+
+impl Drop for Searched {
+    fn drop(&mut self) {
+        canary::search_folder(&self.0);
+        canary::search("the log", &log::written());
+    }
+}
+
 impl Plan {
     /// Builds and starts it all.
     pub(crate) async fn start(mut self) -> Stage {
+        log::keep();
         self.simulator.session_timeout = self.session_timeout;
         self.simulator.users = self.integrations.iter().map(|name| User::new(self.user_of(name))).collect();
         let simulator = Simulator::start(self.simulator.clone()).await.unwrap();
@@ -53,6 +68,10 @@ impl Plan {
         for (name, content) in &self.files {
             write_private(&folder.path().join(name), content);
         }
+        self.callers.iter().for_each(|(.., key)| canary::note("a caller's key", key.expose()));
+        canary::note("the control secret", simulator.control_secret());
+        canary::note("the secret of the app", CLIENT_SECRET);
+        canary::note_private_key(&Pair::of_this_process().private_key);
         let mut stage = Stage {
             simulator,
             clock: Clock::manual(),
@@ -60,6 +79,7 @@ impl Plan {
             relay,
             broker: None,
             callers: self.callers,
+            _searched: Searched(folder.path().to_owned()),
             folder,
             in_own_process: self.in_own_process,
             environment: self.environment,
@@ -172,7 +192,9 @@ impl Stage {
 
     /// A page of the ops door.
     pub(crate) async fn ops_page(&self, path: &str) -> String {
-        Reply::of(self.http.get(format!("http://{}{path}", self.broker().ops))).await.body
+        let page = Reply::of(self.http.get(format!("http://{}{path}", self.broker().ops))).await.body;
+        canary::search(path, &page);
+        page
     }
 
     /// One series of `/metrics` by its whole name with labels; 0 when it has not appeared.

@@ -3,23 +3,30 @@
 //! A request takes one snapshot and carries it to its end, so no answer mixes two generations. Building one opens key
 //! files and asks nobody over the network.
 
+mod limits;
+
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use secrecy::SecretString;
 use tokio_util::task::TaskTracker;
 
+pub use self::limits::CallersGate;
+use self::limits::{FEWEST_MINTS, Limits, MINTS_FOR_EACH};
 use crate::ask::{Ask, Selector, SelectorKind};
 use crate::authn::{AuthnError, Credentials, Directory, Proof};
-use crate::config::Config;
+use crate::clock::Moment;
 use crate::config::report::Report;
+use crate::config::{self, Config};
 use crate::holding::{Holding, Visitor};
 use crate::keys;
+use crate::limits::Kind;
 use crate::names::{CallerName, IntegrationName};
-use crate::policy::{Rights, Rule};
+use crate::policy::{Rights, Rule, Trial};
 use crate::salesforce::{Integration, Surroundings};
-use crate::telemetry::metrics::Series;
+use crate::telemetry::metrics::{Metrics, Series};
 
 /// One generation.
 #[derive(Debug)]
@@ -30,6 +37,7 @@ pub struct Snapshot {
     directory: Directory,
     issuer: Option<String>,
     ops_token: Option<SecretString>,
+    failed_proofs_per_minute: u32,
 }
 
 /// One caller of a generation.
@@ -37,10 +45,25 @@ pub struct Snapshot {
 pub struct Caller {
     name: CallerName,
     visitor: Visitor,
-    rights: Rights,
+    grants: Grants,
+    /// What it is to have next, if that is being tried.
+    next: Option<Box<Next>>,
     decisions: Series,
+    limits: Limits,
+}
+
+/// What a caller may have of a generation.
+#[derive(Debug)]
+struct Grants {
+    rights: Rights,
     /// What it gets when it names nothing; found out on its first such request.
     only: OnceLock<Only>,
+}
+
+#[derive(Debug)]
+struct Next {
+    grants: Grants,
+    trial: Trial,
 }
 
 #[derive(Debug)]
@@ -88,6 +111,19 @@ pub enum Denied {
 }
 
 impl Caller {
+    fn new(settings: &config::Caller, metrics: &Arc<Metrics>, previous: Option<&Self>) -> Self {
+        let name = settings.name.clone();
+        let next = (!settings.next_integrations.is_empty()).then(|| {
+            let rights = Rights::new(settings.next_integrations.clone());
+            let before = previous.and_then(|previous| previous.next.as_deref()).map(|next| &next.trial);
+            let trial = Trial::new(name.clone(), rights.clone(), Arc::clone(metrics), before);
+            Box::new(Next { grants: Grants::of(rights), trial })
+        });
+        let grants = Grants::of(Rights::new(settings.integrations.clone()));
+        let limits = Limits::new(settings, metrics, previous.map(|previous| &previous.limits));
+        Self { visitor: Visitor::of(&name), name, grants, next, decisions: metrics.decisions_of_caller(), limits }
+    }
+
     /// Its name.
     pub fn name(&self) -> &CallerName {
         &self.name
@@ -96,6 +132,14 @@ impl Caller {
     /// Its mark on the warm path.
     pub fn visitor(&self) -> Visitor {
         self.visitor
+    }
+
+    /// Counts a report of a token.
+    ///
+    /// # Errors
+    /// There were too many: the time after which it may go on.
+    pub fn may_report(&self, now: Moment) -> Result<(), Duration> {
+        self.limits.take(&self.name, Kind::Reports, self.limits.reports_per_minute, now)
     }
 
     /// Counts a decision about a request of its.
@@ -136,14 +180,14 @@ impl Snapshot {
         let mut callers = Vec::with_capacity(config.callers.len());
         for caller in &config.callers {
             directory.add(caller.name.clone(), &caller.api_key_sha256);
-            let rights = Rights::new(caller.integrations.clone());
-            let (name, visitor) = (caller.name.clone(), Visitor::of(&caller.name));
-            let decisions = surroundings.metrics.decisions_of_caller();
-            callers.push(Arc::new(Caller { name, visitor, rights, decisions, only: OnceLock::new() }));
+            let before = previous.and_then(|previous| previous.caller(&caller.name));
+            callers.push(Arc::new(Caller::new(caller, &surroundings.metrics, before)));
         }
         let issuer = config.server.issuer().map(str::to_owned);
         let ops_token = config.ops.bearer_token.clone();
-        Ok((Self { holdings, by_instance, callers, directory, issuer, ops_token }, report))
+        let failed_proofs_per_minute = config.server.failed_proofs_per_minute;
+        let all = Self { holdings, by_instance, callers, directory, issuer, ops_token, failed_proofs_per_minute };
+        Ok((all, report))
     }
 
     /// Who calls.
@@ -155,9 +199,23 @@ impl Snapshot {
 
     /// Whether the caller may have what it asks for, and what that is. Asked on every request, before the cache.
     pub fn authorize(&self, caller: &Caller, ask: &Ask) -> Result<Permit, Denied> {
+        let decided = self.decide(&caller.grants, ask);
+        if let Some(next) = &caller.next {
+            let would = self.decide(&next.grants, ask);
+            match (&decided, would) {
+                (Ok(permit), Ok(other)) if Arc::ptr_eq(&permit.holding, &other.holding) => {}
+                (Ok(permit), _) => next.trial.would_deny(permit.holding.name()),
+                (Err(_), Ok(permit)) => next.trial.would_grant(permit.holding.name()),
+                (Err(_), Err(_)) => {}
+            }
+        }
+        decided
+    }
+
+    fn decide(&self, grants: &Grants, ask: &Ask) -> Result<Permit, Denied> {
         let mut chosen: Option<Permit> = None;
         for selector in &ask.selectors {
-            let permit = self.resolve(caller, selector)?;
+            let permit = self.resolve(grants, selector)?;
             match &chosen {
                 Some(other) if !Arc::ptr_eq(&other.holding, &permit.holding) => return Err(Denied::Contradiction),
                 _ => chosen = Some(permit),
@@ -165,13 +223,51 @@ impl Snapshot {
         }
         match chosen {
             Some(permit) => Ok(permit),
-            None => self.unnamed(caller),
+            None => self.unnamed(grants),
+        }
+    }
+
+    /// Notes that the caller made use of its right to an integration otherwise than by asking for a token.
+    pub fn used(&self, caller: &Caller, holding: &Holding) {
+        if let Some(next) = &caller.next
+            && next.grants.rights.allow(holding.name().as_str()).is_none()
+        {
+            next.trial.would_deny(holding.name());
         }
     }
 
     /// Every integration whose tokens the caller may have, with the rule that allows it.
     pub fn granted<'a>(&'a self, caller: &'a Caller) -> impl Iterator<Item = Permit> + 'a {
-        self.holdings.values().filter_map(|holding| permit(caller, holding))
+        self.holdings.values().filter_map(|holding| caller.grants.permit(holding))
+    }
+
+    /// Who lets the caller cause a flight, or not.
+    pub fn gate<'a>(&'a self, caller: &'a Caller, now: Moment) -> CallersGate<'a> {
+        CallersGate { snapshot: self, caller, now }
+    }
+
+    /// Callers that were refused because of a limit, which it is, and for how long they are from now.
+    pub fn limited(&self, now: Moment) -> impl Iterator<Item = (&CallerName, Kind, Duration)> {
+        let of = move |caller: &'_ Arc<Caller>, kind, most| caller.limits.allowance.refused_for(kind, most, now);
+        self.callers.iter().flat_map(move |caller| {
+            let mints =
+                of(caller, Kind::Mints, self.mints_per_hour(caller)).map(|wait| (&caller.name, Kind::Mints, wait));
+            let most = caller.limits.reports_per_minute;
+            let reports = of(caller, Kind::Reports, most).map(|wait| (&caller.name, Kind::Reports, wait));
+            [mints, reports].into_iter().flatten()
+        })
+    }
+
+    /// How many proofs from one address may fail within a minute.
+    pub fn failed_proofs_per_minute(&self) -> u32 {
+        self.failed_proofs_per_minute
+    }
+
+    fn mints_per_hour(&self, caller: &Caller) -> u32 {
+        *caller.limits.mints_per_hour.get_or_init(|| {
+            let granted = u32::try_from(self.granted(caller).count()).unwrap_or(u32::MAX);
+            granted.saturating_mul(MINTS_FOR_EACH).max(FEWEST_MINTS)
+        })
     }
 
     /// The name callers know this service by: `public_url` without a trailing slash.
@@ -204,36 +300,42 @@ impl Snapshot {
         self.callers.len()
     }
 
-    fn resolve(&self, caller: &Caller, selector: &Selector) -> Result<Permit, Denied> {
+    /// Callers stand in the order of their names, as the configuration has them.
+    fn caller(&self, name: &CallerName) -> Option<&Caller> {
+        let place = self.callers.binary_search_by(|caller| caller.name.cmp(name)).ok()?;
+        self.callers.get(place).map(Arc::as_ref)
+    }
+
+    fn resolve(&self, grants: &Grants, selector: &Selector) -> Result<Permit, Denied> {
         let by_url = matches!(selector.kind, SelectorKind::Resource | SelectorKind::Audience);
         let found = match selector.text.contains(':') {
-            true if by_url => self.resolve_url(caller, &selector.text),
+            true if by_url => self.resolve_url(grants, &selector.text),
             // A resource is an absolute URI (RFC 8707 section 2), never a bare name.
             false if selector.kind == SelectorKind::Resource => None,
             _ => self.holdings.get(selector.text.as_str()),
         };
-        let permit = found.and_then(|holding| permit(caller, holding));
+        let permit = found.and_then(|holding| grants.permit(holding));
         permit.ok_or_else(|| Denied::NotGranted { by: selector.kind, integration: found.map(|it| it.name().clone()) })
     }
 
     /// `public_url/integrations/NAME`, or the instance of exactly one granted integration.
-    fn resolve_url(&self, caller: &Caller, text: &str) -> Option<&Arc<Holding>> {
+    fn resolve_url(&self, grants: &Grants, text: &str) -> Option<&Arc<Holding>> {
         let text = without_slash(text);
         let named = self.issuer().and_then(|issuer| text.strip_prefix(issuer)?.strip_prefix("/integrations/"));
         if let Some(name) = named {
             return self.holdings.get(name);
         }
         let at_instance = self.by_instance.get(text)?;
-        let mut granted = at_instance.iter().filter(|holding| permit(caller, holding).is_some());
+        let mut granted = at_instance.iter().filter(|holding| grants.permit(holding).is_some());
         match (granted.next(), granted.next()) {
             (Some(holding), None) => Some(holding),
             _ => None,
         }
     }
 
-    fn unnamed(&self, caller: &Caller) -> Result<Permit, Denied> {
-        let only = caller.only.get_or_init(|| {
-            let mut granted = self.holdings.values().filter(|holding| permit(caller, holding).is_some());
+    fn unnamed(&self, grants: &Grants) -> Result<Permit, Denied> {
+        let only = grants.only.get_or_init(|| {
+            let mut granted = self.holdings.values().filter(|holding| grants.permit(holding).is_some());
             match (granted.next(), granted.next()) {
                 (None, _) => Only::None,
                 (Some(holding), None) => Only::One(Arc::clone(holding)),
@@ -241,16 +343,22 @@ impl Snapshot {
             }
         });
         match only {
-            Only::One(holding) => permit(caller, holding).ok_or(Denied::Unnamed { several: false }),
+            Only::One(holding) => grants.permit(holding).ok_or(Denied::Unnamed { several: false }),
             Only::None => Err(Denied::Unnamed { several: false }),
             Only::Several => Err(Denied::Unnamed { several: true }),
         }
     }
 }
 
-fn permit(caller: &Caller, holding: &Arc<Holding>) -> Option<Permit> {
-    let rule = caller.rights.allow(holding.name().as_str())?;
-    Some(Permit { holding: Arc::clone(holding), rule })
+impl Grants {
+    fn of(rights: Rights) -> Self {
+        Self { rights, only: OnceLock::new() }
+    }
+
+    fn permit(&self, holding: &Arc<Holding>) -> Option<Permit> {
+        let rule = self.rights.allow(holding.name().as_str())?;
+        Some(Permit { holding: Arc::clone(holding), rule })
+    }
 }
 
 fn without_slash(url: &str) -> &str {

@@ -2,10 +2,13 @@
 //!
 //! A record holds who, what, by which rule and with which result; never a token, a key, or text from a request.
 //! Records are written by a thread of their own, so that a slow disk or pipe holds up no answer, unless
-//! `audit.required` says that without a record there is no token.
+//! `audit.required` says that without a record there is no token. `audit.schema.json` is the form of a record, and tests
+//! hold it.
+
+mod writer;
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
+use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
@@ -15,6 +18,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::sync::oneshot;
 
+use self::writer::{Broken, Output, Writer, append_to, is_pipe, ready};
 use super::json::Object;
 use super::metrics::Metrics;
 use crate::config::{self, AuditSink};
@@ -85,6 +89,8 @@ struct Waiting {
     confirmations: Vec<oneshot::Sender<bool>>,
     asleep: bool,
     closing: bool,
+    /// Whether the file is to be opened anew once what waits is written.
+    reopening: bool,
     /// Whether there is something to write to. A pipe has to wait for its reader first.
     opened: bool,
 }
@@ -100,9 +106,11 @@ impl Trail {
     pub fn open(settings: &config::Audit, metrics: Arc<Metrics>) -> io::Result<Self> {
         let queue = Arc::new(Queue::default());
         let (writers_queue, writers_metrics) = (Arc::clone(&queue), Arc::clone(&metrics));
-        let write = |output| {
-            Writer { output, queue: writers_queue, metrics: writers_metrics, failing: false, cut: false }.run();
+        let path = match &settings.sink {
+            AuditSink::File(path) => Some(path.clone()),
+            AuditSink::Stdout => None,
         };
+        let write = |output| Writer::new(output, path, writers_queue, writers_metrics).run();
         let (end, ended) = oneshot::channel();
         let open: Box<dyn FnOnce() -> io::Result<Output> + Send> = match &settings.sink {
             // Not `io::stdout()`: what its buffer keeps after an error would come out later, between other records.
@@ -151,6 +159,13 @@ impl Trail {
         }
     }
 
+    /// Has the file opened anew, so that a log rotation that moved it away finds a new one in its place. What was
+    /// recorded before goes to the old file, whole.
+    pub fn reopen(&self) {
+        self.queue.lock().reopening = true;
+        self.queue.bell.notify_one();
+    }
+
     /// Writes what waits and ends the writer; what is recorded afterwards is lost. A sink that hangs never lets it
     /// come back: who calls it sets the bound.
     pub async fn close(&self) {
@@ -193,11 +208,11 @@ impl Queue {
     /// Everything that waits, once there is something; an empty text when the trail is closed.
     fn take(&self) -> Waiting {
         let mut waiting = self.lock();
-        while waiting.text.is_empty() && !waiting.closing {
+        while waiting.text.is_empty() && !waiting.closing && !waiting.reopening {
             waiting.asleep = true;
             waiting = self.bell.wait(waiting).unwrap_or_else(PoisonError::into_inner);
         }
-        if waiting.confirmations.is_empty() && !waiting.closing {
+        if waiting.confirmations.is_empty() && !waiting.closing && !waiting.reopening {
             let hurried = |waiting: &mut Waiting| waiting.confirmations.is_empty() && !waiting.closing;
             let gathered = self.bell.wait_timeout_while(waiting, GATHER, hurried);
             waiting = gathered.unwrap_or_else(PoisonError::into_inner).0;
@@ -213,22 +228,28 @@ impl Queue {
 }
 
 fn line(record: &Record<'_>) -> Vec<u8> {
-    Object::at("time", &record.time)
-        .text("request_id", Some(record.request_id))
-        .text("outcome", Some(record.outcome))
-        .text("reason", record.reason)
-        .number("status", u64::from(record.status))
-        .text("caller", record.caller)
-        .text("proof", record.proof)
-        .text("proof_key", record.proof_key)
-        .text("integration", record.integration)
-        .text("rule", record.rule)
-        .text("cache", record.cache)
-        .text("token_fingerprint", record.token_fingerprint)
-        .text("route", Some(record.route))
-        .text("method", Some(record.method))
-        .text("remote_address", Some(record.remote_address))
-        .number("duration_us", record.duration_us)
+    // Without `..`: a member that is not written does not compile.
+    #[rustfmt::skip]
+    let Record {
+        time, request_id, outcome, reason, status, caller, proof, proof_key, integration, rule, cache, token_fingerprint,
+        route, method, remote_address, duration_us,
+    } = *record;
+    Object::at("time", &time)
+        .text("request_id", Some(request_id))
+        .text("outcome", Some(outcome))
+        .text("reason", reason)
+        .number("status", u64::from(status))
+        .text("caller", caller)
+        .text("proof", proof)
+        .text("proof_key", proof_key)
+        .text("integration", integration)
+        .text("rule", rule)
+        .text("cache", cache)
+        .text("token_fingerprint", token_fingerprint)
+        .text("route", Some(route))
+        .text("method", Some(method))
+        .text("remote_address", Some(remote_address))
+        .number("duration_us", duration_us)
         .line()
 }
 
@@ -264,105 +285,10 @@ pub fn try_standard_output(settings: &config::Audit) -> io::Result<()> {
     }
 }
 
-fn append_to(path: &Path) -> io::Result<File> {
-    let mut options = OpenOptions::new();
-    options.append(true).create(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path)
-}
-
-fn is_pipe(path: &Path) -> bool {
-    path.metadata().is_ok_and(|facts| facts.file_type().is_fifo())
-}
-
-type Output = Box<dyn Write + Send>;
-
-fn ready(output: Output) -> Box<dyn FnOnce() -> io::Result<Output> + Send> {
-    Box::new(|| Ok(output))
-}
-
-/// In the place of an output that could not be opened.
-struct Broken(io::ErrorKind);
-
-impl Write for Broken {
-    fn write(&mut self, _: &[u8]) -> io::Result<usize> {
-        Err(self.0.into())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-struct Writer {
-    output: Output,
-    queue: Arc<Queue>,
-    metrics: Arc<Metrics>,
-    failing: bool,
-    /// Whether the last write ended within a line.
-    cut: bool,
-}
-
-impl Writer {
-    fn run(mut self) {
-        loop {
-            let Waiting { text, lines, confirmations, closing, .. } = self.queue.take();
-            let outcome = self.write(&text);
-            if lines > 0 {
-                self.tell(&outcome, lines);
-            }
-            confirmations.into_iter().for_each(|confirmation| {
-                let _ = confirmation.send(outcome.is_ok());
-            });
-            if closing {
-                return;
-            }
-        }
-    }
-
-    /// Writes whole lines. What is left of a line that was cut stays a line of its own, so that it spoils no record.
-    fn write(&mut self, lines: &[u8]) -> io::Result<()> {
-        if self.cut && !lines.is_empty() {
-            self.output.write_all(b"\n")?;
-            self.cut = false;
-        }
-        let mut rest = lines;
-        while !rest.is_empty() {
-            match self.output.write(rest) {
-                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(length) => {
-                    let (written, left) = rest.split_at_checked(length).unwrap_or((rest, &[]));
-                    self.cut = written.last() != Some(&b'\n');
-                    rest = left;
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
-        self.output.flush()
-    }
-
-    /// One log line when the trail breaks and one when it is whole again.
-    fn tell(&mut self, outcome: &io::Result<()>, lines: u64) {
-        match outcome {
-            Ok(()) if self.failing => tracing::info!("audit records are written again"),
-            Err(error) if !self.failing => {
-                let remedy = "free space, or mend the pipe that standard output goes to";
-                let help = "docs/troubleshooting.md#audit-records-lost";
-                tracing::error!(%error, remedy, help, "audit records cannot be written");
-            }
-            _ => {}
-        }
-        self.failing = outcome.is_err();
-        if self.failing {
-            (0..lines).for_each(|_| self.metrics.lost_audit_record("write_failed"));
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+
     use super::*;
 
     fn record(outcome: &'static str) -> Record<'static> {
@@ -384,6 +310,61 @@ mod tests {
             remote_address: "127.0.0.1:4711",
             duration_us: 90,
         }
+    }
+
+    #[test]
+    fn a_record_has_the_members_of_the_schema_in_its_order_and_no_other() {
+        let schema = include_str!("../../../audit.schema.json");
+        let schema: serde_json::Value = serde_json::from_str(schema).unwrap();
+        assert_eq!(schema["additionalProperties"], false);
+        let required: Vec<&str> = schema["required"].as_array().unwrap().iter().filter_map(|it| it.as_str()).collect();
+        let line = String::from_utf8(line(&record("issued"))).unwrap();
+        let mut names: Vec<&str> =
+            line.split("\":").filter_map(|part| part.rsplit_once('"')).map(|(_, name)| name).collect();
+        assert_eq!(names, required);
+        names.sort_unstable();
+        let described: Vec<&str> = schema["properties"].as_object().unwrap().keys().map(String::as_str).collect();
+        assert_eq!(names, described);
+    }
+
+    #[test]
+    fn a_file_that_was_moved_away_keeps_what_was_recorded_before_and_a_new_one_gets_the_rest() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, old) = (folder.path().join("audit.jsonl"), folder.path().join("audit.jsonl.1"));
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let trail = trail(&path, true).unwrap();
+        runtime.block_on(trail.record(&record("before"))).unwrap();
+        std::fs::rename(&path, &old).unwrap();
+        runtime.block_on(trail.record(&record("between"))).unwrap();
+        trail.reopen();
+        // Whatever is gathered with the order goes to the old file; what comes after its confirmation to the new one.
+        runtime.block_on(trail.record(&record("with"))).unwrap();
+        runtime.block_on(trail.record(&record("after"))).unwrap();
+        runtime.block_on(trail.close());
+        let outcomes = |path: &Path| -> Vec<String> {
+            let text = std::fs::read_to_string(path).unwrap();
+            let records = text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+            records.map(|record| record["outcome"].as_str().unwrap().to_owned()).collect()
+        };
+        let (before, after) = (outcomes(&old), outcomes(&path));
+        assert_eq!([before.clone(), after.clone()].concat(), ["before", "between", "with", "after"]);
+        assert!(before.len() >= 2 && after.contains(&"after".to_owned()), "{before:?} {after:?}");
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_opened_anew_goes_on_as_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, old) = (folder.path().join("audit.jsonl"), folder.path().join("audit.jsonl.1"));
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let trail = trail(&path, true).unwrap();
+        std::fs::rename(&path, &old).unwrap();
+        std::fs::create_dir(&path).unwrap();
+        trail.reopen();
+        for outcome in ["one", "two"] {
+            runtime.block_on(trail.record(&record(outcome))).unwrap();
+        }
+        runtime.block_on(trail.close());
+        assert_eq!(std::fs::read_to_string(&old).unwrap().lines().count(), 2);
     }
 
     fn trail(path: &Path, required: bool) -> io::Result<Trail> {
@@ -450,7 +431,7 @@ mod tests {
         let (queue, metrics) = (Arc::new(Queue::default()), Arc::new(Metrics::new().unwrap()));
         let room = line(&record("issued")).len() + 20;
         let output = Box::new(Disk { room, kept: Arc::clone(&kept) });
-        let writer = Writer { output, queue: Arc::clone(&queue), metrics, failing: false, cut: false };
+        let writer = Writer::new(output, None, Arc::clone(&queue), metrics);
         let push = || {
             let (confirm, confirmation) = oneshot::channel();
             assert!(queue.push(&line(&record("issued")), Some(confirm)));

@@ -1,9 +1,12 @@
-//! Who may have what: pure, and no by default.
+//! Who may have what: pure, and no by default. What other rights would change is told by `trial.rs`.
 
+mod trial;
+
+pub use self::trial::Trial;
 use crate::names::IntegrationPattern;
 
 /// The integrations granted to one caller.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rights {
     granted: Vec<IntegrationPattern>,
 }

@@ -1,0 +1,65 @@
+//! The limits of one caller in one generation, and the gate that a flight of its has to pass.
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use super::{Caller, Snapshot};
+use crate::cache::Gate;
+use crate::clock::Moment;
+use crate::config;
+use crate::limits::{Allowance, Kind, Spent};
+use crate::names::CallerName;
+use crate::telemetry::metrics::Metrics;
+
+/// What a caller may cause at Salesforce, and what it has.
+#[derive(Debug)]
+pub(super) struct Limits {
+    /// As configured, or by what it may have; found out when it is first needed.
+    pub(super) mints_per_hour: OnceLock<u32>,
+    pub(super) reports_per_minute: u32,
+    pub(super) allowance: Arc<Allowance>,
+    metrics: Arc<Metrics>,
+}
+
+/// Unless it is configured otherwise: so many flights an hour for each integration that the caller may have. One that
+/// is in use needs one in a promise, mostly beside an answer, which is free.
+pub(super) const MINTS_FOR_EACH: u32 = 12;
+pub(super) const FEWEST_MINTS: u32 = 60;
+
+impl Limits {
+    pub(super) fn new(settings: &config::Caller, metrics: &Arc<Metrics>, previous: Option<&Self>) -> Self {
+        Self {
+            mints_per_hour: settings.mints_per_hour.map(OnceLock::from).unwrap_or_default(),
+            reports_per_minute: settings.reports_per_minute,
+            allowance: previous.map(|previous| Arc::clone(&previous.allowance)).unwrap_or_default(),
+            metrics: Arc::clone(metrics),
+        }
+    }
+
+    pub(super) fn take(&self, caller: &CallerName, kind: Kind, most: u32, now: Moment) -> Result<(), Duration> {
+        self.allowance.take(kind, most, now).map_err(|Spent { wait, news }| {
+            self.metrics.throttled(kind.as_str());
+            if news {
+                let remedy = "see in the audit trail what it asks for; raise the limit in its section if that is right";
+                let help = "docs/troubleshooting.md#a-caller-at-its-limit";
+                tracing::warn!(caller.name = %caller, limit = kind.as_str(), most, remedy, help, "a caller causes too much work at Salesforce: it gets 429 for now");
+            }
+            wait
+        })
+    }
+}
+
+/// The limit of one caller, as a flight meets it.
+#[derive(Debug)]
+pub struct CallersGate<'a> {
+    pub(super) snapshot: &'a Snapshot,
+    pub(super) caller: &'a Caller,
+    pub(super) now: Moment,
+}
+
+impl Gate for CallersGate<'_> {
+    fn pass(&self) -> Result<(), Duration> {
+        let most = self.snapshot.mints_per_hour(self.caller);
+        self.caller.limits.take(&self.caller.name, Kind::Mints, most, self.now)
+    }
+}
