@@ -279,6 +279,8 @@ impl World {
             }
             Unavailable::TooSlow => haste == Haste::NoTime,
             Unavailable::Broken => books.happened(&[Act::BreakOff]),
+            // Their gate is open.
+            Unavailable::Forbidden { .. } => false,
         };
         assert!(reasoned, "{why:?} for no reason");
     }
@@ -315,7 +317,7 @@ impl World {
 
     async fn question(self) {
         pause().await;
-        self.wait_for(Some(self.slot.question(self.renew()))).await;
+        self.wait_for(Some(self.slot.question(self.renew()).0)).await;
     }
 
     async fn let_time_pass(self) {
