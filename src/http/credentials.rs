@@ -96,6 +96,7 @@ fn form_decoded(text: &str) -> Zeroizing<String> {
 mod tests {
     use super::*;
     use axum::http::HeaderValue;
+    use proptest::prelude::*;
 
     fn headers(values: &[&str]) -> HeaderMap {
         values.iter().map(|value| (AUTHORIZATION, HeaderValue::from_str(value).unwrap())).collect()
@@ -142,5 +143,49 @@ mod tests {
         assert!(read(&headers(&[&basic]), Some(&same)).is_ok());
         assert!(read(&headers(&[&basic]), Some(&other)).is_err());
         assert!(read(&HeaderMap::new(), None).unwrap().keys.is_empty());
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(20_000))]
+
+        /// Nobody but who holds a key offers one, whatever bytes come: a digest needs the form and the checksum of a key.
+        #[test]
+        fn no_bytes_of_a_header_or_a_form_make_it_panic_or_are_a_key(
+            scheme in prop_oneof!["Bearer ", "Basic ", "basic", "", "[ -~]{0,9}"],
+            rest in prop_oneof![
+                prop::collection::vec(any::<u8>(), 0..80),
+                "[A-Za-z0-9+/=]{0,80}".prop_map(String::into_bytes),
+                "aquila_[A-Za-z0-9]{40,60}".prop_map(String::into_bytes),
+                "[ -~]{0,20}:(aquila_)?[ -~]{0,60}".prop_map(|text| BASE64_STANDARD.encode(text).into_bytes()),
+            ],
+            form in prop_oneof!["(client_id|client_secret)=[ -~]{0,70}(&client_secret=[ -~]{0,30})?", "[ -~]{0,80}"],
+            bytes in prop::collection::vec(any::<u8>(), 0..80),
+        ) {
+            let header = HeaderValue::from_bytes(&[scheme.as_bytes(), &rest].concat());
+            let headers: HeaderMap = header.into_iter().map(|value| (AUTHORIZATION, value)).collect();
+            let forms = [Params::parse(form.as_bytes()).ok(), Params::parse(&bytes).ok(), None];
+            for form in &forms {
+                if let Ok(credentials) = read(&headers, form.as_ref()) {
+                    prop_assert!(credentials.keys.len() <= 1);
+                    prop_assert!(credentials.keys.iter().all(|offered| offered.key.is_none()));
+                }
+            }
+            let _ = is_bearer(&headers);
+        }
+
+        /// And who holds one offers it, whatever name stands before it.
+        #[test]
+        fn a_key_is_read_out_of_every_place_under_every_name(name in "[^:\u{0}-\u{1f}]{0,40}") {
+            let key = ApiKey::generate().unwrap();
+            let basic = format!("Basic {}", BASE64_STANDARD.encode(format!("{name}:{}", key.expose())));
+            let offered = read(&headers(&[&basic]), None).unwrap().keys.pop().unwrap();
+            prop_assert_eq!(offered.key, Some(key.digest()));
+            let mut form = url::form_urlencoded::Serializer::new(String::new());
+            let form = form.append_pair("client_id", &name).append_pair("client_secret", key.expose()).finish();
+            if let Ok(form) = Params::parse(form.as_bytes()) {
+                let offered = read(&HeaderMap::new(), Some(&form)).unwrap().keys.pop().unwrap();
+                prop_assert_eq!(offered.key, Some(key.digest()));
+            }
+        }
     }
 }

@@ -101,6 +101,25 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(20_000))]
+
+        #[test]
+        fn what_was_sent_is_read_back_and_nothing_else(
+            pairs in prop::collection::vec(("[a-z_]{1,8}", "[^\u{FFFD}]{0,12}"), 0..20),
+        ) {
+            let mut text = url::form_urlencoded::Serializer::new(String::new());
+            pairs.iter().for_each(|(name, value)| { text.append_pair(name, value); });
+            let params = Params::parse(text.finish().as_bytes()).unwrap();
+            for (name, _) in &pairs {
+                let sent: Vec<&str> = pairs.iter().filter(|(key, _)| key == name).map(|(_, value)| value.as_str()).collect();
+                let full: Vec<&str> = sent.iter().copied().filter(|value| !value.is_empty()).collect();
+                prop_assert_eq!(params.all(name).collect::<Vec<_>>(), full);
+                prop_assert_eq!(params.once(&[name]).is_ok(), sent.len() == 1);
+                prop_assert!(params.has(name));
+            }
+            prop_assert!(!params.has("NOBODY"));
+        }
+
         #[test]
         fn no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
             if let Ok(params) = Params::parse(&bytes) {

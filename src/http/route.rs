@@ -138,6 +138,7 @@ pub(super) fn method_label(method: &axum::http::Method) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn every_path_has_one_route() {
@@ -165,5 +166,27 @@ mod tests {
         }
         assert_eq!(Route::of_ops("/metrics"), Route::Metrics);
         assert_eq!(Route::of_ops("/token"), Route::Unmatched);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(20_000))]
+
+        #[test]
+        fn whatever_the_path_its_route_is_of_the_closed_set_and_a_name_in_it_is_one_segment(
+            path in prop_oneof![
+                any::<String>(),
+                "(/(token|integrations|services|oauth2|revoke|introspect|[a-z%.]{0,4})){0,6}/?",
+            ],
+        ) {
+            let route = Route::of_callers(&path);
+            let name = route.integration_in(&path);
+            prop_assert_eq!(name.is_some(), matches!(route, Route::NamedToken | Route::NamedOauthToken));
+            if let Some(name) = name {
+                prop_assert!(!name.is_empty() && !name.contains('/'));
+                prop_assert_eq!(route.pattern().replace("{integration}", name), path);
+            } else if route.decides() {
+                prop_assert_eq!(route.pattern(), path);
+            }
+        }
     }
 }
