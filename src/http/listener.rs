@@ -14,9 +14,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use axum::body::Body;
-use axum::http::header::HOST;
-use axum::http::uri::Authority;
-use axum::http::{Request, Response, StatusCode, Version};
+use axum::http::{Request, Response};
 use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use hyper::body::Incoming;
@@ -31,6 +29,8 @@ use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+
+use super::head;
 
 /// TLS of a door: none, or a whole `ServerConfig` that can be replaced between connections. It is replaced whole,
 /// because a verifier swapped inside a live one would let resumed sessions past it.
@@ -66,7 +66,6 @@ const MAX_AGE: Duration = Duration::from_secs(3600);
 const MAX_CONNECTIONS: usize = 20_000;
 /// Head of a request, all headers together.
 const MAX_HEAD: usize = 32 * 1024;
-const MAX_HEADERS: usize = 64;
 /// Requests at once on one HTTP/2 connection.
 const MAX_STREAMS: u32 = 256;
 const H2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -268,11 +267,11 @@ impl Connection {
         let mut orders = FuturesUnordered::from_iter([finish, leave]);
         let service = service_fn(move |request: Request<Incoming>| {
             let request_in_progress = in_progress.one_more();
-            let answered = sound(&request).map(|()| answer(Arc::clone(&peer), request.map(Body::new)));
+            let answered = head::sound(&request).map(|()| answer(Arc::clone(&peer), request.map(Body::new)));
             async move {
                 let response = match answered {
                     Ok(answered) => answered.await,
-                    Err(status) => not_http(status),
+                    Err(status) => head::refused(status),
                 };
                 drop(request_in_progress);
                 Ok::<_, Infallible>(response)
@@ -295,47 +294,6 @@ impl Connection {
             }
         }
     }
-}
-
-/// Whether the head of a request is one to answer.
-fn sound<B>(request: &Request<B>) -> Result<(), StatusCode> {
-    // Counted here and not by hyper, which makes room for a number that it is given anew for each request.
-    match request.headers().len() {
-        0..=MAX_HEADERS if has_sound_host(request) => Ok(()),
-        0..=MAX_HEADERS => Err(StatusCode::BAD_REQUEST),
-        _ => Err(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE),
-    }
-}
-
-/// RFC 9112 section 3.2: exactly one `Host`, and one that can name a host. Of two, what stands before this door might go
-/// by the other one.
-fn has_sound_host<B>(request: &Request<B>) -> bool {
-    let mut hosts = request.headers().get_all(HOST).iter();
-    match (hosts.next(), hosts.next()) {
-        (Some(host), None) => {
-            let host = host.as_bytes();
-            host.is_empty() || is_plain_host(host) || (!host.contains(&b'@') && Authority::try_from(host).is_ok())
-        }
-        // HTTP/2 has `:authority` instead, HTTP/1.0 nothing.
-        (None, _) => request.version() != Version::HTTP_11,
-        (Some(_), Some(_)) => false,
-    }
-}
-
-/// A name or an IPv4 address, perhaps with a port: what needs no closer look.
-fn is_plain_host(host: &[u8]) -> bool {
-    let mut parts = host.split(|&byte| byte == b':');
-    let name = parts.next().unwrap_or_default();
-    let port = parts.next().unwrap_or_default();
-    let of_a_name = |&byte: &u8| byte.is_ascii_alphanumeric() || byte == b'.' || byte == b'-';
-    !name.is_empty() && name.iter().all(of_a_name) && port.iter().all(u8::is_ascii_digit) && parts.next().is_none()
-}
-
-/// As hyper answers what it cannot read.
-fn not_http(status: StatusCode) -> Response<Body> {
-    let mut response = Response::new(Body::empty());
-    *response.status_mut() = status;
-    response
 }
 
 /// Whether the client begins with the preface of HTTP/2. Peeks, takes nothing.
