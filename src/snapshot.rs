@@ -4,9 +4,11 @@
 //! files and asks nobody over the network.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
+use ipnet::IpNet;
 use secrecy::SecretString;
 use tokio_util::task::TaskTracker;
 
@@ -30,6 +32,8 @@ pub struct Snapshot {
     directory: Directory,
     issuer: Option<String>,
     ops_token: Option<SecretString>,
+    takes_certificates: bool,
+    trusted_proxies: Vec<IpNet>,
 }
 
 /// One caller of a generation.
@@ -135,7 +139,8 @@ impl Snapshot {
         let mut directory = Directory::default();
         let mut callers = Vec::with_capacity(config.callers.len());
         for caller in &config.callers {
-            directory.add(caller.name.clone(), &caller.api_key_sha256);
+            let position = directory.add(caller.name.clone(), &caller.api_key_sha256);
+            directory.add_certificates(position, &caller.client_certificate);
             let rights = Rights::new(caller.integrations.clone());
             let (name, visitor) = (caller.name.clone(), Visitor::of(&caller.name));
             let decisions = surroundings.metrics.decisions_of_caller();
@@ -143,7 +148,12 @@ impl Snapshot {
         }
         let issuer = config.server.issuer().map(str::to_owned);
         let ops_token = config.ops.bearer_token.clone();
-        Ok((Self { holdings, by_instance, callers, directory, issuer, ops_token }, report))
+        let takes_certificates = config.server.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
+        let trusted_proxies = config.server.trusted_proxies.clone();
+        Ok((
+            Self { holdings, by_instance, callers, directory, issuer, ops_token, takes_certificates, trusted_proxies },
+            report,
+        ))
     }
 
     /// Who calls.
@@ -177,6 +187,11 @@ impl Snapshot {
     /// The name callers know this service by: `public_url` without a trailing slash.
     pub fn issuer(&self) -> Option<&str> {
         self.issuer.as_deref()
+    }
+
+    /// Whether callers may prove themselves by certificate.
+    pub fn takes_certificates(&self) -> bool {
+        self.takes_certificates
     }
 
     /// What the ops door asks for before it tells metrics and status, if anything.
@@ -270,6 +285,12 @@ impl Snapshots {
     /// The one in force now; a request calls this once.
     pub fn current(&self) -> Arc<Snapshot> {
         self.0.load_full()
+    }
+
+    /// Whether what comes from this address may say where it came from.
+    pub fn is_trusted_proxy(&self, address: IpAddr) -> bool {
+        let snapshot = self.0.load();
+        snapshot.trusted_proxies.iter().any(|network| network.contains(&address))
     }
 
     /// Puts another one in force, for every request that begins from now on.

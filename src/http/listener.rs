@@ -12,16 +12,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use arc_swap::ArcSwapOption;
 use axum::body::Body;
-use axum::http::{Request, Response};
+use axum::http::{Request, Response, StatusCode};
 use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use rustls::ServerConfig;
+use rustls::pki_types::CertificateDer;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
@@ -31,10 +30,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::head;
-
-/// TLS of a door: none, or a whole `ServerConfig` that can be replaced between connections. It is replaced whole,
-/// because a verifier swapped inside a live one would let resumed sessions past it.
-pub type SwappableTls = Arc<ArcSwapOption<ServerConfig>>;
+use crate::authn::PeerCertificate;
+use crate::tls::{DoorTls, SwappableTls};
 
 /// Who is at the other end of a connection.
 #[derive(Debug)]
@@ -43,6 +40,8 @@ pub struct Peer {
     pub address: SocketAddr,
     /// The same as text, made once for all the records of the connection.
     pub text: String,
+    /// What it showed in the handshake, verified there.
+    pub certificate: Option<Arc<PeerCertificate>>,
 }
 
 /// How a door is told to stop: first to finish what it has, then to drop it.
@@ -99,7 +98,8 @@ impl Listener {
                 accepted = self.accept(&places) => accepted,
             };
             let Some((stream, remote, place)) = accepted else { continue };
-            let connection = Connection { remote, tls: self.tls.load_full(), stop: self.stop.clone() };
+            let admission = Admission { tls: self.tls.load_full(), in_force: Arc::clone(&self.tls), chain: Vec::new() };
+            let connection = Connection { remote, admission, stop: self.stop.clone() };
             let answer = answer.clone();
             self.connections.spawn(async move {
                 connection.run(stream, answer).await;
@@ -152,9 +152,16 @@ enum Order {
 }
 
 impl Stop {
-    /// Until a connection is to finish: the service drains, or the connection has become old.
-    async fn finish(self) -> Order {
-        let _ = tokio::time::timeout(MAX_AGE, self.drain.cancelled()).await;
+    /// Until a connection is to finish: the service drains, the connection has become old, or other authorities judge
+    /// the certificates of clients.
+    async fn finish(self, tls: Arc<DoorTls>) -> Order {
+        let told = async {
+            tokio::select! {
+                () = self.drain.cancelled() => {}
+                () = tls.retired() => {}
+            }
+        };
+        let _ = tokio::time::timeout(MAX_AGE, told).await;
         Order::Finish
     }
 
@@ -205,17 +212,35 @@ impl Drop for OneInProgress {
 
 struct Connection {
     remote: SocketAddr,
-    tls: Option<Arc<ServerConfig>>,
+    admission: Admission,
     stop: Stop,
 }
 
+/// By what right a connection is open.
+struct Admission {
+    /// The TLS it came in by.
+    tls: Arc<DoorTls>,
+    in_force: SwappableTls,
+    /// The certificates that it showed.
+    chain: Vec<CertificateDer<'static>>,
+}
+
+impl Admission {
+    /// Whether it would come in as well by what is in force now. What it began before a change it may finish; what it
+    /// begins afterwards is a new visit.
+    fn holds(&self) -> Result<(), StatusCode> {
+        let holds = !self.tls.is_retired() || self.in_force.load().would_admit(&self.chain);
+        if holds { Ok(()) } else { Err(StatusCode::MISDIRECTED_REQUEST) }
+    }
+}
+
 impl Connection {
-    async fn run<A, F>(self, stream: TcpStream, answer: A)
+    async fn run<A, F>(mut self, stream: TcpStream, answer: A)
     where
         A: Fn(Arc<Peer>, Request<Body>) -> F + Clone + Send + Sync + 'static,
         F: Future<Output = Response<Body>> + Send + 'static,
     {
-        match self.tls.clone() {
+        match self.admission.tls.config().cloned() {
             None => {
                 let speaks = tokio::select! {
                     speaks = tokio::time::timeout(HEAD, first_words(&stream)) => speaks,
@@ -242,7 +267,10 @@ impl Connection {
                 };
                 match shaken {
                     Ok(Ok(stream)) => {
-                        let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+                        let (_, session) = stream.get_ref();
+                        let http2 = session.alpn_protocol() == Some(b"h2");
+                        let shown = session.peer_certificates().unwrap_or_default();
+                        self.admission.chain = shown.iter().map(|it| it.clone().into_owned()).collect();
                         self.speak(TokioIo::new(stream), http2, answer).await;
                     }
                     Ok(Err(error)) => tracing::debug!(remote = %self.remote, %error, "TLS handshake failed"),
@@ -258,16 +286,19 @@ impl Connection {
         A: Fn(Arc<Peer>, Request<Body>) -> F + Clone + Send + Sync + 'static,
         F: Future<Output = Response<Body>> + Send + 'static,
     {
-        let peer = Arc::new(Peer { address: self.remote, text: self.remote.to_string() });
+        let certificate = self.admission.chain.first().map(|own| Arc::new(PeerCertificate::read(own)));
+        let peer = Arc::new(Peer { address: self.remote, text: self.remote.to_string(), certificate });
         let in_progress = InProgress::default();
         // Asked only when one of them has something to say: a connection is woken twice for each request, and each of
         // these would take a lock that all connections share.
-        let finish: BoxFuture<'_, Order> = Box::pin(self.stop.clone().finish());
+        let finish: BoxFuture<'_, Order> = Box::pin(self.stop.clone().finish(Arc::clone(&self.admission.tls)));
         let leave: BoxFuture<'_, Order> = Box::pin(self.stop.leave(in_progress.clone()));
         let mut orders = FuturesUnordered::from_iter([finish, leave]);
+        let admission = self.admission;
         let service = service_fn(move |request: Request<Incoming>| {
             let request_in_progress = in_progress.one_more();
-            let answered = head::sound(&request).map(|()| answer(Arc::clone(&peer), request.map(Body::new)));
+            let sound = head::sound(&request).and_then(|()| admission.holds());
+            let answered = sound.map(|()| answer(Arc::clone(&peer), request.map(Body::new)));
             async move {
                 let response = match answered {
                     Ok(answered) => answered.await,

@@ -13,6 +13,7 @@
 )]
 
 mod audit;
+mod certificates;
 mod command_line;
 mod get_token;
 mod http2;
