@@ -313,6 +313,38 @@ async fn a_change_of_the_authority_drains_what_came_in_before_and_nothing_else_d
     is_a_token(&house.shown(&by_new, get("/token")).await, "elf-prod");
 }
 
+/// Half of a head before the change and half after it: the connection cannot have been closed in between.
+#[tokio::test]
+async fn a_request_that_begins_after_a_change_is_judged_by_the_authorities_in_force() {
+    let (old, new) = (Authority::new("clients"), Authority::new("clients"));
+    let house = house(&old, "").await;
+    let (by_old, key) = (old.sign(&mesh(), |_| ()), house.key("shipper"));
+    let by_hand = |more: &str| format!("GET /token HTTP/1.1\r\nHost: aquila.example\r\n{more}");
+    let begin = async |identity, head: String| {
+        let mut begun = knock(&client(&house, identity, rustls::ALL_VERSIONS), house.callers).await.unwrap();
+        begun.write(head.as_bytes()).await;
+        begun
+    };
+    let end = async |mut begun: Connection<_>| {
+        begun.write(b"\r\n").await;
+        begun.answer(true).await.map(|answer| answer.status)
+    };
+    let bearer = by_hand(&format!("Authorization: Bearer {key}\r\n"));
+    let kept = begin(Some(&by_old), by_hand("")).await;
+    house.trust(&[&old, &new], 2).await;
+    assert_eq!(end(kept).await, Some(200));
+    let (refused, with_key) = (begin(Some(&by_old), by_hand("")).await, begin(Some(&by_old), bearer.clone()).await);
+    let (without, none_taken) = (begin(None, bearer.clone()).await, begin(None, bearer).await);
+    house.trust(&[&new], 3).await;
+    // As in a handshake: whatever else comes with a certificate that is not trusted.
+    assert_eq!((end(refused).await, end(with_key).await, end(without).await), (Some(421), Some(421), Some(200)));
+    let bound = begin(Some(&new.sign(&mesh(), |_| ())), by_hand("")).await;
+    house.configure(&house.configuration().replace(", client_ca_path = \"clients.pem\"", ""));
+    house.hang_up();
+    house.reloaded("applied", 4).await;
+    assert_eq!((end(bound).await, end(none_taken).await), (Some(421), Some(200)));
+}
+
 #[tokio::test]
 async fn no_session_is_resumed_past_the_look_at_the_certificate() {
     let (old, new) = (Authority::new("clients"), Authority::new("clients"));
