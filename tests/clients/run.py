@@ -23,13 +23,14 @@ import urllib.request
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "tools"))
 
+import certificates
 import examples
 import page
 import prometheus
 import readers
 from checks import Checks
 from clients import CLIENTS, Tools
-from doors import open_doors
+from doors import Certified, open_doors
 from service import loopback_tls
 
 ANSWER_WITHIN = 30.0
@@ -55,8 +56,10 @@ def main():
         tls = loopback_tls(folder)
         trust_only(tls["ca"])
         chosen = [client for client in CLIENTS if (options.only or "") in client.name]
-        callers = [client.caller for client in CLIENTS] + [*readers.CALLERS, examples.CALLER, prometheus.CALLER]
-        stage = open_doors(stack, options.binary, folder, tls, dict.fromkeys(callers))
+        callers = [client.caller for client in CLIENTS] + [*readers.CALLERS, examples.CALLER, prometheus.CALLER, certificates.CALLER]
+        identity = certificates.client_identity(folder)
+        certified = Certified(certificates.CALLER, certificates.SPIFFE_ID, identity["ca"])
+        stage = open_doors(stack, options.binary, folder, tls, dict.fromkeys(callers), certified)
         run = Run(checks, stage, tools, folder)
 
         rows = [judge(run, client) for client in chosen]
@@ -65,6 +68,8 @@ def main():
         read = readers.judge(run) if wanted(options, "readers") else []
         if wanted(options, "examples"):
             examples.judge(run, tls)
+        if wanted(options, "certificates"):
+            certificates.judge(run, identity)
         if not options.only:
             nothing_leaked(run, chosen)
             tables = {"clients": page.Table(HEAD, rows), "readers": page.Table(readers.HEAD, read)}
