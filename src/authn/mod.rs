@@ -30,6 +30,15 @@ pub struct Credentials {
     pub unverified_client_id: Option<ClientId>,
 }
 
+impl Credentials {
+    /// The kind of proof that a refusal is counted under. A certificate of nobody is none, so that what is missing beside
+    /// it is a key.
+    pub fn refused(&self, error: AuthnError) -> ProofKind {
+        let by_certificate = self.certificate.is_some() && self.keys.is_empty() && error != AuthnError::Missing;
+        if by_certificate { ProofKind::ClientCertificate } else { ProofKind::ApiKey }
+    }
+}
+
 /// A `client_id` as it came; not trusted, not printed.
 pub struct ClientId(pub Zeroizing<String>);
 

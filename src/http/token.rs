@@ -129,7 +129,7 @@ pub(super) fn authenticate(
     let credentials = Credentials { certificate: inquiry.certificate.map(Arc::clone), ..credentials? };
     let authenticated = snapshot.authenticate(&credentials).map_err(|error| {
         inquiry.note(|decision| decision.unauthenticated(error));
-        inquiry.door.metrics.refused_proof("api_key", error.reason());
+        inquiry.door.metrics.refused_proof(credentials.refused(error).as_str(), error.reason());
         match error {
             AuthnError::Missing => Refusal::no_credentials(shape),
             AuthnError::NotAKey | AuthnError::Unknown | AuthnError::Contradiction => {

@@ -104,21 +104,31 @@ async fn each_kind_of_name_proves_its_caller_and_the_record_says_by_which_certif
 }
 
 #[tokio::test]
-async fn http_2_carries_the_proof_of_its_connection() {
+async fn http_2_carries_the_proof_of_its_connection_and_loses_no_request_to_a_change() {
     let authority = Authority::new("clients");
     let house = house(&authority, "").await;
-    let identity = authority.sign(&mesh(), |_| ());
+    let identity = authority.sign(&[dns("cold.example")], |_| ());
     let pem = identity.chain.clone() + &identity.key;
     let root = reqwest::Certificate::from_pem(&fs::read(house.folder().join("ca.pem")).unwrap()).unwrap();
     #[expect(clippy::disallowed_methods, reason = "this client plays a caller; it carries no assertion")]
     let builder = reqwest::Client::builder().no_proxy().tls_certs_only([root]);
     let client = builder.identity(reqwest::Identity::from_pem(pem.as_bytes()).unwrap()).build().unwrap();
-    let ask = async || client.get(format!("https://{}/token", house.callers)).send().await.unwrap();
-    let answer = ask().await;
-    assert_eq!((answer.status().as_u16(), answer.version()), (200, reqwest::Version::HTTP_2));
-    // Others sign now: the connection ends in good manners, and this client is not let in again.
-    house.trust(&[&Authority::new("others")], 2).await;
-    let sent = client.get(format!("https://{}/token", house.callers)).send().await;
+    let ask = || client.get(format!("https://{}/token", house.callers)).send();
+    // In the middle of its first request others may sign as well: that is finished, and the next one is no failure.
+    let others = Authority::new("others");
+    house.simulator.force(Fault::delay(Door::Token, 2000));
+    let change = async {
+        until("a login", || house.simulator.counts().token_posts_in_flight > 0).await;
+        house.trust(&[&authority, &others], 2).await;
+    };
+    let (first, ()) = futures_util::future::join(ask(), change).await;
+    for answer in [first, ask().await, ask().await] {
+        let answer = answer.unwrap();
+        assert_eq!((answer.status().as_u16(), answer.version()), (200, reqwest::Version::HTTP_2));
+    }
+    // Others alone: the connection ends, and this client is not let in again.
+    house.trust(&[&others], 3).await;
+    let sent = ask().await;
     assert!(sent.as_ref().map_or(true, |answer| answer.status() == 421), "{sent:?}");
 }
 
@@ -201,6 +211,15 @@ async fn proofs_of_different_callers_are_refused_and_a_failed_one_beside_a_good_
     let records = house.records(8).await;
     for at in [1, 2, 7] {
         assert_eq!(records[at]["reason"], "contradiction", "{at}");
+    }
+    let metrics = house.metrics().await;
+    for (proof, reason, count) in [
+        ("api_key", "contradiction", 2),
+        ("client_certificate", "contradiction", 1),
+        ("client_certificate", "unknown", 2),
+    ] {
+        let line = format!("aquila_auth_failures_total{{proof=\"{proof}\",reason=\"{reason}\"}} {count}\n");
+        assert!(metrics.contains(&line), "{line}{metrics}");
     }
 }
 
