@@ -84,7 +84,8 @@ impl Reloader {
 
     /// Reloads whenever a file changes or `asked` rings, until told to stop. Rings in a burst are one.
     pub async fn run(mut self, asked: Arc<Notify>, stop: CancellationToken) {
-        let mut stamps = self.files.stamps().await;
+        // By content: what changed between the start and this first look, no later look would find different.
+        let mut stamps = self.reload(false, &stop).await;
         loop {
             let by_order = tokio::select! {
                 () = asked.notified() => true,
