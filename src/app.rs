@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwapOption;
+use arc_swap::ArcSwap;
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
 use tokio::time::{Instant, MissedTickBehavior};
@@ -19,13 +19,14 @@ use crate::config::report::Report;
 use crate::config::{self, Config, Loaded};
 use crate::http::callers::CallersDoor;
 use crate::http::health::Readiness;
-use crate::http::listener::{Listener, Stop, SwappableTls};
+use crate::http::listener::{Listener, Stop};
 use crate::http::ops::OpsDoor;
 use crate::http::standing::Standing;
 use crate::limits::Failures;
 use crate::reload::{Doors, Generation, Reloader, Shared, prefetch, whole_file};
 use crate::snapshot::Snapshots;
 use crate::telemetry::audit::{self, Trail};
+use crate::tls::SwappableTls;
 
 /// Everything that can be built without a port: what `check` looks at and `serve` starts from.
 #[derive(Debug)]
@@ -140,8 +141,8 @@ impl App {
         let trail = Arc::new(Trail::open(&loaded.config.audit, Arc::clone(&metrics))?);
         let doors = Doors {
             snapshots: Arc::new(Snapshots::new(snapshot)),
-            callers_tls: Arc::new(ArcSwapOption::new(callers_tls)),
-            ops_tls: Arc::new(ArcSwapOption::new(ops_tls)),
+            callers_tls: Arc::new(ArcSwap::from_pointee(callers_tls)),
+            ops_tls: Arc::new(ArcSwap::from_pointee(ops_tls)),
             standing: Arc::new(Standing::new(clock.timestamp())),
             trail: Arc::clone(&trail),
         };

@@ -4,14 +4,18 @@
 //! refused. Not here: reading headers and forms (`http/credentials.rs`), and what the caller may have (`policy`).
 
 mod api_key;
+mod certificate;
 
 use std::collections::HashMap;
 use std::fmt;
+use std::sync::Arc;
 
 use aws_lc_rs::constant_time;
 use zeroize::Zeroizing;
 
 pub use self::api_key::{ApiKey, KeyDigest};
+pub use self::certificate::PeerCertificate;
+use crate::config::certificate::CertificateName;
 use crate::hash::{ShortHex, sha256, short_hex};
 use crate::names::CallerName;
 
@@ -20,6 +24,29 @@ use crate::names::CallerName;
 pub struct Credentials {
     /// Every API key that came along, and the caller it was offered for, when one was named.
     pub keys: Vec<OfferedKey>,
+    /// The certificate of the connection, while it is valid.
+    pub certificate: Option<Arc<PeerCertificate>>,
+    /// The caller that `client_id` names. Where a certificate comes with it, it is to prove that one (RFC 8705 section 2).
+    pub unverified_client_id: Option<ClientId>,
+}
+
+impl Credentials {
+    /// The kind of proof that a refusal is counted under. A certificate of nobody is none, so that what is missing beside
+    /// it is a key.
+    pub fn refused(&self, error: AuthnError) -> ProofKind {
+        let by_certificate = self.certificate.is_some() && self.keys.is_empty() && error != AuthnError::Missing;
+        if by_certificate { ProofKind::ClientCertificate } else { ProofKind::ApiKey }
+    }
+}
+
+/// A `client_id` as it came; not trusted, not printed.
+pub struct ClientId(pub Zeroizing<String>);
+
+impl fmt::Debug for ClientId {
+    /// Without the text: clients that fill in the wrong field put a key there.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ClientId")
+    }
 }
 
 /// One API key as offered.
@@ -54,6 +81,8 @@ pub struct Proof {
 pub enum ProofKind {
     /// An API key.
     ApiKey,
+    /// A client certificate.
+    ClientCertificate,
 }
 
 impl ProofKind {
@@ -61,6 +90,7 @@ impl ProofKind {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::ApiKey => "api_key",
+            Self::ClientCertificate => "client_certificate",
         }
     }
 }
@@ -74,8 +104,8 @@ pub enum AuthnError {
     /// Not the form of an API key, or a checksum that does not fit.
     #[error("the credential is not an API key: its form or its checksum is wrong")]
     NotAKey,
-    /// A key that nobody has, or that belongs to another caller than the one named.
-    #[error("the API key is not known, or belongs to another caller than the one named")]
+    /// A key that nobody has, or a key or certificate that belongs to another caller than the one named.
+    #[error("the API key is not known, or it or the certificate belongs to another caller than the one named")]
     Unknown,
     /// Good proofs of different callers.
     #[error("the credentials prove different callers")]
@@ -99,6 +129,7 @@ impl AuthnError {
 pub struct Directory {
     names: Vec<CallerName>,
     by_digest: HashMap<KeyDigest, usize>,
+    by_certificate: HashMap<CertificateName, usize>,
 }
 
 impl Directory {
@@ -110,12 +141,17 @@ impl Directory {
         position
     }
 
+    /// Adds what the certificates of the caller at a position are called.
+    pub fn add_certificates(&mut self, position: usize, names: &[CertificateName]) {
+        self.by_certificate.extend(names.iter().map(|name| (name.clone(), position)));
+    }
+
     /// The caller behind the credentials.
     pub fn authenticate(&self, credentials: &Credentials) -> Result<Proof, AuthnError> {
         let mut proved: Option<Proof> = None;
         let mut failure = AuthnError::Missing;
         let keys = credentials.keys.iter().map(|offered| self.prove_key(offered));
-        for outcome in keys {
+        for outcome in self.prove_by_certificate(credentials).chain(keys) {
             match (outcome, &proved) {
                 (Ok(proof), Some(other)) if proof.caller != other.caller => return Err(AuthnError::Contradiction),
                 (Ok(proof), _) => proved = Some(proof),
@@ -123,6 +159,25 @@ impl Directory {
             }
         }
         proved.ok_or(failure)
+    }
+
+    /// A proof for each name of the certificate that is somebody's; none of them, and it was transport. Nothing in it is
+    /// secret, so this may take the time that it takes.
+    fn prove_by_certificate<'a>(
+        &'a self,
+        credentials: &'a Credentials,
+    ) -> impl Iterator<Item = Result<Proof, AuthnError>> + 'a {
+        let certificate = credentials.certificate.iter();
+        certificate
+            .flat_map(|certificate| certificate.names().iter().map(|name| (name, certificate.digest())))
+            .filter_map(|(name, key)| {
+                let caller = *self.by_certificate.get(name)?;
+                let owner = self.names.get(caller).map_or("", CallerName::as_str);
+                let named = credentials.unverified_client_id.as_ref();
+                let same_name = named.is_none_or(|ClientId(name)| same_text(name, owner));
+                let proof = Proof { caller, kind: ProofKind::ClientCertificate, key };
+                Some(if same_name { Ok(proof) } else { Err(AuthnError::Unknown) })
+            })
     }
 
     /// The same work for a key that is known, one that is not, and one offered under a false name: a hash, a look-up
@@ -157,6 +212,7 @@ mod tests {
         let key = ApiKey::digest_of(key.expose());
         Credentials {
             keys: vec![OfferedKey { unverified_name: name.map(|name| Zeroizing::new(name.to_owned())), key }],
+            ..Credentials::default()
         }
     }
 

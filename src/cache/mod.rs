@@ -4,6 +4,7 @@
 //! the configuration names. A flight is a task of its own; a caller who hangs up takes nothing with it. The cache knows
 //! nothing of Salesforce: what to fetch and how long to leave it alone after a failure come in from outside.
 
+mod flight;
 #[cfg(feature = "model")]
 #[cfg(test)]
 mod model;
@@ -17,7 +18,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-pub use self::slot::{Flight, Slot};
+pub use self::flight::Flight;
+pub use self::slot::Slot;
 use crate::clock::Moment;
 use crate::promise::Promise;
 

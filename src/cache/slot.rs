@@ -8,6 +8,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
+use super::flight::Flight;
 use super::sync::{self, ArcSwapOption, AtomicBool, AtomicU64, Mutex, MutexGuard, Ordering, PoisonError};
 use super::{Failure, Kept, Lookup, Missed, Pause, Unavailable, Want};
 use crate::clock::{Clock, Moment};
@@ -34,27 +35,6 @@ pub struct Slot<V, E> {
 struct State<E> {
     flight: Option<Flight<E>>,
     failure: Option<Failure<E>>,
-}
-
-/// A flight that is under way, as seen by those who wait for it.
-#[derive(Debug)]
-pub struct Flight<E>(watch::Receiver<Option<Result<(), Arc<E>>>>);
-
-impl<E> Clone for Flight<E> {
-    fn clone(&self) -> Self {
-        Self(self.0.clone())
-    }
-}
-
-impl<E> Flight<E> {
-    /// What came of it, unless that takes longer than until `deadline`, or it broke off.
-    pub async fn landed(mut self, deadline: Instant) -> Result<Result<(), Arc<E>>, Unavailable<E>> {
-        match sync::by(deadline, self.0.wait_for(Option::is_some)).await {
-            Err(_) => Err(Unavailable::TooSlow),
-            Ok(Err(_)) => Err(Unavailable::Broken),
-            Ok(Ok(outcome)) => outcome.clone().ok_or(Unavailable::Broken),
-        }
-    }
 }
 
 /// What a caller without a good value finds.
@@ -314,7 +294,7 @@ impl<V: Send + Sync + 'static, E: Send + Sync + 'static> Slot<V, E> {
         F: Future<Output = Brought<V, E>> + Send + 'static,
     {
         let (land, landing) = watch::channel(None);
-        let flight = Flight(landing);
+        let flight = Flight::new(landing);
         state.flight = Some(flight.clone());
         self.flying.store(true, Ordering::Release);
         let renewal = renew(self.current.load_full());

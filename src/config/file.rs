@@ -3,7 +3,9 @@
 //!
 //! What a single setting may hold is in `values.rs` and `urls.rs`; rules between settings are in `build/`.
 
+use super::certificate::CertificateName;
 use super::document::Node;
+use super::network::{ClientCertificate, Network};
 use super::report::{Located, Report};
 use super::setting::Preset::{Flag, List, Number, Table as Empty, Text};
 use super::setting::{Field, Keys, Presence, Setting, Table, section, section_schema};
@@ -37,7 +39,7 @@ section! {
 
 section! {
     /// The callers' door.
-    Server later ["trusted_proxies"] {
+    Server later [] {
         /// Address of the door. Any but a loopback address needs `tls`, or `plain_http = true`.
         listen: Listen, or Text("127.0.0.1:8080");
         /// What callers call this service: issuer of the metadata.
@@ -46,6 +48,9 @@ section! {
         plain_http: bool, or Flag(false);
         /// TLS of this door.
         tls: Tls, optional;
+        /// Proxies before this door, as addresses or networks: only what they say of a client's address is believed, and
+        /// for records alone.
+        trusted_proxies: Vec<Network>, or List;
         /// How long requests in progress may take after SIGTERM.
         shutdown_grace: Shutdown, or Text("20s");
         /// How long new requests are still taken after SIGTERM, while `/readyz` already says no.
@@ -57,11 +62,15 @@ section! {
 
 section! {
     /// TLS of a door.
-    Tls later ["client_ca_path", "client_certificate"] {
+    Tls later [] {
         /// PEM file with the certificate chain, leaf first.
         certificate_path: FilePath, required;
         /// PEM file with the private key of the certificate.
         private_key_path: FilePath, required;
+        /// PEM bundle with the authorities of client certificates. Without it none are asked for.
+        client_ca_path: FilePath, optional;
+        /// Whether nobody comes in without one of these certificates: `optional` (the default) or `required`.
+        client_certificate: ClientCertificate, optional;
     }
 }
 
@@ -154,6 +163,8 @@ section! {
         reports_per_minute: Limit, or Number(30);
         /// SHA-256 of each of its API keys; several, so that a key can be changed without a gap.
         api_key_sha256: Vec<Located<Digest>>, or List;
+        /// What its client certificates are called, whole and exact; one of the names is enough.
+        client_certificate: Vec<Located<CertificateName>>, or List;
     }
 }
 

@@ -6,9 +6,11 @@
 //! shape that `file.rs` declares out of that tree, `build/` makes it a [`Config`].
 
 mod build;
+pub mod certificate;
 mod document;
 mod file;
 pub mod hosts;
+mod network;
 pub mod report;
 mod secret;
 mod setting;
@@ -27,10 +29,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use secrecy::SecretString;
 use url::Url;
 
 use self::build::Workshop;
+use self::certificate::CertificateName;
 use self::document::DocumentError;
 use self::file::File;
 use self::report::{Located, Mistake, Place, Report, Severity};
@@ -159,6 +163,8 @@ pub struct Server {
     pub public_url: Option<Url>,
     /// TLS, unless it ends before us.
     pub tls: Option<Tls>,
+    /// Only from these are forwarded addresses believed.
+    pub trusted_proxies: Vec<IpNet>,
     /// How long requests in progress may take after SIGTERM.
     pub shutdown_grace: Duration,
     /// How long we go on accepting after SIGTERM while `/readyz` already says no.
@@ -182,6 +188,17 @@ pub struct Tls {
     pub certificate_path: Located<PathBuf>,
     /// PEM file with its private key.
     pub private_key_path: Located<PathBuf>,
+    /// Whose client certificates are taken, if anybody's.
+    pub client_ca: Option<ClientCa>,
+}
+
+/// The authorities of client certificates at a door.
+#[derive(Debug, Clone)]
+pub struct ClientCa {
+    /// PEM bundle with their certificates.
+    pub path: Located<PathBuf>,
+    /// Whether nobody comes in without a certificate.
+    pub required: bool,
 }
 
 /// `[ops]`: probes, metrics, status.
@@ -282,6 +299,8 @@ pub struct Caller {
     pub reports_per_minute: u32,
     /// SHA-256 of each of its API keys.
     pub api_key_sha256: Vec<[u8; 32]>,
+    /// What its client certificates are called.
+    pub client_certificate: Vec<CertificateName>,
 }
 
 /// `[log]`.

@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 
 use super::error::Refusal;
 use super::params::Params;
-use crate::authn::{ApiKey, Credentials, OfferedKey};
+use crate::authn::{ApiKey, ClientId, Credentials, OfferedKey};
 
 /// What the header and the form offer together.
 ///
@@ -40,7 +40,8 @@ pub(super) fn read(headers: &HeaderMap, form: Option<&Params>) -> Result<Credent
         }
         (None, None) => None,
     };
-    Ok(Credentials { keys: offered.into_iter().collect() })
+    let unverified_client_id = name.map(|name| ClientId(wiped(name)));
+    Ok(Credentials { keys: offered.into_iter().collect(), unverified_client_id, certificate: None })
 }
 
 /// Whether a bearer key came in the header, right or wrong.

@@ -12,18 +12,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use arc_swap::ArcSwapOption;
 use axum::body::Body;
-use axum::http::header::HOST;
-use axum::http::uri::Authority;
-use axum::http::{Request, Response, StatusCode, Version};
+use axum::http::{Request, Response, StatusCode};
 use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use rustls::ServerConfig;
+use rustls::pki_types::CertificateDer;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
@@ -32,9 +29,9 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// TLS of a door: none, or a whole `ServerConfig` that can be replaced between connections. It is replaced whole,
-/// because a verifier swapped inside a live one would let resumed sessions past it.
-pub type SwappableTls = Arc<ArcSwapOption<ServerConfig>>;
+use super::head;
+use crate::authn::PeerCertificate;
+use crate::tls::{DoorTls, SwappableTls};
 
 /// Who is at the other end of a connection.
 #[derive(Debug)]
@@ -43,6 +40,8 @@ pub struct Peer {
     pub address: SocketAddr,
     /// The same as text, made once for all the records of the connection.
     pub text: String,
+    /// What it showed in the handshake, verified there.
+    pub certificate: Option<Arc<PeerCertificate>>,
 }
 
 /// How a door is told to stop: first to finish what it has, then to drop it.
@@ -66,7 +65,6 @@ const MAX_AGE: Duration = Duration::from_secs(3600);
 const MAX_CONNECTIONS: usize = 20_000;
 /// Head of a request, all headers together.
 const MAX_HEAD: usize = 32 * 1024;
-const MAX_HEADERS: usize = 64;
 /// Requests at once on one HTTP/2 connection.
 const MAX_STREAMS: u32 = 256;
 const H2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -100,7 +98,8 @@ impl Listener {
                 accepted = self.accept(&places) => accepted,
             };
             let Some((stream, remote, place)) = accepted else { continue };
-            let connection = Connection { remote, tls: self.tls.load_full(), stop: self.stop.clone() };
+            let admission = Admission { tls: self.tls.load_full(), in_force: Arc::clone(&self.tls), chain: Vec::new() };
+            let connection = Connection { remote, admission, stop: self.stop.clone() };
             let answer = answer.clone();
             self.connections.spawn(async move {
                 connection.run(stream, answer).await;
@@ -153,9 +152,16 @@ enum Order {
 }
 
 impl Stop {
-    /// Until a connection is to finish: the service drains, or the connection has become old.
-    async fn finish(self) -> Order {
-        let _ = tokio::time::timeout(MAX_AGE, self.drain.cancelled()).await;
+    /// Until a connection is to finish: the service drains, the connection has become old, or other authorities judge
+    /// the certificates of clients.
+    async fn finish(self, tls: Arc<DoorTls>) -> Order {
+        let told = async {
+            tokio::select! {
+                () = self.drain.cancelled() => {}
+                () = tls.retired() => {}
+            }
+        };
+        let _ = tokio::time::timeout(MAX_AGE, told).await;
         Order::Finish
     }
 
@@ -231,17 +237,35 @@ impl Drop for OneInProgress {
 
 struct Connection {
     remote: SocketAddr,
-    tls: Option<Arc<ServerConfig>>,
+    admission: Admission,
     stop: Stop,
 }
 
+/// By what right a connection is open.
+struct Admission {
+    /// The TLS it came in by.
+    tls: Arc<DoorTls>,
+    in_force: SwappableTls,
+    /// The certificates that it showed.
+    chain: Vec<CertificateDer<'static>>,
+}
+
+impl Admission {
+    /// Whether it would come in as well by what is in force now. What it began before a change it may finish; what it
+    /// begins afterwards is a new visit.
+    fn holds(&self) -> Result<(), StatusCode> {
+        let holds = !self.tls.is_retired() || self.in_force.load().would_admit(&self.chain);
+        if holds { Ok(()) } else { Err(StatusCode::MISDIRECTED_REQUEST) }
+    }
+}
+
 impl Connection {
-    async fn run<A, F>(self, stream: TcpStream, answer: A)
+    async fn run<A, F>(mut self, stream: TcpStream, answer: A)
     where
         A: Fn(Arc<Peer>, Request<Body>) -> F + Clone + Send + Sync + 'static,
         F: Future<Output = Response<Body>> + Send + 'static,
     {
-        match self.tls.clone() {
+        match self.admission.tls.config().cloned() {
             None => {
                 let speaks = tokio::select! {
                     speaks = tokio::time::timeout(HEAD, first_words(&stream)) => speaks,
@@ -268,7 +292,10 @@ impl Connection {
                 };
                 match shaken {
                     Ok(Ok(stream)) => {
-                        let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+                        let (_, session) = stream.get_ref();
+                        let http2 = session.alpn_protocol() == Some(b"h2");
+                        let shown = session.peer_certificates().unwrap_or_default();
+                        self.admission.chain = shown.iter().map(|it| it.clone().into_owned()).collect();
                         self.speak(TokioIo::new(stream), http2, answer).await;
                     }
                     Ok(Err(error)) => tracing::debug!(remote = %self.remote, %error, "TLS handshake failed"),
@@ -284,23 +311,26 @@ impl Connection {
         A: Fn(Arc<Peer>, Request<Body>) -> F + Clone + Send + Sync + 'static,
         F: Future<Output = Response<Body>> + Send + 'static,
     {
-        let peer = Arc::new(Peer { address: self.remote, text: self.remote.to_string() });
+        let certificate = self.admission.chain.first().map(|own| Arc::new(PeerCertificate::read(own)));
+        let peer = Arc::new(Peer { address: self.remote, text: self.remote.to_string(), certificate });
         let in_progress = InProgress::default();
         // Asked only when one of them has something to say: a connection is woken twice for each request, and each of
         // these would take a lock that all connections share.
-        let finish: BoxFuture<'_, Order> = Box::pin(self.stop.clone().finish());
+        let finish: BoxFuture<'_, Order> = Box::pin(self.stop.clone().finish(Arc::clone(&self.admission.tls)));
         let leave: BoxFuture<'_, Order> = Box::pin(self.stop.leave(in_progress.clone()));
         let mut orders = FuturesUnordered::from_iter([finish, leave]);
         if !http2 {
             orders.push(Box::pin(in_progress.clone().idle()));
         }
+        let admission = self.admission;
         let service = service_fn(move |request: Request<Incoming>| {
             let request_in_progress = in_progress.one_more();
-            let answered = sound(&request).map(|()| answer(Arc::clone(&peer), request.map(Body::new)));
+            let sound = head::sound(&request).and_then(|()| admission.holds());
+            let answered = sound.map(|()| answer(Arc::clone(&peer), request.map(Body::new)));
             async move {
                 let response = match answered {
                     Ok(answered) => answered.await,
-                    Err(status) => not_http(status),
+                    Err(status) => head::refused(status),
                 };
                 drop(request_in_progress);
                 Ok::<_, Infallible>(response)
@@ -323,47 +353,6 @@ impl Connection {
             }
         }
     }
-}
-
-/// Whether the head of a request is one to answer.
-fn sound<B>(request: &Request<B>) -> Result<(), StatusCode> {
-    // Counted here and not by hyper, which makes room for a number that it is given anew for each request.
-    match request.headers().len() {
-        0..=MAX_HEADERS if has_sound_host(request) => Ok(()),
-        0..=MAX_HEADERS => Err(StatusCode::BAD_REQUEST),
-        _ => Err(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE),
-    }
-}
-
-/// RFC 9112 section 3.2: exactly one `Host`, and one that can name a host. Of two, what stands before this door might go
-/// by the other one.
-fn has_sound_host<B>(request: &Request<B>) -> bool {
-    let mut hosts = request.headers().get_all(HOST).iter();
-    match (hosts.next(), hosts.next()) {
-        (Some(host), None) => {
-            let host = host.as_bytes();
-            host.is_empty() || is_plain_host(host) || (!host.contains(&b'@') && Authority::try_from(host).is_ok())
-        }
-        // HTTP/2 has `:authority` instead, HTTP/1.0 nothing.
-        (None, _) => request.version() != Version::HTTP_11,
-        (Some(_), Some(_)) => false,
-    }
-}
-
-/// A name or an IPv4 address, perhaps with a port: what needs no closer look.
-fn is_plain_host(host: &[u8]) -> bool {
-    let mut parts = host.split(|&byte| byte == b':');
-    let name = parts.next().unwrap_or_default();
-    let port = parts.next().unwrap_or_default();
-    let of_a_name = |&byte: &u8| byte.is_ascii_alphanumeric() || byte == b'.' || byte == b'-';
-    !name.is_empty() && name.iter().all(of_a_name) && port.iter().all(u8::is_ascii_digit) && parts.next().is_none()
-}
-
-/// As hyper answers what it cannot read.
-fn not_http(status: StatusCode) -> Response<Body> {
-    let mut response = Response::new(Body::empty());
-    *response.status_mut() = status;
-    response
 }
 
 /// Whether the client begins with the preface of HTTP/2. Peeks, takes nothing.

@@ -21,14 +21,15 @@ struct Metadata {
     grant_types_supported: [&'static str; 1],
     /// Required by the RFC; some clients refuse an empty list, and there is no authorization endpoint.
     response_types_supported: [&'static str; 1],
-    token_endpoint_auth_methods_supported: [&'static str; 2],
+    token_endpoint_auth_methods_supported: &'static [&'static str],
     revocation_endpoint: String,
-    revocation_endpoint_auth_methods_supported: [&'static str; 2],
+    revocation_endpoint_auth_methods_supported: &'static [&'static str],
     introspection_endpoint: String,
-    introspection_endpoint_auth_methods_supported: [&'static str; 2],
+    introspection_endpoint_auth_methods_supported: &'static [&'static str],
 }
 
-const AUTH_METHODS: [&str; 2] = ["client_secret_basic", "client_secret_post"];
+/// The last one (RFC 8705 section 2.1) only where the door takes certificates.
+const AUTH_METHODS: [&str; 3] = ["client_secret_basic", "client_secret_post", "tls_client_auth"];
 
 /// `GET /.well-known/oauth-authorization-server`; for an issuer with a path, that path follows the well-known part
 /// (RFC 8414 section 3.1). Without `public_url` there is nothing to tell.
@@ -42,6 +43,8 @@ pub(super) fn get(door: &CallersDoor, path: &str, id: &RequestId) -> Response<Bo
     let Some(issuer) = issuer else {
         return Refusal::not_found().into_response(Shape::Problem, id);
     };
+    let [by_secret @ .., _] = &AUTH_METHODS;
+    let methods = if snapshot.takes_certificates() { AUTH_METHODS.as_slice() } else { by_secret };
     let metadata = Metadata {
         token_endpoint: format!("{issuer}/token"),
         revocation_endpoint: format!("{issuer}/revoke"),
@@ -49,9 +52,9 @@ pub(super) fn get(door: &CallersDoor, path: &str, id: &RequestId) -> Response<Bo
         issuer: issuer.to_owned(),
         grant_types_supported: ["client_credentials"],
         response_types_supported: ["none"],
-        token_endpoint_auth_methods_supported: AUTH_METHODS,
-        revocation_endpoint_auth_methods_supported: AUTH_METHODS,
-        introspection_endpoint_auth_methods_supported: AUTH_METHODS,
+        token_endpoint_auth_methods_supported: methods,
+        revocation_endpoint_auth_methods_supported: methods,
+        introspection_endpoint_auth_methods_supported: methods,
     };
     // It follows the configuration, so nobody should work from an old one.
     ([(CACHE_CONTROL, "no-store")], Json(metadata)).into_response()

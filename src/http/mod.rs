@@ -6,6 +6,8 @@ mod credentials;
 mod decision;
 mod error;
 mod failed_proof;
+mod forwarded;
+mod head;
 pub mod health;
 pub mod listener;
 mod metadata;

@@ -21,7 +21,7 @@ use super::failed_proof;
 use super::listener::Peer;
 use super::params::Params;
 use crate::ask::{Ask, SelectorKind};
-use crate::authn::{AuthnError, Credentials};
+use crate::authn::{AuthnError, Credentials, PeerCertificate};
 use crate::broker::{IssueError, Issued, Trouble};
 use crate::holding::{Granted, Wording};
 use crate::snapshot::{Authenticated, Denied, Snapshot};
@@ -41,6 +41,8 @@ pub(super) struct Inquiry<'a> {
     pub(super) in_path: Option<&'a str>,
     /// Everything before the body.
     pub(super) head: &'a Parts,
+    /// The certificate of the connection, if it is valid now.
+    pub(super) certificate: Option<&'a Arc<PeerCertificate>>,
     /// What is decided, step by step: kept by the visit, so that it is known even if this is broken off.
     pub(super) decision: &'a Mutex<Decision>,
 }
@@ -128,10 +130,10 @@ pub(super) fn authenticate(
 ) -> Result<(Arc<Snapshot>, Authenticated), Refusal> {
     let snapshot = inquiry.door.snapshots.current();
     inquiry.note_outcome(Outcome::InvalidRequest);
-    let credentials = credentials?;
+    let credentials = Credentials { certificate: inquiry.certificate.map(Arc::clone), ..credentials? };
     let authenticated = snapshot.authenticate(&credentials).map_err(|error| {
         inquiry.note(|decision| decision.unauthenticated(error));
-        inquiry.door.metrics.refused_proof("api_key", error.reason());
+        inquiry.door.metrics.refused_proof(credentials.refused(error).as_str(), error.reason());
         match error {
             AuthnError::Missing => Refusal::no_credentials(shape),
             AuthnError::NotAKey | AuthnError::Unknown | AuthnError::Contradiction => {

@@ -20,7 +20,7 @@ use super::error::{Refusal, Shape};
 use super::listener::Peer;
 use super::route::{Route, method_label};
 use super::token::{self, Inquiry};
-use super::{health, metadata, openapi, report};
+use super::{forwarded, health, metadata, openapi, report};
 use crate::clock::Moment;
 use crate::telemetry::audit::Record;
 use crate::token::Fingerprint;
@@ -43,6 +43,8 @@ pub(super) struct Visit {
     door: Arc<CallersDoor>,
     context: Context,
     peer: Arc<Peer>,
+    /// Where the request came from, if a proxy that is trusted has told.
+    forwarded: Option<String>,
     route: Route,
     method: &'static str,
     shape: Shape,
@@ -63,8 +65,10 @@ impl Visit {
         let posted = request.method() == Method::POST;
         let shape = if posted && route.decides() { Shape::OAuth } else { Shape::Problem };
         let method = method_label(request.method());
+        let trusted = |address| door.snapshots.is_trusted_proxy(address);
+        let forwarded = forwarded::client(request.headers(), peer.address.ip(), trusted).map(|it| it.to_string());
         let (version, decision, told) = (request.version(), Mutex::default(), !route.decides());
-        Self { door, context, peer, route, method, shape, version, began, arrived, decision, told }
+        Self { door, context, peer, forwarded, route, method, shape, version, began, arrived, decision, told }
     }
 
     /// The answer of the route, or of the limits around it.
@@ -97,7 +101,8 @@ impl Visit {
         let (head, body) = request.into_parts();
         let Self { door, context, peer, decision, .. } = self;
         let in_path = self.route.integration_in(head.uri.path());
-        let inquiry = Inquiry { door, peer, context, in_path, head: &head, decision };
+        let certificate = self.peer.certificate.as_ref().filter(|certificate| certificate.is_valid_at(self.began));
+        let inquiry = Inquiry { door, peer, context, in_path, head: &head, certificate, decision };
         match (self.route, self.method) {
             (Route::Token | Route::NamedToken, "GET") => token::get(inquiry).await,
             (Route::Token | Route::NamedToken, "HEAD") => without_body(token::get(inquiry).await),
@@ -188,7 +193,7 @@ impl Visit {
             token_fingerprint: decision.token.as_ref().map(Fingerprint::as_str),
             route: self.route.pattern(),
             method: self.method,
-            remote_address: &self.peer.text,
+            remote_address: self.forwarded.as_ref().unwrap_or(&self.peer.text),
             duration_us: u64::try_from(lasted.as_micros()).unwrap_or(u64::MAX),
         }
     }

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use rustls::ServerConfig;
 use tokio_util::task::TaskTracker;
 
 use crate::clock::Clock;
@@ -14,7 +13,7 @@ use crate::salesforce::{Budgets, Circuits, Surroundings, WayOut, WayOutError};
 use crate::snapshot::Snapshot;
 use crate::telemetry::audit;
 use crate::telemetry::metrics::Metrics;
-use crate::tls;
+use crate::tls::{self, DoorTls};
 
 /// What all generations share: none of it is forgotten by a change of the configuration.
 #[derive(Debug, Clone)]
@@ -37,9 +36,9 @@ pub struct Generation {
     /// Integrations, callers, rights.
     pub snapshot: Snapshot,
     /// TLS of the callers' door.
-    pub callers_tls: Option<Arc<ServerConfig>>,
+    pub callers_tls: DoorTls,
     /// TLS of the ops door.
-    pub ops_tls: Option<Arc<ServerConfig>>,
+    pub ops_tls: DoorTls,
 }
 
 impl Shared {
@@ -102,17 +101,17 @@ pub fn everything_wrong(refused: &config::Refused) -> Report {
     let mut report = refused.report.clone();
     keys::open_all(&refused.key_paths.iter().collect::<Vec<_>>(), &mut report);
     for settings in &refused.tls {
-        if let Err(mistakes) = tls::server_config(settings) {
+        if let Err(mistakes) = tls::door(settings) {
             report.extend(mistakes);
         }
     }
     report
 }
 
-fn door_tls(settings: Option<&config::Tls>, report: &mut Report) -> Option<Arc<ServerConfig>> {
-    settings.map(tls::server_config).transpose().unwrap_or_else(|mistakes| {
+fn door_tls(settings: Option<&config::Tls>, report: &mut Report) -> DoorTls {
+    settings.map_or_else(|| Ok(DoorTls::default()), tls::door).unwrap_or_else(|mistakes| {
         report.extend(mistakes);
-        None
+        DoorTls::default()
     })
 }
 

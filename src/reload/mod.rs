@@ -18,11 +18,11 @@ pub use self::generation::{Generation, Shared, everything_wrong, whole_file};
 pub use self::prefetch::prefetch;
 use crate::config::report::{Mistake, Report, Severity};
 use crate::config::{self, Config, Loaded};
-use crate::http::listener::SwappableTls;
 use crate::http::standing::{Outcome, Standing};
 use crate::snapshot::{Snapshot, Snapshots};
 use crate::telemetry;
 use crate::telemetry::audit::Trail;
+use crate::tls::{self, SwappableTls};
 
 /// Keeps a running service in step with its files.
 #[derive(Debug)]
@@ -87,7 +87,8 @@ impl Reloader {
 
     /// Reloads whenever a file changes or `asked` rings, until told to stop. Rings in a burst are one.
     pub async fn run(mut self, asked: Arc<Notify>, stop: CancellationToken) {
-        let mut stamps = self.files.stamps().await;
+        // By content: what changed between the start and this first look, no later look would find different.
+        let mut stamps = self.reload(false, &stop).await;
         loop {
             let by_order = tokio::select! {
                 () = asked.notified() => true,
@@ -162,8 +163,8 @@ impl Reloader {
         let Generation { snapshot, callers_tls, ops_tls } = generation;
         let (was, is) = (self.doors.snapshots.current(), Arc::new(snapshot));
         // Certificates first: nobody is to come in by the old door to the new rights.
-        self.doors.callers_tls.store(callers_tls);
-        self.doors.ops_tls.store(ops_tls);
+        tls::replace(&self.doors.callers_tls, callers_tls);
+        tls::replace(&self.doors.ops_tls, ops_tls);
         self.doors.snapshots.replace(Arc::clone(&is));
         was.retire_all_but(&is);
         (self.files, self.digest) = (files, digest);

@@ -6,10 +6,12 @@
 mod limits;
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use ipnet::IpNet;
 use secrecy::SecretString;
 use tokio_util::task::TaskTracker;
 
@@ -38,6 +40,8 @@ pub struct Snapshot {
     issuer: Option<String>,
     ops_token: Option<SecretString>,
     failed_proofs_per_minute: u32,
+    takes_certificates: bool,
+    trusted_proxies: Vec<IpNet>,
 }
 
 /// One caller of a generation.
@@ -179,15 +183,23 @@ impl Snapshot {
         let mut directory = Directory::default();
         let mut callers = Vec::with_capacity(config.callers.len());
         for caller in &config.callers {
-            directory.add(caller.name.clone(), &caller.api_key_sha256);
+            let position = directory.add(caller.name.clone(), &caller.api_key_sha256);
+            directory.add_certificates(position, &caller.client_certificate);
             let before = previous.and_then(|previous| previous.caller(&caller.name));
             callers.push(Arc::new(Caller::new(caller, &surroundings.metrics, before)));
         }
-        let issuer = config.server.issuer().map(str::to_owned);
-        let ops_token = config.ops.bearer_token.clone();
-        let failed_proofs_per_minute = config.server.failed_proofs_per_minute;
-        let all = Self { holdings, by_instance, callers, directory, issuer, ops_token, failed_proofs_per_minute };
-        Ok((all, report))
+        let snapshot = Self {
+            holdings,
+            by_instance,
+            callers,
+            directory,
+            issuer: config.server.issuer().map(str::to_owned),
+            ops_token: config.ops.bearer_token.clone(),
+            failed_proofs_per_minute: config.server.failed_proofs_per_minute,
+            takes_certificates: config.server.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some()),
+            trusted_proxies: config.server.trusted_proxies.clone(),
+        };
+        Ok((snapshot, report))
     }
 
     /// Who calls.
@@ -273,6 +285,11 @@ impl Snapshot {
     /// The name callers know this service by: `public_url` without a trailing slash.
     pub fn issuer(&self) -> Option<&str> {
         self.issuer.as_deref()
+    }
+
+    /// Whether callers may prove themselves by certificate.
+    pub fn takes_certificates(&self) -> bool {
+        self.takes_certificates
     }
 
     /// What the ops door asks for before it tells metrics and status, if anything.
@@ -378,6 +395,12 @@ impl Snapshots {
     /// The one in force now; a request calls this once.
     pub fn current(&self) -> Arc<Snapshot> {
         self.0.load_full()
+    }
+
+    /// Whether what comes from this address may say where it came from.
+    pub fn is_trusted_proxy(&self, address: IpAddr) -> bool {
+        let snapshot = self.0.load();
+        snapshot.trusted_proxies.iter().any(|network| network.contains(&address))
     }
 
     /// Puts another one in force, for every request that begins from now on.

@@ -134,6 +134,15 @@ class Front:
         self.server.server_close()
 
 
+@dataclass(frozen=True)
+class Certified:
+    """The caller that has a certificate, what it is called, and whose it is."""
+
+    caller: str
+    spiffe_id: str
+    authority: object
+
+
 @dataclass
 class Stage:
     """What `open_doors` opened."""
@@ -157,8 +166,8 @@ class Stage:
             return json.load(answer)
 
 
-def open_doors(stack, binary, folder, tls, callers):
-    """Simulator, broker and recorder, with one caller for each of `callers`."""
+def open_doors(stack, binary, folder, tls, callers, certified):
+    """Simulator, broker and recorder, with one caller for each of `callers`, and the lines that `certified` adds to one."""
     certificate = self_signed(folder / "app.pem", private_key(folder / "app.key"))
     port = free_port()
     salesforce = f"https://localhost:{port}"
@@ -181,7 +190,7 @@ def open_doors(stack, binary, folder, tls, callers):
 [server]
 listen = "127.0.0.1:{door}"
 public_url = "https://localhost:{door}"
-tls = {{ certificate_path = "{tls["certificate"]}", private_key_path = "{tls["key"]}" }}
+tls = {{ certificate_path = "{tls["certificate"]}", private_key_path = "{tls["key"]}", client_ca_path = "{certified.authority}" }}
 
 [ops]
 listen = "127.0.0.1:{ops}"
@@ -206,6 +215,7 @@ path = "{folder}/audit.jsonl"
 """
         + "".join(
             f'\n[callers.{caller}]\nintegrations = ["elf-*"]\napi_key_sha256 = ["{digest}"]\n'
+            + (f'client_certificate = [{{ spiffe_id = "{certified.spiffe_id}" }}]\n' if caller == certified.caller else "")
             for caller, (_, digest) in made.items()
         )
     )

@@ -23,6 +23,7 @@ import urllib.request
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "tools"))
 
+import certificates
 import deaths
 import examples
 import page
@@ -30,7 +31,7 @@ import prometheus
 import readers
 from checks import Checks
 from clients import CLIENTS, Tools
-from doors import open_doors
+from doors import Certified, open_doors
 from service import loopback_tls
 
 ANSWER_WITHIN = 30.0
@@ -57,8 +58,10 @@ def main():
         trust_only(tls["ca"])
         chosen = [client for client in CLIENTS if (options.only or "") in client.name]
         callers = [client.caller for client in CLIENTS] + [*readers.CALLERS, *deaths.CALLERS]
-        callers += [examples.CALLER, prometheus.CALLER]
-        stage = open_doors(stack, options.binary, folder, tls, dict.fromkeys(callers))
+        callers += [examples.CALLER, prometheus.CALLER, certificates.CALLER]
+        identity = certificates.client_identity(folder)
+        certified = Certified(certificates.CALLER, certificates.SPIFFE_ID, identity["ca"])
+        stage = open_doors(stack, options.binary, folder, tls, dict.fromkeys(callers), certified)
         run = Run(checks, stage, tools, folder)
 
         rows = [judge(run, client) for client in chosen]
@@ -69,6 +72,8 @@ def main():
         died = deaths.judge(run, tls, jsforce) if wanted(options, "deaths") else []
         if wanted(options, "examples"):
             examples.judge(run, tls)
+        if wanted(options, "certificates"):
+            certificates.judge(run, identity)
         if not options.only:
             nothing_leaked(run, chosen)
             tables = {"clients": page.Table(HEAD, rows), "readers": page.Table(readers.HEAD, read)}

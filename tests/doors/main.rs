@@ -15,6 +15,7 @@
 mod audit;
 #[path = "../canary/mod.rs"]
 mod canary;
+mod certificates;
 mod command_line;
 mod get_token;
 mod http2;

@@ -18,7 +18,7 @@ use crate::support::house::{House, Plan, key_pair, write_private};
 use crate::support::wire::{Connection, get};
 
 impl House {
-    fn configuration(&self) -> String {
+    pub(crate) fn configuration(&self) -> String {
         fs::read_to_string(self.config()).unwrap()
     }
 
@@ -27,14 +27,14 @@ impl House {
     }
 
     /// Writes the configuration as careful people do: whole, in one step.
-    fn configure(&self, text: &str) {
+    pub(crate) fn configure(&self, text: &str) {
         let next = self.folder().join("next.toml");
         fs::write(&next, text).unwrap();
         fs::rename(next, self.config()).unwrap();
     }
 
     /// Waits until the last reload came to this, in this generation.
-    async fn reloaded(&self, outcome: &str, generation: u64) -> Value {
+    pub(crate) async fn reloaded(&self, outcome: &str, generation: u64) -> Value {
         let deadline = Instant::now() + PATIENCE;
         loop {
             let told = self.status().await["configuration"].clone();
@@ -46,13 +46,13 @@ impl House {
         }
     }
 
-    fn hang_up(&self) {
+    pub(crate) fn hang_up(&self) {
         self.process.signal(Signal::HUP);
     }
 }
 
 /// The configuration without one of its sections.
-fn without(text: &str, section: &str) -> String {
+pub(crate) fn without(text: &str, section: &str) -> String {
     let begins = text.find(section).unwrap();
     let ends = text[begins + 1..].find("\n[").map_or(text.len(), |end| begins + 1 + end);
     format!("{}{}", &text[..begins], &text[ends..])

@@ -24,7 +24,7 @@ use crate::support::wire::{Connection, get};
 const TLS: &str = "tls = { certificate_path = \"door.pem\", private_key_path = \"door.key\" }\n";
 
 /// A folder with a CA, and a certificate of it for this machine with its key.
-fn certificates() -> TempDir {
+pub(crate) fn certificates() -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     let mut authority = CertificateParams::default();
     authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);

@@ -155,7 +155,7 @@ async fn a_panic_leaves_one_record_and_an_answer_that_tells_nothing() {
         readiness: Readiness::default(),
     });
     let address = SocketAddr::from(([127, 0, 0, 1], 4711));
-    let peer = Arc::new(Peer { address, text: address.to_string() });
+    let peer = Arc::new(Peer { address, text: address.to_string(), certificate: None });
     for path in ["/token", "/token/elf-prod", "/services/oauth2/token", "/revoke", "/introspect"] {
         let request = Request::post(path).header("content-type", "application/x-www-form-urlencoded");
         let answer = Arc::clone(&door).answer(Arc::clone(&peer), request.body(Body::new(Bomb)).unwrap()).await;

@@ -31,6 +31,7 @@ INTEGRATION = {
 CALLER = {"integrations": ["elf-*"], "api_key_sha256": ["6b" * 32]}
 PLAIN = {"config": {"server": {"plain_http": True}}}
 TLS = {"tls": {"existingSecret": "aquila-tls"}}
+MUTUAL_TLS = {"tls": {"clientCa": {"existingSecret": "mesh-ca"}, "clientCertificate": "required"}}
 
 
 def merged(*parts):
@@ -52,6 +53,7 @@ MATRIX = {
     "plain HTTP": PLAIN,
     "TLS": TLS,
     "one integration": WORKING,
+    "callers by certificate": merged(WORKING, MUTUAL_TLS),
     "everything": merged(
         WORKING,
         {
@@ -106,6 +108,7 @@ REFUSED_BY_SCHEMA = {
 REFUSED_BY_TEMPLATE = {
     "neither TLS nor plain HTTP": ({}, "how do callers reach the service?"),
     "plain HTTP and TLS": (merged(PLAIN, TLS), "choose one"),
+    "authorities of clients without TLS": (merged(PLAIN, MUTUAL_TLS), "needs tls.existingSecret"),
     "two sources of TLS": (merged(TLS, {"config": {"server": {"tls": {"certificate_path": "/a", "private_key_path": "/b"}}}}), "choose one"),
 }
 
@@ -187,6 +190,14 @@ def judge(checks, rendered):
     checks.check("the file holds the integration as it was given", config["integrations"] == {"elf-prod": INTEGRATION}, config)
     checks.check("the file holds the caller as it was given", config["callers"] == {"log-shipper": CALLER}, config)
     checks.check("TLS from the Secret", config["server"]["tls"]["certificate_path"] == "/etc/aquila/tls/tls.crt", config)
+    mutual = rendered_config(rendered["callers by certificate"])["server"]["tls"]
+    checks.check("authorities of clients from their Secret", mutual["client_ca_path"] == "/etc/aquila/client-ca/ca.crt", mutual)
+    checks.check("and whether one is required", mutual["client_certificate"] == "required", mutual)
+    mesh = deployment_of(rendered["callers by certificate"])["spec"]["template"]["spec"]
+    mounted = {m["name"]: m["mountPath"] for m in mesh["containers"][0]["volumeMounts"]}
+    checks.check("the bundle is mounted there", mounted["client-ca"] == "/etc/aquila/client-ca", mounted)
+    checks.check("from that Secret", any(v.get("secret", {}).get("secretName") == "mesh-ca" for v in mesh["volumes"]), mesh["volumes"])
+    checks.check("no authorities unless asked for", "client_ca_path" not in config["server"]["tls"], config)
     secrets = {v["name"]: v["secret"] for v in pod["volumes"] if "secret" in v}
     checks.check("keys for the group only", secrets["keys"] == {"secretName": "aquila-keys", "defaultMode": 0o440}, secrets)
     checks.check("the group is the service's own", pod["securityContext"]["fsGroup"] == pod["securityContext"]["runAsGroup"])

@@ -41,6 +41,8 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- fail "config.server.plain_http is true and TLS is configured too: choose one" }}
 {{- else if and .Values.tls.existingSecret $server.tls }}
 {{- fail "tls.existingSecret and config.server.tls are both set: the first writes the second, choose one" }}
+{{- else if and .Values.tls.clientCa.existingSecret (not .Values.tls.existingSecret) }}
+{{- fail "tls.clientCa needs tls.existingSecret: certificates of clients are shown in the handshake of this door" }}
 {{- else if $tls -}}
 https
 {{- else if $server.plain_http -}}
@@ -55,6 +57,10 @@ http
 {{- $config := deepCopy .Values.config }}
 {{- if .Values.tls.existingSecret }}
 {{- $paths := dict "certificate_path" "/etc/aquila/tls/tls.crt" "private_key_path" "/etc/aquila/tls/tls.key" }}
+{{- if .Values.tls.clientCa.existingSecret }}
+{{- $_ := set $paths "client_ca_path" "/etc/aquila/client-ca/ca.crt" }}
+{{- $_ := set $paths "client_certificate" .Values.tls.clientCertificate }}
+{{- end }}
 {{- $_ := set $config.server "tls" $paths }}
 {{- end }}
 {{- toYaml $config }}

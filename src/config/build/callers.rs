@@ -7,7 +7,8 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::ops::Bound;
 
 use super::Workshop;
-use crate::config::report::{Located, Report};
+use crate::config::certificate::CertificateName;
+use crate::config::report::{Located, Place, Report};
 use crate::config::setting::Field;
 use crate::config::values::{Digest, Named};
 use crate::config::{Caller, file, show};
@@ -54,12 +55,21 @@ pub(super) fn callers(
         let patterns = lists.filter_map(|list| list.value.as_ref()).flatten();
         grants(patterns, names, &mut shop.report);
     }
-    let mut digests = HashMap::new();
-    let built = named.sections.into_iter().map(|(name, file)| caller(name, file, &mut digests, &mut shop.report));
+    let mut owned = Owned::default();
+    let built = named.sections.into_iter().map(|(name, file)| caller(name, file, &mut owned, &mut shop.report));
     // All are looked at before one that is wrong empties the whole.
     let mut callers = built.collect::<Vec<_>>().into_iter().collect::<Option<Vec<_>>>()?;
     callers.sort_by(|a, b| a.name.cmp(&b.name));
     Some(callers)
+}
+
+/// At a door that takes no certificates their names prove nobody.
+pub(super) fn unasked(named: &Named<CallerName, Located<file::Caller>>, report: &mut Report) {
+    let mut written = named.sections.iter().map(|(_, file)| &file.value.client_certificate);
+    if let Some(first) = written.find(|names| names.written) {
+        let told = "the callers' door takes no client certificates, so these names prove nobody";
+        report.warning(&first.at, told, "set `server.tls.client_ca_path`");
+    }
 }
 
 /// What is granted must exist: a literal name as an integration, a pattern as the name of at least one.
@@ -93,23 +103,28 @@ fn unknown(at: &Located<IntegrationPattern>, name: &str, near: Option<&str>, rep
     report.error(at, "there is no integration of this name", remedy);
 }
 
-fn caller(
-    name: CallerName,
-    caller: Located<file::Caller>,
-    digests: &mut HashMap<[u8; 32], CallerName>,
-    report: &mut Report,
-) -> Option<Caller> {
+/// What tells who calls belongs to one caller only.
+#[derive(Default)]
+struct Owned {
+    digests: HashMap<[u8; 32], CallerName>,
+    names: HashMap<CertificateName, (CallerName, Place)>,
+}
+
+fn caller(name: CallerName, caller: Located<file::Caller>, owned: &mut Owned, report: &mut Report) -> Option<Caller> {
     let file = &caller.value;
     if file.integrations.value.as_ref().is_some_and(Vec::is_empty) {
         let remedy = "name at least one integration, or remove the caller";
         report.error(&file.integrations.at, "the list is empty: this caller could ask for nothing", remedy);
     }
-    if file.api_key_sha256.value.as_ref().is_some_and(Vec::is_empty) {
+    let keyless = file.api_key_sha256.value.as_ref().is_some_and(Vec::is_empty);
+    let nameless = file.client_certificate.value.as_ref().is_some_and(Vec::is_empty);
+    if keyless && nameless {
         let remedy = format!("make a key with `aquila new-key {name}`");
         report.warning(&caller, "this caller has no way to prove itself, so it never gets in", remedy);
     }
     let file = caller.value;
-    let keys = file.api_key_sha256.value.map(|keys| own_keys(&name, keys, digests, report));
+    let keys = file.api_key_sha256.value.map(|keys| own_keys(&name, keys, &mut owned.digests, report));
+    let names = file.client_certificate.value.map(|names| own_names(&name, names, &mut owned.names, report));
     let patterns = |list: Vec<Located<IntegrationPattern>>| list.into_iter().map(|pattern| pattern.value).collect();
     let (integrations, next_integrations) = (file.integrations.value?, file.next_integrations.value?);
     Some(Caller {
@@ -119,6 +134,7 @@ fn caller(
         mints_per_hour: file.mints_per_hour.value.map(|limit| limit.0),
         reports_per_minute: file.reports_per_minute.value?.0,
         api_key_sha256: keys?,
+        client_certificate: names?,
     })
 }
 
@@ -142,6 +158,33 @@ fn own_keys(
             Entry::Occupied(taken) => {
                 let message = format!("caller `{}` has the same digest", taken.get());
                 report.error(&key, message, format!("make a key of its own with `aquila new-key {name}`"));
+            }
+        }
+    }
+    own
+}
+
+/// The names of the caller's certificates, each once.
+fn own_names(
+    name: &CallerName,
+    names: Vec<Located<CertificateName>>,
+    known: &mut HashMap<CertificateName, (CallerName, Place)>,
+    report: &mut Report,
+) -> Vec<CertificateName> {
+    let mut own = Vec::with_capacity(names.len());
+    for rule in names {
+        match known.entry(rule.value.clone()) {
+            Entry::Vacant(free) => {
+                free.insert((name.clone(), rule.place.clone()));
+                own.push(rule.value);
+            }
+            Entry::Occupied(taken) if taken.get().0 == *name => {
+                report.warning(&rule, "this name stands twice in the list", "remove one of the two");
+            }
+            Entry::Occupied(taken) => {
+                let (other, place) = taken.get();
+                let message = format!("caller `{other}` has the same certificate name, in line {}", place.line);
+                report.error(&rule, message, "leave it to one of the two: a certificate proves one caller");
             }
         }
     }

@@ -5,11 +5,12 @@ use std::net::SocketAddr;
 use secrecy::ExposeSecret;
 
 use super::Workshop;
+use crate::config::network::ClientCertificate;
 use crate::config::report::Located;
 use crate::config::setting::Field;
 use crate::config::times::Shutdown;
-use crate::config::values::Listen;
-use crate::config::{Ops, Server, Tls, file, secret};
+use crate::config::values::{FilePath, Listen};
+use crate::config::{ClientCa, Ops, Server, Tls, file, secret};
 
 pub(super) fn doors(
     server: Field<file::Server>,
@@ -34,6 +35,7 @@ fn server(file: file::Server, shop: &mut Workshop<'_>) -> Option<(Server, Locate
         listen: listen?,
         public_url: file.public_url.value.map(|url| url.0),
         tls,
+        trusted_proxies: file.trusted_proxies.value?.into_iter().map(|network| network.0).collect(),
         shutdown_grace: wait(file.shutdown_grace)?,
         shutdown_delay: wait(file.shutdown_delay)?,
         failed_proofs_per_minute: file.failed_proofs_per_minute.value?.0,
@@ -74,6 +76,10 @@ fn ops(file: file::Ops, shop: &mut Workshop<'_>) -> Option<(Ops, Located<()>)> {
         shop.report.warning(&at, "metrics and status are open to everybody who reaches this address", remedy);
     }
     let tls = tls(file.tls, shop);
+    if let Some(authorities) = tls.as_ref().and_then(|tls| tls.client_ca.as_ref()).filter(|it| !it.required) {
+        let remedy = "set `client_certificate = \"required\"`, and give probes another way in: they have none";
+        shop.report.warning(&authorities.path, "this door asks for certificates and lets everybody in without", remedy);
+    }
     let ops = Ops { listen: listen?, tls, bearer_token: token.map(|token| token.value) };
     Some((ops, at))
 }
@@ -82,9 +88,27 @@ fn tls(field: Field<file::Tls>, shop: &mut Workshop<'_>) -> Option<Tls> {
     let file = field.value?;
     let certificate_path = shop.path(file.certificate_path);
     let private_key_path = shop.key_path(file.private_key_path);
-    let tls = Tls { certificate_path: certificate_path?, private_key_path: private_key_path? };
+    let client_ca = client_ca(file.client_ca_path, file.client_certificate, shop);
+    let tls = Tls { certificate_path: certificate_path?, private_key_path: private_key_path?, client_ca: client_ca? };
     shop.tls.push(tls.clone());
     Some(tls)
+}
+
+/// Who signs the certificates of clients. Nothing, if that could not be read: a door without it would stand open.
+fn client_ca(
+    path: Field<FilePath>,
+    presence: Field<ClientCertificate>,
+    shop: &mut Workshop<'_>,
+) -> Option<Option<ClientCa>> {
+    if presence.written && !path.written {
+        let remedy = "set `client_ca_path`, or remove this";
+        shop.report.error(&presence.at, "nobody's client certificates are taken here", remedy);
+    }
+    if !path.written {
+        return Some(None);
+    }
+    let required = if presence.written { presence.value?.required } else { false };
+    shop.path(path).map(|path| Some(ClientCa { path, required }))
 }
 
 /// Two doors cannot have one address. Port 0 means any free one, and an unspecified address takes them all.

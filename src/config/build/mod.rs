@@ -76,6 +76,10 @@ impl<'a> Workshop<'a> {
 
 /// Builds the configuration; the workshop's report says what is missing from it.
 pub(super) fn config(file: File, shop: &mut Workshop<'_>) -> Option<Config> {
+    let tls = file.server.value.as_ref().and_then(|server| server.tls.value.as_ref());
+    if let (false, Some(named)) = (tls.is_some_and(|tls| tls.client_ca_path.written), &file.callers.value) {
+        callers::unasked(named, &mut shop.report);
+    }
     let doors = doors::doors(file.server, file.ops, shop);
     // Unless its `allowed_hosts` can be read no host is called wrong.
     let added = file.salesforce.value.as_ref().and_then(|salesforce| salesforce.allowed_hosts.value.as_ref());

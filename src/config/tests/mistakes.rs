@@ -20,7 +20,7 @@ listen = "0.0.0.0:80"
 public_url = "https://user:canary@aquila.example"
 shutdown_grace = 20
 shutdown_delay = "soon"
-trusted_proxies = []
+trusted_proxies = ["10.0.0.1/8", "0.0.0.0/0", "x", "fd00::/8"]
 [ops]
 listen = "0.0.0.0:80"
 [ops.tls]
@@ -70,7 +70,9 @@ fn every_mistake_is_told_at_once_in_the_order_of_the_file() {
         "error 5:14 server.public_url: … user or a password",
         "error 6:18 server.shutdown_grace: this time has no unit … \"20s\"",
         "error 7:18 server.shutdown_delay: `soon` is not a time",
-        "error 8:1 server.trusted_proxies: this version does not have",
+        "error 8:20 server.trusted_proxies[0]: this address is inside its network … \"10.0.0.0/8\"",
+        "error 8:34 server.trusted_proxies[1]: this is every address",
+        "error 8:47 server.trusted_proxies[2]: `x` is no address and no network",
         "warning 10:10 ops.listen: metrics and status are open … bearer_token_path",
         "error 11:6 ops.tls.private_key_path: this setting is missing",
         "error 14:18 salesforce.allowed_hosts[0]: expected a host name",
@@ -233,7 +235,73 @@ fn what_is_no_file_is_told() {
 
 #[test]
 fn the_names_of_later_versions_are_not_called_unknown() {
-    let expected = ["error 1:1 store: this version", "error 3:1 server.trusted_proxies: this version"];
-    let told = told(load_text("toml", "store = 1\n[server]\ntrusted_proxies = 1\n"));
+    let expected = ["error 1:1 store: this version"];
+    let told = told(load_text("toml", "store = 1\n"));
     assert_told(&told, &[&["warning", "warning"][..], &expected[..]].concat(), "");
+}
+
+#[test]
+fn what_a_certificate_is_called_is_whole_exact_and_of_one_caller() {
+    let text = format!(
+        "{QUIET_TOML}[callers.d]\nintegrations=['*']\n\
+         client_certificate=[\n{{dns_name='a.example'}},\n{{dns_name='*.b.example'}},\n\
+         {{dns_name='x.example',subject='CN=x'}},\n{{}},\n{{spiffe_id='spiffe://a'}},\n{{subject='/CN=x'}},\n\
+         {{subject='CN=x,O=y'}},\n{{email='x@y'}}]\n\
+         [callers.e]\nintegrations=['*']\nclient_certificate=[\n{{dns_name='A.example'}},\n\
+         {{subject='cn=x,2.5.4.10=y'}},\n{{dns_name='b.example'}},\n{{dns_name='b.example'}}]\n\
+         [callers.f]\nintegrations=['*']\n"
+    );
+    let expected = [
+        "warning 11:20 callers.d.client_certificate: the callers' door takes no … server.tls.client_ca_path",
+        "error 13:11 callers.d.client_certificate[1].dns_name: expected a DNS name",
+        "error 14:1 callers.d.client_certificate[2]: expected exactly one of",
+        "error 15:1 callers.d.client_certificate[3]: expected exactly one of",
+        "error 16:12 callers.d.client_certificate[4].spiffe_id: expected a SPIFFE id with a path",
+        "error 17:10 callers.d.client_certificate[5].subject: expected a whole subject … openssl x509",
+        "error 19:1 callers.d.client_certificate[7]: expected exactly one of",
+        "error 19:2 callers.d.client_certificate[7].email: there is no setting of this name … known here: spiffe_id",
+        "error 23:1 callers.e.client_certificate[0]: caller `d` has the same certificate name, in line 12",
+        "error 24:1 callers.e.client_certificate[1]: caller `d` has the same certificate name, in line 18",
+        "warning 26:1 callers.e.client_certificate[3]: this name stands twice",
+        "warning 27:10 callers.f: this caller has no way to prove itself",
+    ];
+    assert_told(&told(load_text("toml", &text)), &expected, &text);
+}
+
+#[test]
+fn a_door_says_whose_certificates_it_takes_and_a_caller_cannot_have_one_where_none_are_taken() {
+    let tls = "tls={certificate_path='c',private_key_path='k',";
+    let cases = [
+        (
+            format!("[server]\n{tls}client_certificate='required'}}"),
+            "error 10:67 server.tls.client_certificate: nobody's",
+        ),
+        (
+            format!("[server]\n{tls}client_ca_path='a',client_certificate='always'}}"),
+            "error 10:86 server.tls.client_certificate: `always` is neither",
+        ),
+        (
+            format!("[ops]\n{tls}client_ca_path='a'}}"),
+            "warning 10:63 ops.tls.client_ca_path: this door … lets everybody in",
+        ),
+        (
+            "[callers.d]\nintegrations=['*']\nclient_certificate=[{dns_name='a.example'}]".to_owned(),
+            "warning 11:20 callers.d.client_certificate: the callers' door takes no … server.tls.client_ca_path",
+        ),
+    ];
+    for (text, expected) in cases {
+        let text = format!("{QUIET_TOML}{text}\n");
+        let found = match load_text("toml", &text) {
+            Ok(loaded) => loaded.warnings,
+            Err(refused) => refused.report,
+        };
+        let lines = found.sorted().into_iter().map(|it| {
+            let place = it.place.unwrap();
+            format!("{}:{} {}: {} {}", place.line, place.column, it.setting, it.message, it.remedy)
+        });
+        let lines: Vec<String> = lines.collect();
+        let (_, expected) = expected.split_once(' ').unwrap();
+        let (start, rest) = expected.split_once(" … ").unwrap_or((expected, ""));
+        assert!(lines.iter().any(|line| line.starts_with(start) && line.contains(rest)), "{expected}\n{lines:#?}");
+    }
 }

@@ -36,6 +36,8 @@ pub(crate) struct Plan {
     pub(crate) ops: String,
     pub(crate) audit: String,
     pub(crate) salesforce: String,
+    /// Whole sections of further callers.
+    pub(crate) callers: String,
     /// `session_timeout` of every integration; two hours when empty.
     pub(crate) session_timeout: &'static str,
 }
@@ -205,6 +207,7 @@ fn write_configuration(
         let digest = hex(&keys[name].digest());
         write!(text, "[callers.{name}]\nintegrations = [{granted}]\napi_key_sha256 = [\"{digest}\"]\n").unwrap();
     }
+    text.push_str(&plan.callers);
     let path = folder.join("aquila.toml");
     std::fs::write(&path, text).unwrap();
     path

@@ -1,6 +1,7 @@
 //! What the tests stand on: a house with a running service in it, its process, and a client that hides nothing.
 
 pub(crate) mod house;
+pub(crate) mod pki;
 pub(crate) mod process;
 pub(crate) mod wire;
 
