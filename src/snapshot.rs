@@ -11,7 +11,7 @@ use secrecy::SecretString;
 use tokio_util::task::TaskTracker;
 
 use crate::ask::{Ask, Selector, SelectorKind};
-use crate::authn::{AuthnError, Credentials, Directory, Proof};
+use crate::authn::{AuthnError, Credentials, Directory, Occasion, Proof, Tokens};
 use crate::config::Config;
 use crate::config::report::Report;
 use crate::holding::{Holding, Visitor};
@@ -26,6 +26,7 @@ use crate::telemetry::metrics::Series;
 pub struct Snapshot {
     holdings: HashMap<IntegrationName, Arc<Holding>>,
     by_instance: HashMap<String, Vec<Arc<Holding>>>,
+    by_username: HashMap<String, Vec<Arc<Holding>>>,
     callers: Vec<Arc<Caller>>,
     directory: Directory,
     issuer: Option<String>,
@@ -113,6 +114,7 @@ impl Snapshot {
         surroundings: &Surroundings,
         flights: &TaskTracker,
         previous: Option<&Self>,
+        tokens: Tokens,
     ) -> Result<(Self, Report), Report> {
         let mut report = Report::default();
         let named: Vec<_> = config.integrations.iter().map(|settings| &settings.client_key_path).collect();
@@ -122,6 +124,7 @@ impl Snapshot {
         }
         let mut holdings = HashMap::with_capacity(config.integrations.len());
         let mut by_instance: HashMap<String, Vec<Arc<Holding>>> = HashMap::new();
+        let mut by_username: HashMap<String, Vec<Arc<Holding>>> = HashMap::new();
         for settings in &config.integrations {
             let Some(signer) = signers.get(settings.client_key_path.value.as_path()) else { continue };
             let integration = Integration::new(settings.clone(), Arc::clone(signer), surroundings.clone());
@@ -130,9 +133,13 @@ impl Snapshot {
             if let Some(instance_url) = &settings.instance_url {
                 by_instance.entry(without_slash(instance_url).to_owned()).or_default().push(Arc::clone(&holding));
             }
+            // Only a request that a caller signed names a user.
+            if tokens.offer_grant() {
+                by_username.entry(settings.username.clone()).or_default().push(Arc::clone(&holding));
+            }
             holdings.insert(settings.name.clone(), holding);
         }
-        let mut directory = Directory::default();
+        let mut directory = Directory::new(tokens);
         let mut callers = Vec::with_capacity(config.callers.len());
         for caller in &config.callers {
             directory.add(caller.name.clone(), &caller.api_key_sha256);
@@ -143,14 +150,38 @@ impl Snapshot {
         }
         let issuer = config.server.issuer().map(str::to_owned);
         let ops_token = config.ops.bearer_token.clone();
-        Ok((Self { holdings, by_instance, callers, directory, issuer, ops_token }, report))
+        Ok((Self { holdings, by_instance, by_username, callers, directory, issuer, ops_token }, report))
     }
 
     /// Who calls.
-    pub fn authenticate(&self, credentials: &Credentials) -> Result<Authenticated, AuthnError> {
-        let proof = self.directory.authenticate(credentials)?;
+    pub fn authenticate(
+        &self,
+        credentials: &Credentials,
+        occasion: &Occasion<'_>,
+    ) -> Result<Authenticated, AuthnError> {
+        self.authenticated(self.directory.authenticate(credentials, occasion)?)
+    }
+
+    /// Who signed a whole request for a token, and what it names in `sub`. What else came along must not prove another.
+    pub fn accept(
+        &self,
+        assertion: &str,
+        others: &Credentials,
+        occasion: &Occasion<'_>,
+    ) -> Result<(Authenticated, Selector), AuthnError> {
+        let signed = self.directory.accept(assertion, others, occasion)?;
+        let subject = Selector { kind: SelectorKind::Subject, text: signed.subject.to_string() };
+        Ok((self.authenticated(signed.proof)?, subject))
+    }
+
+    fn authenticated(&self, proof: Proof) -> Result<Authenticated, AuthnError> {
         let caller = self.callers.get(proof.caller).map(Arc::clone).ok_or(AuthnError::Unknown)?;
         Ok(Authenticated { caller, proof })
+    }
+
+    /// How callers prove themselves here.
+    pub fn directory(&self) -> &Directory {
+        &self.directory
     }
 
     /// Whether the caller may have what it asks for, and what that is. Asked on every request, before the cache.
@@ -205,6 +236,9 @@ impl Snapshot {
     }
 
     fn resolve(&self, caller: &Caller, selector: &Selector) -> Result<Permit, Denied> {
+        if selector.kind == SelectorKind::Subject {
+            return self.resolve_subject(caller, &selector.text);
+        }
         let by_url = matches!(selector.kind, SelectorKind::Resource | SelectorKind::Audience);
         let found = match selector.text.contains(':') {
             true if by_url => self.resolve_url(caller, &selector.text),
@@ -214,6 +248,21 @@ impl Snapshot {
         };
         let permit = found.and_then(|holding| permit(caller, holding));
         permit.ok_or_else(|| Denied::NotGranted { by: selector.kind, integration: found.map(|it| it.name().clone()) })
+    }
+
+    /// The name of an integration, or the username of exactly one that is granted.
+    fn resolve_subject(&self, caller: &Caller, subject: &str) -> Result<Permit, Denied> {
+        let named = self.holdings.get(subject);
+        let users = self.by_username.get(subject).into_iter().flatten();
+        let mut permits = named.into_iter().chain(users).filter_map(|holding| permit(caller, holding));
+        match (permits.next(), permits.next()) {
+            (Some(permit), None) => Ok(permit),
+            _ => {
+                let known = named.or_else(|| self.by_username.get(subject)?.first());
+                let integration = known.map(|holding| holding.name().clone());
+                Err(Denied::NotGranted { by: SelectorKind::Subject, integration })
+            }
+        }
     }
 
     /// `public_url/integrations/NAME`, or the instance of exactly one granted integration.

@@ -9,6 +9,8 @@ mod build;
 mod document;
 mod file;
 pub mod hosts;
+mod proof_values;
+mod proofs;
 pub mod report;
 mod secret;
 mod setting;
@@ -33,6 +35,7 @@ use url::Url;
 use self::build::Workshop;
 use self::document::DocumentError;
 use self::file::File;
+pub use self::proofs::{Issuer, JwtRule, KeyServer, KeySource, Proofs};
 use self::report::{Located, Mistake, Place, Report, Severity};
 use self::setting::Setting;
 use crate::names::{CallerName, IntegrationName, IntegrationPattern};
@@ -144,6 +147,8 @@ pub struct Config {
     pub integrations: Vec<Integration>,
     /// Sorted by name.
     pub callers: Vec<Caller>,
+    /// Whose JWTs count, sorted by name.
+    pub issuers: Vec<Issuer>,
     /// Log output.
     pub log: Log,
     /// The audit trail.
@@ -274,6 +279,8 @@ pub struct Caller {
     pub integrations: Vec<IntegrationPattern>,
     /// SHA-256 of each of its API keys.
     pub api_key_sha256: Vec<[u8; 32]>,
+    /// What else it may prove itself with.
+    pub proofs: Proofs,
 }
 
 /// `[log]`.

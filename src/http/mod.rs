@@ -5,6 +5,7 @@ pub mod callers;
 mod credentials;
 mod decision;
 mod error;
+mod grant;
 pub mod health;
 pub mod listener;
 mod metadata;

@@ -6,9 +6,11 @@
 #![expect(clippy::panic, reason = "the same, with words")]
 
 mod answers;
+mod caller_keys;
 mod deadline;
 mod egress;
 mod hostile;
+mod issuers;
 mod lifetime;
 mod memory;
 mod min_ttl;

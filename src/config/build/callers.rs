@@ -7,8 +7,9 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::ops::Bound;
 
 use super::Workshop;
+use super::proofs::{Bench, CallersProofs};
 use crate::config::report::{Located, Report};
-use crate::config::setting::Field;
+use crate::config::setting::{Field, relocated};
 use crate::config::values::{Digest, Named};
 use crate::config::{Caller, file, show};
 use crate::names::{CallerName, IntegrationPattern};
@@ -42,6 +43,7 @@ impl<'a> Names<'a> {
 pub(super) fn callers(
     field: Field<Named<CallerName, Located<file::Caller>>>,
     names: Option<&Names<'_>>,
+    bench: &mut Bench<'_>,
     shop: &mut Workshop<'_>,
 ) -> Option<Vec<Caller>> {
     let named = field.value?;
@@ -53,7 +55,7 @@ pub(super) fn callers(
         grants(patterns, names, &mut shop.report);
     }
     let mut digests = HashMap::new();
-    let built = named.sections.into_iter().map(|(name, file)| caller(name, file, &mut digests, &mut shop.report));
+    let built = named.sections.into_iter().map(|(name, file)| caller(name, file, &mut digests, (bench, shop)));
     // All are looked at before one that is wrong empties the whole.
     let mut callers = built.collect::<Vec<_>>().into_iter().collect::<Option<Vec<_>>>()?;
     callers.sort_by(|a, b| a.name.cmp(&b.name));
@@ -95,21 +97,29 @@ fn caller(
     name: CallerName,
     caller: Located<file::Caller>,
     digests: &mut HashMap<[u8; 32], CallerName>,
-    report: &mut Report,
+    (bench, shop): (&mut Bench<'_>, &mut Workshop<'_>),
 ) -> Option<Caller> {
-    let file = &caller.value;
+    let at = relocated(&caller, ());
+    let file = caller.value;
+    let report = &mut shop.report;
     if file.integrations.value.as_ref().is_some_and(Vec::is_empty) {
         let remedy = "name at least one integration, or remove the caller";
         report.error(&file.integrations.at, "the list is empty: this caller could ask for nothing", remedy);
     }
-    if file.api_key_sha256.value.as_ref().is_some_and(Vec::is_empty) {
+    let proofs = CallersProofs {
+        jwt: file.jwt,
+        kubernetes: file.kubernetes,
+        public_keys: file.public_keys,
+        jwt_bearer_grant: file.jwt_bearer_grant,
+    };
+    if file.api_key_sha256.value.as_ref().is_some_and(Vec::is_empty) && !proofs.any() {
         let remedy = format!("make a key with `aquila new-key {name}`");
-        report.warning(&caller, "this caller has no way to prove itself, so it never gets in", remedy);
+        report.warning(&at, "this caller has no way to prove itself, so it never gets in", remedy);
     }
-    let file = caller.value;
     let keys = file.api_key_sha256.value.map(|keys| own_keys(&name, keys, digests, report));
+    let proofs = bench.proofs(&name, proofs, shop);
     let integrations = file.integrations.value?.into_iter().map(|pattern| pattern.value).collect();
-    Some(Caller { name, integrations, api_key_sha256: keys? })
+    Some(Caller { name, integrations, api_key_sha256: keys?, proofs: proofs? })
 }
 
 /// The caller's digests, each once. A digest tells who calls, so it belongs to one caller only.

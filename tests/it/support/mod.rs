@@ -1,6 +1,7 @@
 //! What every test stands on: the service with its surroundings, callers, and waiting without guessing.
 
 pub(crate) mod broker;
+pub(crate) mod issuer;
 pub(crate) mod key;
 pub(crate) mod plan;
 pub(crate) mod proxy;

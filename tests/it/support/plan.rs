@@ -24,6 +24,14 @@ pub(crate) struct Plan {
     pub(super) salesforce_lines: Vec<String>,
     /// Lines for `[ops]`.
     pub(super) ops_lines: Vec<String>,
+    /// Lines for `[server]`.
+    pub(super) server_lines: Vec<String>,
+    /// Issuers and the lines of each.
+    pub(super) issuers: Vec<(String, String)>,
+    /// Lines for callers.
+    pub(super) caller_lines: Vec<(String, String)>,
+    /// Users of integrations that have not one of their own.
+    pub(super) usernames: Vec<(String, String)>,
     pub(super) log_level: String,
     pub(super) simulator: Settings,
     /// Token endpoints of integrations that have one of their own; `{port}` in it is the simulator's.
@@ -47,6 +55,10 @@ impl Plan {
             integration_lines: Vec::new(),
             salesforce_lines: Vec::new(),
             ops_lines: Vec::new(),
+            server_lines: Vec::new(),
+            issuers: Vec::new(),
+            caller_lines: Vec::new(),
+            usernames: Vec::new(),
             log_level: "info".to_owned(),
             simulator: Settings { apps: vec![app], ..Settings::default() },
             token_urls: Vec::new(),
@@ -95,6 +107,38 @@ impl Plan {
         self
     }
 
+    /// A line for `[server]`.
+    pub(crate) fn server_line(mut self, line: impl Into<String>) -> Self {
+        self.server_lines.push(line.into());
+        self
+    }
+
+    /// An issuer of JWTs, with its lines.
+    pub(crate) fn issuer(mut self, name: &str, lines: impl Into<String>) -> Self {
+        self.issuers.push((name.to_owned(), lines.into()));
+        self
+    }
+
+    /// A line for one caller.
+    pub(crate) fn caller_line(mut self, caller: &str, line: impl Into<String>) -> Self {
+        self.caller_lines.push((caller.to_owned(), line.into()));
+        self
+    }
+
+    /// Other rights for a caller that is there.
+    pub(crate) fn caller_rights(mut self, caller: &str, rights: &[&str]) -> Self {
+        let rights: Vec<String> = rights.iter().map(|&right| right.to_owned()).collect();
+        let place = self.callers.iter_mut().find(|(name, ..)| name == caller).unwrap();
+        place.1 = rights;
+        self
+    }
+
+    /// Another user for one integration.
+    pub(crate) fn username_of(mut self, integration: &str, user: &str) -> Self {
+        self.usernames.push((integration.to_owned(), user.to_owned()));
+        self
+    }
+
     /// The level of the log.
     pub(crate) fn log_level(mut self, level: &str) -> Self {
         level.clone_into(&mut self.log_level);
@@ -140,8 +184,9 @@ impl Plan {
     /// The file that the service is started with.
     pub(super) fn configuration(&self, token_url: &str, port: u16, audit: &str) -> String {
         let mut file = format!(
-            "[server]\nlisten = \"127.0.0.1:0\"\n\n[ops]\nlisten = \"127.0.0.1:0\"\n{}\n\n[salesforce]\n{}\n\n\
+            "[server]\nlisten = \"127.0.0.1:0\"\n{}\n\n[ops]\nlisten = \"127.0.0.1:0\"\n{}\n\n[salesforce]\n{}\n\n\
              [log]\nformat = \"json\"\nlevel = \"{}\"\n\n[audit]\npath = \"{audit}\"\n",
+            self.server_lines.join("\n"),
             self.ops_lines.join("\n"),
             self.salesforce_lines.join("\n"),
             self.log_level,
@@ -154,14 +199,24 @@ impl Plan {
                 "\n[integrations.{name}]\naudience_url = \"https://login.salesforce.com\"\n\
                  client_key_path = \"key.pem\"\nusername = \"{}\"\nclient_id = \"{CLIENT_ID}\"\n\
                  token_url = \"{token_url}\"\nsession_timeout = \"{}s\"\n{}\n",
-                username(name),
+                self.usernames
+                    .iter()
+                    .find(|(known, _)| known == name)
+                    .map_or_else(|| username(name), |(_, user)| user.clone()),
                 self.session_timeout.as_secs(),
                 self.integration_lines.join("\n"),
             ));
         }
         for (name, rights, key) in &self.callers {
             let digest: String = key.digest().iter().map(|byte| format!("{byte:02x}")).collect();
-            file.push_str(&format!("\n[callers.{name}]\nintegrations = {rights:?}\napi_key_sha256 = [\"{digest}\"]\n"));
+            let own = self.caller_lines.iter().filter(|(caller, _)| caller == name).map(|(_, line)| line.as_str());
+            file.push_str(&format!(
+                "\n[callers.{name}]\nintegrations = {rights:?}\napi_key_sha256 = [\"{digest}\"]\n{}\n",
+                own.collect::<Vec<_>>().join("\n"),
+            ));
+        }
+        for (name, lines) in &self.issuers {
+            file.push_str(&format!("\n[issuers.{name}]\n{lines}\n"));
         }
         file
     }
