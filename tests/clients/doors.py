@@ -145,8 +145,8 @@ class Stage:
     ca: object
 
 
-def open_doors(stack, binary, folder, tls, callers):
-    """Simulator, broker and recorder, with one caller for each of `callers`."""
+def open_doors(stack, binary, folder, tls, callers, public_keys):
+    """Simulator, broker and recorder, with one caller for each of `callers`; some have a key of their own."""
     certificate = self_signed(folder / "app.pem", private_key(folder / "app.key"))
     port = free_port()
     salesforce = f"https://localhost:{port}"
@@ -192,6 +192,11 @@ path = "{folder}/audit.jsonl"
 """
         + "".join(
             f'\n[callers.{caller}]\nintegrations = ["elf-*"]\napi_key_sha256 = ["{digest}"]\n'
+            + (
+                f'public_keys = [{{ path = "{public_keys[caller]}" }}]\njwt_bearer_grant = true\n'
+                if caller in public_keys
+                else ""
+            )
             for caller, (_, digest) in made.items()
         )
     )

@@ -27,6 +27,7 @@ import examples
 import page
 import prometheus
 import readers
+import signers
 from checks import Checks
 from clients import CLIENTS, Tools
 from doors import open_doors
@@ -56,18 +57,22 @@ def main():
         trust_only(tls["ca"])
         chosen = [client for client in CLIENTS if (options.only or "") in client.name]
         callers = [client.caller for client in CLIENTS] + [*readers.CALLERS, examples.CALLER, prometheus.CALLER]
-        stage = open_doors(stack, options.binary, folder, tls, dict.fromkeys(callers))
+        public_keys = signers.make_keys(folder)
+        callers += public_keys
+        stage = open_doors(stack, options.binary, folder, tls, dict.fromkeys(callers), public_keys)
         run = Run(checks, stage, tools, folder)
 
         rows = [judge(run, client) for client in chosen]
         if wanted(options, "Prometheus"):
             rows.append(prometheus.judge(run, tls))
         read = readers.judge(run) if wanted(options, "readers") else []
+        signed = signers.judge(run) if wanted(options, "signers") else []
         if wanted(options, "examples"):
             examples.judge(run, tls)
         if not options.only:
             nothing_leaked(run, chosen)
             tables = {"clients": page.Table(HEAD, rows), "readers": page.Table(readers.HEAD, read)}
+            tables["signers"] = page.Table(signers.HEAD, signed)
             page.judge(checks, tables, options.write)
         checks.check("SIGTERM ends the service with status 0", stage.serve.stop() == 0, stage.serve.tail())
 
