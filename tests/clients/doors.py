@@ -145,8 +145,10 @@ class Stage:
     ca: object
 
 
-def open_doors(stack, binary, folder, tls, callers, public_keys):
-    """Simulator, broker and recorder, with one caller for each of `callers`; some have a key of their own."""
+def open_doors(stack, binary, folder, tls, callers, more=""):
+    """Simulator, broker and recorder, with one caller for each of `callers`: what its section has beside an API key.
+    `more` is for the end of the configuration.
+    """
     certificate = self_signed(folder / "app.pem", private_key(folder / "app.key"))
     port = free_port()
     salesforce = f"https://localhost:{port}"
@@ -192,13 +194,10 @@ path = "{folder}/audit.jsonl"
 """
         + "".join(
             f'\n[callers.{caller}]\nintegrations = ["elf-*"]\napi_key_sha256 = ["{digest}"]\n'
-            + (
-                f'public_keys = [{{ path = "{public_keys[caller]}" }}]\njwt_bearer_grant = true\n'
-                if caller in public_keys
-                else ""
-            )
+            + callers[caller]
             for caller, (_, digest) in made.items()
         )
+        + more
     )
     serve = stack.enter_context(running(binary, folder, "serve", "serve", "--config", config))
     serve.wait_until_ready(ops)

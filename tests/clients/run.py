@@ -24,6 +24,7 @@ import urllib.request
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "tools"))
 
 import examples
+import issuer
 import page
 import prometheus
 import readers
@@ -57,9 +58,9 @@ def main():
         trust_only(tls["ca"])
         chosen = [client for client in CLIENTS if (options.only or "") in client.name]
         callers = [client.caller for client in CLIENTS] + [*readers.CALLERS, examples.CALLER, prometheus.CALLER]
-        public_keys = signers.make_keys(folder)
-        callers += public_keys
-        stage = open_doors(stack, options.binary, folder, tls, dict.fromkeys(callers), public_keys)
+        oidc = issuer.Issuer()
+        callers = dict.fromkeys(callers, "") | signers.make_keys(folder) | {issuer.CALLER: oidc.caller_lines}
+        stage = open_doors(stack, options.binary, folder, tls, callers, oidc.section)
         run = Run(checks, stage, tools, folder)
 
         rows = [judge(run, client) for client in chosen]
@@ -67,6 +68,8 @@ def main():
             rows.append(prometheus.judge(run, tls))
         read = readers.judge(run) if wanted(options, "readers") else []
         signed = signers.judge(run) if wanted(options, "signers") else []
+        if wanted(options, "issuer"):
+            issuer.judge(run, oidc)
         if wanted(options, "examples"):
             examples.judge(run, tls)
         if not options.only:

@@ -65,14 +65,15 @@ SIGNERS = [
 
 
 def make_keys(folder):
-    """A key pair for each: the paths of the public halves, by caller."""
-    public = {}
+    """A key pair for each, and one that is nobody's. What the section of each caller needs."""
+    lines = {}
     for signer in SIGNERS:
         key = private_key(folder / f"{signer.caller}.key")
-        public[signer.caller] = folder / f"{signer.caller}.pub"
-        openssl("pkey", "-in", key, "-pubout", "-out", public[signer.caller])
+        public = folder / f"{signer.caller}.pub"
+        openssl("pkey", "-in", key, "-pubout", "-out", public)
+        lines[signer.caller] = f'public_keys = [{{ path = "{public}" }}]\njwt_bearer_grant = true\n'
     private_key(folder / "stranger.key")
-    return public
+    return lines
 
 
 def judge(run):
