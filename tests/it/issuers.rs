@@ -7,7 +7,7 @@ use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine};
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use serde_json::{Value, json};
 
-use crate::support::issuer::{Issuer, SigningKey};
+use crate::support::issuer::{Issuer, SigningKey, over_tls};
 use crate::support::plan::CALLER;
 use crate::support::reply::Reply;
 use crate::support::seconds;
@@ -338,4 +338,41 @@ async fn a_key_set_in_a_file_needs_no_network() {
     let claims = json!({"iss": "https://issuer.example", "aud": PUBLIC_URL, "sub": "me", "exp": now + 60});
     ask(&stage, &key.sign(&claims)).await.token();
     assert_eq!(reason(&stage, &other.sign(&claims)).await, "unknown_key");
+}
+
+#[tokio::test]
+async fn the_host_of_the_keys_is_believed_under_its_own_authority_only() {
+    let key = SigningKey::new("k1");
+    let (url, authority, _server) = over_tls(&[&key]).await;
+    let lines = |ca: &str| format!("issuer = \"https://cluster.example\"\njwks_url = \"{url}\"\n{ca}");
+    for (ca, outcome, expected) in
+        [("ca_path = \"own.pem\"", "fetched", "issued"), ("ca_path = \"other.pem\"", "failed", "unknown_key")]
+    {
+        let (_, other, _other_server) = over_tls(&[]).await;
+        let stage = Stage::plan()
+            .server_line(format!("public_url = \"{PUBLIC_URL}\""))
+            .file("own.pem", authority.clone())
+            .file("other.pem", other)
+            .issuer("cluster-a", lines(ca))
+            .caller_line(CALLER, "jwt = [{ issuer = \"cluster-a\", sub = \"me\" }]")
+            .start()
+            .await;
+        until("the keys were asked for", async || fetched(&stage, outcome).await == 1).await;
+        let now = stage.clock.timestamp().as_second();
+        let claims = json!({"iss": "https://cluster.example", "aud": PUBLIC_URL, "sub": "me", "exp": now + 60});
+        assert_eq!(reason(&stage, &key.sign(&claims)).await, expected, "{ca}");
+    }
+}
+
+#[tokio::test]
+async fn a_reload_that_leaves_the_issuer_alone_keeps_its_keys_and_a_rule_that_is_taken_away_counts_at_once() {
+    let key = SigningKey::new("k1");
+    let issuer = Issuer::with(&[&key]).await;
+    let stage = cluster(&issuer).await;
+    issuer.answer(StatusCode::BAD_GATEWAY, "");
+    stage.reload("namespace = \"logs\"", "namespace = \"other\"").await;
+    assert_eq!(reason(&stage, &key.sign(&claims(&stage, &issuer))).await, "no_rule");
+    stage.reload("namespace = \"other\"", "namespace = \"logs\"").await;
+    assert_eq!(reason(&stage, &key.sign(&claims(&stage, &issuer))).await, "issued");
+    assert_eq!(issuer.fetches(), 1);
 }
