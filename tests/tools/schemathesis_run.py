@@ -86,26 +86,37 @@ def told_for(run, described, key=None):
         # Both doors are on loopback here; --url says where.
         item.pop("servers", None)
         if "post" in item:
-            # With it `scope` may be any text, without it must name the integration: OpenAPI cannot say that. GET has it.
-            item["post"]["parameters"].remove(by_query)
+            if by_query in item["post"].get("parameters", []):
+                # With it `scope` may be any text, without it must name the integration: OpenAPI cannot say that. GET
+                # has it.
+                item["post"]["parameters"].remove(by_query)
             if run == "forms":
                 # The proof is in the form, which no security scheme can say; without one it is for nobody to leave out.
                 item["post"]["security"] = []
             named_by_url = "{integration}" in path
-            item["post"]["requestBody"] = form(run, components, named_by_url, key)
-    del components["requestBodies"], components["schemas"]["TokenRequest"]
+            item["post"]["requestBody"] = form(run, components, item["post"]["requestBody"], named_by_url, key)
+    del components["requestBodies"], components["schemas"]["TokenRequest"], components["schemas"]["OfferedToken"]
+    del components["schemas"]["ClientAssertion"], components["schemas"]["ClientAssertionType"]
     return told
 
 
-def form(run, components, named_by_url, key):
-    body = copy.deepcopy(components["requestBodies"]["ClientCredentials"])
-    schema = copy.deepcopy(components["schemas"]["TokenRequest"])
-    one = {"type": "string", "enum": [INTEGRATION]}
-    resource = {"type": "string", "enum": [f"{PUBLIC_URL}/integrations/{INTEGRATION}"]}
+def form(run, components, reference, named_by_url, key):
+    name = reference["$ref"].rsplit("/", 1)[1]
+    body = copy.deepcopy(components["requestBodies"][name])
+    (media,) = body["content"].values()
+    schema = copy.deepcopy(components["schemas"][media["schema"]["$ref"].rsplit("/", 1)[1]])
     known = schema["properties"]
-    known |= {"audience": one, "resource": {"type": "array", "items": resource}}
-    if not named_by_url:
-        known["scope"] = one
+    # What is signed cannot be made up: tests/it/caller_keys.rs and tests/clients have it.
+    for signed in ("assertion", "client_assertion", "client_assertion_type"):
+        known.pop(signed, None)
+    body["content"]["application/x-www-form-urlencoded"]["examples"].pop("signed", None)
+    if name == "ClientCredentials":
+        one = {"type": "string", "enum": [INTEGRATION]}
+        resource = {"type": "string", "enum": [f"{PUBLIC_URL}/integrations/{INTEGRATION}"]}
+        known["grant_type"] = {"type": "string", "const": "client_credentials"}
+        known |= {"audience": one, "resource": {"type": "array", "items": resource}}
+        if not named_by_url:
+            known["scope"] = one
     (media,) = body["content"].values()
     media["schema"] = schema
     if run == "forms":
