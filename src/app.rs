@@ -257,7 +257,11 @@ async fn look_after_tokens(snapshots: Arc<Snapshots>, stop: CancellationToken) {
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
-            _ = ticks.tick() => snapshots.current().holdings().for_each(|holding| holding.look_after()),
+            _ = ticks.tick() => {
+                let current = snapshots.current();
+                current.holdings().for_each(|holding| holding.look_after());
+                current.directory().tokens().look_after();
+            }
             () = stop.cancelled() => return,
         }
     }

@@ -41,6 +41,8 @@ pub enum SelectorKind {
     Resource,
     /// `scope` in the form.
     Scope,
+    /// `sub` of a request that the caller signed: the name of an integration, or its username.
+    Subject,
 }
 
 impl Ask {

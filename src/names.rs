@@ -70,6 +70,10 @@ name! {
     /// One internal service that may ask for tokens.
     CallerName
 }
+name! {
+    /// One who signs JWTs that say who somebody is.
+    IssuerName
+}
 
 fn is_name(text: &str) -> bool {
     let bytes = text.as_bytes();
@@ -98,32 +102,72 @@ impl IntegrationPattern {
 
     /// Whether the whole of `name` fits.
     pub fn matches(&self, name: &str) -> bool {
-        // Greedy with one point of return: linear in practice, and never worse than pattern × name, both of which
-        // come from the configuration or are bounded by it.
-        let (pattern, name) = (self.0.as_bytes(), name.as_bytes());
-        let (mut p, mut n) = (0, 0);
-        let mut retry: Option<(usize, usize)> = None;
-        while n < name.len() {
-            match pattern.get(p) {
-                Some(b'*') => {
-                    retry = Some((p, n));
-                    p += 1;
-                }
-                Some(byte) if Some(byte) == name.get(n) => {
-                    p += 1;
-                    n += 1;
-                }
-                _ => match retry {
-                    Some((star, from)) => {
-                        retry = Some((star, from + 1));
-                        p = star + 1;
-                        n = from + 1;
-                    }
-                    None => return false,
-                },
+        fits(&self.0, name)
+    }
+}
+
+/// Whether `*` in the pattern can stand for something that makes it the whole of `text`.
+fn fits(pattern: &str, text: &str) -> bool {
+    // Greedy with one point of return: linear in practice, and never worse than pattern × text, both of which come from
+    // the configuration or are bounded.
+    let (pattern, text) = (pattern.as_bytes(), text.as_bytes());
+    let (mut p, mut t) = (0, 0);
+    let mut retry: Option<(usize, usize)> = None;
+    while t < text.len() {
+        match pattern.get(p) {
+            Some(b'*') => {
+                retry = Some((p, t));
+                p += 1;
             }
+            Some(byte) if Some(byte) == text.get(t) => {
+                p += 1;
+                t += 1;
+            }
+            _ => match retry {
+                Some((star, from)) => {
+                    retry = Some((star, from + 1));
+                    p = star + 1;
+                    t = from + 1;
+                }
+                None => return false,
+            },
         }
-        pattern.iter().skip(p).all(|&byte| byte == b'*')
+    }
+    pattern.iter().skip(p).all(|&byte| byte == b'*')
+}
+
+/// The `sub` of JWTs: a text, or a text with `*` for any run of characters (also none). It is matched against the whole,
+/// byte for byte: no case, no normal form of Unicode.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct SubjectPattern(Arc<str>);
+
+impl SubjectPattern {
+    /// The pattern as it stands in the configuration.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The one subject that it can match, when it holds no `*`.
+    pub fn literal(&self) -> Option<&str> {
+        (!self.0.contains('*')).then_some(&*self.0)
+    }
+
+    /// Whether it matches every subject.
+    pub fn is_everybody(&self) -> bool {
+        self.0.bytes().all(|byte| byte == b'*')
+    }
+
+    /// Whether the whole of `subject` fits.
+    pub fn matches(&self, subject: &str) -> bool {
+        fits(&self.0, subject)
+    }
+}
+
+impl FromStr for SubjectPattern {
+    type Err = NameError;
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        let fits = !text.is_empty() && text.len() <= 512 && !text.chars().any(char::is_control);
+        if fits { Ok(Self(Arc::from(text))) } else { Err(NameError::Pattern) }
     }
 }
 

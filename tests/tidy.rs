@@ -13,7 +13,7 @@ type TestResult = Result<(), Box<dyn Error>>;
 
 /// The top-level modules, lowest layer first. A file imports only from lower layers.
 const LAYERS: &[&[&str]] = &[
-    &["names", "token", "clock", "promise", "ask", "hash"],
+    &["names", "token", "clock", "promise", "ask", "hash", "signature"],
     &["config", "telemetry"],
     &["keys", "salesforce", "authn", "policy", "limits", "cache", "tls"],
     &["holding", "snapshot", "broker"],
@@ -28,6 +28,8 @@ const PEERS: &[(&str, &str)] = &[
     ("promise", "clock"),
     // A token is known by its fingerprint.
     ("token", "hash"),
+    // A public key is known by the start of its digest.
+    ("signature", "hash"),
     // Each part of telemetry is set up from its own section.
     ("telemetry", "config"),
     // Salesforce is given a signer, whatever holds its key.

@@ -4,17 +4,30 @@
 //! refused. Not here: reading headers and forms (`http/credentials.rs`), and what the caller may have (`policy`).
 
 mod api_key;
+mod caller_key;
 mod certificate;
+mod issuers;
+mod jwks;
+mod jwks_fetch;
+mod jwt;
+mod replay;
+mod tokens;
 
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
 use aws_lc_rs::constant_time;
+use tokio::time::Instant;
 use zeroize::Zeroizing;
 
 pub use self::api_key::{ApiKey, KeyDigest};
+pub use self::caller_key::SignedRequest;
 pub use self::certificate::PeerCertificate;
+pub use self::jwks::{KeySets, Surroundings};
+pub use self::jwt::JwtFault;
+pub use self::replay::Replay;
+pub use self::tokens::{Occasion, OfferedJwt, Role, Tokens};
 use crate::config::certificate::CertificateName;
 use crate::hash::{ShortHex, sha256, short_hex};
 use crate::names::CallerName;
@@ -26,6 +39,8 @@ pub struct Credentials {
     pub keys: Vec<OfferedKey>,
     /// The certificate of the connection, while it is valid.
     pub certificate: Option<Arc<PeerCertificate>>,
+    /// Every JWT that came along to prove who calls.
+    pub tokens: Vec<OfferedJwt>,
     /// The caller that `client_id` names. Where a certificate comes with it, it is to prove that one (RFC 8705 section 2).
     pub unverified_client_id: Option<ClientId>,
 }
@@ -35,7 +50,12 @@ impl Credentials {
     /// it is a key.
     pub fn refused(&self, error: AuthnError) -> ProofKind {
         let by_certificate = self.certificate.is_some() && self.keys.is_empty() && error != AuthnError::Missing;
-        if by_certificate { ProofKind::ClientCertificate } else { ProofKind::ApiKey }
+        match self.tokens.first().map(|offered| offered.role) {
+            Some(Role::Bearer) => ProofKind::IssuerJwt,
+            Some(Role::ClientAssertion) => ProofKind::ClientAssertion,
+            None if by_certificate => ProofKind::ClientCertificate,
+            None => ProofKind::ApiKey,
+        }
     }
 }
 
@@ -81,8 +101,14 @@ pub struct Proof {
 pub enum ProofKind {
     /// An API key.
     ApiKey,
+    /// An assertion that the caller signed to prove itself.
+    ClientAssertion,
     /// A client certificate.
     ClientCertificate,
+    /// A JWT of an issuer.
+    IssuerJwt,
+    /// A whole request for a token that the caller signed.
+    SignedRequest,
 }
 
 impl ProofKind {
@@ -91,6 +117,9 @@ impl ProofKind {
         match self {
             Self::ApiKey => "api_key",
             Self::ClientCertificate => "client_certificate",
+            Self::ClientAssertion => "client_assertion",
+            Self::IssuerJwt => "jwt",
+            Self::SignedRequest => "jwt_bearer_grant",
         }
     }
 }
@@ -110,12 +139,20 @@ pub enum AuthnError {
     /// Good proofs of different callers.
     #[error("the credentials prove different callers")]
     Contradiction,
+    /// A JWT that does not hold.
+    #[error(transparent)]
+    Jwt(#[from] JwtFault),
+    /// A JWT whose key is not known yet: worth another try once [`Directory::renew_keys`] has come back.
+    #[error("the key that signed the JWT is not known here")]
+    Stale,
 }
 
 impl AuthnError {
     /// The wire name.
     pub fn reason(self) -> &'static str {
         match self {
+            Self::Jwt(fault) => fault.reason(),
+            Self::Stale => JwtFault::Key.reason(),
             Self::Missing => "missing",
             Self::NotAKey => "malformed",
             Self::Unknown => "unknown",
@@ -130,9 +167,15 @@ pub struct Directory {
     names: Vec<CallerName>,
     by_digest: HashMap<KeyDigest, usize>,
     by_certificate: HashMap<CertificateName, usize>,
+    tokens: Tokens,
 }
 
 impl Directory {
+    /// A directory without callers. The tokens speak of them by position, in the order of the configuration.
+    pub fn new(tokens: Tokens) -> Self {
+        Self { tokens, ..Self::default() }
+    }
+
     /// Adds a caller and its keys; returns its position.
     pub fn add(&mut self, name: CallerName, keys: &[KeyDigest]) -> usize {
         let position = self.names.len();
@@ -147,11 +190,12 @@ impl Directory {
     }
 
     /// The caller behind the credentials.
-    pub fn authenticate(&self, credentials: &Credentials) -> Result<Proof, AuthnError> {
+    pub fn authenticate(&self, credentials: &Credentials, occasion: &Occasion<'_>) -> Result<Proof, AuthnError> {
         let mut proved: Option<Proof> = None;
         let mut failure = AuthnError::Missing;
         let keys = credentials.keys.iter().map(|offered| self.prove_key(offered));
-        for outcome in self.prove_by_certificate(credentials).chain(keys) {
+        let tokens = credentials.tokens.iter().map(|offered| self.prove_token(offered, occasion));
+        for outcome in self.prove_by_certificate(credentials).chain(keys).chain(tokens) {
             match (outcome, &proved) {
                 (Ok(proof), Some(other)) if proof.caller != other.caller => return Err(AuthnError::Contradiction),
                 (Ok(proof), _) => proved = Some(proof),
@@ -178,6 +222,39 @@ impl Directory {
                 let proof = Proof { caller, kind: ProofKind::ClientCertificate, key };
                 Some(if same_name { Ok(proof) } else { Err(AuthnError::Unknown) })
             })
+    }
+
+    /// A request that a caller signed as a whole. What else came along must not prove another caller.
+    pub fn accept(
+        &self,
+        assertion: &str,
+        others: &Credentials,
+        occasion: &Occasion<'_>,
+    ) -> Result<SignedRequest, AuthnError> {
+        let signed = self.tokens.accept(assertion, occasion)?;
+        match self.authenticate(others, occasion) {
+            Ok(other) if other.caller != signed.proof.caller => Err(AuthnError::Contradiction),
+            _ => Ok(signed),
+        }
+    }
+
+    /// Has the keys fetched that tokens among these credentials may be signed with, unless that was just tried.
+    pub async fn renew_keys(&self, credentials: &Credentials, deadline: Instant) {
+        self.tokens.renew_keys(credentials, deadline).await;
+    }
+
+    /// What is known of JWTs.
+    pub fn tokens(&self) -> &Tokens {
+        &self.tokens
+    }
+
+    fn prove_token(&self, offered: &OfferedJwt, occasion: &Occasion<'_>) -> Result<Proof, AuthnError> {
+        let proof = self.tokens.prove(offered, occasion)?;
+        let name = self.names.get(proof.caller).map_or("", CallerName::as_str);
+        match &offered.unverified_name {
+            Some(other) if other.as_str() != name => Err(AuthnError::Unknown),
+            _ => Ok(proof),
+        }
     }
 
     /// The same work for a key that is known, one that is not, and one offered under a false name: a hash, a look-up
@@ -208,6 +285,10 @@ fn same_text(one: &str, other: &str) -> bool {
 mod tests {
     use super::*;
 
+    fn known(directory: &Directory, credentials: &Credentials) -> Result<Proof, AuthnError> {
+        directory.authenticate(credentials, &Occasion { now: jiff::Timestamp::UNIX_EPOCH, path: "/token" })
+    }
+
     fn offered(name: Option<&str>, key: &ApiKey) -> Credentials {
         let key = ApiKey::digest_of(key.expose());
         Credentials {
@@ -223,13 +304,13 @@ mod tests {
         let mut directory = Directory::default();
         directory.add("shipper".parse().unwrap(), &[one.digest()]);
         directory.add("sync".parse().unwrap(), &[two.digest()]);
-        assert_eq!(directory.authenticate(&offered(None, &one)).unwrap().caller, 0);
-        assert_eq!(directory.authenticate(&offered(Some("sync"), &two)).unwrap().caller, 1);
-        assert_eq!(directory.authenticate(&offered(Some("shipper"), &two)), Err(AuthnError::Unknown));
-        assert_eq!(directory.authenticate(&offered(Some(""), &two)), Err(AuthnError::Unknown));
-        assert_eq!(directory.authenticate(&offered(None, &stranger)), Err(AuthnError::Unknown));
-        assert_eq!(directory.authenticate(&offered(Some(""), &stranger)), Err(AuthnError::Unknown));
-        assert_eq!(directory.authenticate(&Credentials::default()), Err(AuthnError::Missing));
+        assert_eq!(known(&directory, &offered(None, &one)).unwrap().caller, 0);
+        assert_eq!(known(&directory, &offered(Some("sync"), &two)).unwrap().caller, 1);
+        assert_eq!(known(&directory, &offered(Some("shipper"), &two)), Err(AuthnError::Unknown));
+        assert_eq!(known(&directory, &offered(Some(""), &two)), Err(AuthnError::Unknown));
+        assert_eq!(known(&directory, &offered(None, &stranger)), Err(AuthnError::Unknown));
+        assert_eq!(known(&directory, &offered(Some(""), &stranger)), Err(AuthnError::Unknown));
+        assert_eq!(known(&directory, &Credentials::default()), Err(AuthnError::Missing));
     }
 
     #[test]
@@ -247,8 +328,8 @@ mod tests {
         directory.add("sync".parse().unwrap(), &[two.digest()]);
         let mut credentials = offered(None, &one);
         credentials.keys.push(OfferedKey { unverified_name: None, key: None });
-        assert_eq!(directory.authenticate(&credentials).unwrap().caller, 0);
+        assert_eq!(known(&directory, &credentials).unwrap().caller, 0);
         credentials.keys.extend(offered(None, &two).keys);
-        assert_eq!(directory.authenticate(&credentials), Err(AuthnError::Contradiction));
+        assert_eq!(known(&directory, &credentials), Err(AuthnError::Contradiction));
     }
 }

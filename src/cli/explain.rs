@@ -15,7 +15,7 @@ use super::check::{Output, render_text as render_findings};
 use super::paint::{Paint, number};
 use super::{BAD_CONFIGURATION, complain, say};
 use crate::authn::ProofKind;
-use crate::config::{self, Caller, Config, show};
+use crate::config::{self, Caller, Config, JwtRule, show};
 use crate::hash::short_hex;
 use crate::policy::{Rights, Rule};
 use crate::reload::everything_wrong;
@@ -127,8 +127,21 @@ fn explain<'a>(config: &'a Config, caller: Option<&str>, integration: Option<&st
 }
 
 fn credentials(caller: &Caller) -> Vec<Credential> {
-    let keys = caller.api_key_sha256.iter();
-    keys.map(|digest| Credential { kind: ProofKind::ApiKey.as_str(), id: short_hex(digest).to_string() }).collect()
+    let one = |kind: ProofKind, id: String| Credential { kind: kind.as_str(), id };
+    let keys = caller.api_key_sha256.iter().map(|digest| one(ProofKind::ApiKey, short_hex(digest).to_string()));
+    let names = caller.client_certificate.iter().map(|name| one(ProofKind::ClientCertificate, name.to_string()));
+    let tokens = caller.proofs.jwt.iter().map(|rule| one(ProofKind::IssuerJwt, told(rule)));
+    let kind = if caller.proofs.jwt_bearer_grant { ProofKind::SignedRequest } else { ProofKind::ClientAssertion };
+    let own = caller.proofs.public_keys.iter().map(|key| one(kind, key.digest().to_string()));
+    keys.chain(names).chain(tokens).chain(own).collect()
+}
+
+/// A rule on what a JWT says.
+fn told(rule: &JwtRule) -> String {
+    let sub = rule.sub.as_ref().map(|sub| sub.as_str().to_owned());
+    let claims = rule.claims.iter().map(|(name, value)| format!("{name}={value}"));
+    let all: Vec<String> = sub.into_iter().chain(claims).collect();
+    format!("{} ({})", all.join(" "), rule.issuer)
 }
 
 impl Explained<'_> {

@@ -6,6 +6,7 @@
 use super::certificate::CertificateName;
 use super::document::Node;
 use super::network::{ClientCertificate, Network};
+use super::proof_values::{Claims, IssuerText, KeyUrl, KubernetesName, OneOrSeveral};
 use super::report::{Located, Report};
 use super::setting::Preset::{Flag, List, Number, Table as Empty, Text};
 use super::setting::{Field, Keys, Presence, Setting, Table, section, section_schema};
@@ -15,11 +16,12 @@ use super::values::{
     ClientId, Digest, EnvironmentName, FilePath, Filter, Format, HostPattern, Limit, Listen, LoginBudget, Named,
     RootStore, Username,
 };
-use crate::names::{CallerName, IntegrationName, IntegrationPattern};
+use crate::names::{CallerName, IntegrationName, IntegrationPattern, IssuerName, SubjectPattern};
+use crate::signature::Algorithm;
 
 section! {
     /// Configuration of Aquila, the Salesforce token broker.
-    File later ["issuers", "store"] {
+    File later ["store"] {
         /// The callers' door.
         server: Server, or Empty;
         /// The ops door: probes, metrics, status.
@@ -30,6 +32,8 @@ section! {
         integrations: Named<IntegrationName, Located<Integration>>, or Empty;
         /// Internal services that may ask for tokens, by name.
         callers: Named<CallerName, Located<Caller>>, or Empty;
+        /// Those whose JWTs prove who calls, by name.
+        issuers: Named<IssuerName, Located<Issuer>>, or Empty;
         /// Log output.
         log: Log, or Empty;
         /// The audit trail.
@@ -165,6 +169,69 @@ section! {
         api_key_sha256: Vec<Located<Digest>>, or List;
         /// What its client certificates are called, whole and exact; one of the names is enough.
         client_certificate: Vec<Located<CertificateName>>, or List;
+        /// Rules on JWTs of issuers: one that fits proves this caller.
+        jwt: Vec<Located<Jwt>>, or List;
+        /// Kubernetes service accounts that are this caller: `issuer`, `namespace` and `service_account`; one, or a list.
+        kubernetes: OneOrSeveral<Located<Kubernetes>>, optional;
+        /// Public keys of this caller, for assertions that it signs itself: `path` and `algorithm` of each.
+        public_keys: Vec<Located<PublicKey>>, or List;
+        /// Whether an assertion signed with such a key may also stand for a whole request for a token, with the integration
+        /// in `sub`.
+        jwt_bearer_grant: bool, or Flag(false);
+    }
+}
+
+section! {
+    /// What a JWT must say. All of it has to fit.
+    Jwt later [] {
+        /// The name of the issuer.
+        issuer: IssuerName, required;
+        /// `sub`: the whole text, in which `*` stands for any characters.
+        sub: SubjectPattern, optional;
+        /// Other claims and their values. Of a claim that is a list, one item has to be the value.
+        claims: Claims, or Empty;
+    }
+}
+
+section! {
+    /// A Kubernetes service account: `sub` is `system:serviceaccount:NAMESPACE:SERVICE_ACCOUNT`.
+    Kubernetes later [] {
+        /// The name of the issuer: the same account of another cluster is somebody else.
+        issuer: IssuerName, required;
+        /// The namespace.
+        namespace: KubernetesName, required;
+        /// The service account.
+        service_account: KubernetesName, required;
+    }
+}
+
+section! {
+    /// A public key.
+    PublicKey later [] {
+        /// PEM file with a public key or a certificate.
+        path: FilePath, required;
+        /// The only algorithm that it verifies.
+        algorithm: Algorithm, or Text("RS256");
+    }
+}
+
+section! {
+    /// One whose JWTs prove who calls.
+    Issuer later [] {
+        /// `iss` of its tokens, byte for byte.
+        issuer: IssuerText, required;
+        /// Its key set. Without this and `jwks_path` it is found by way of `issuer` and `/.well-known/openid-configuration`.
+        jwks_url: KeyUrl, optional;
+        /// File with its key set, for issuers that cannot be reached.
+        jwks_path: FilePath, optional;
+        /// `aud` of tokens that are meant for this service, byte for byte. Default: `server.public_url`.
+        audience: IssuerText, optional;
+        /// What it may sign with. Default: RS256 and ES256.
+        algorithms: Vec<Located<Algorithm>>, or List;
+        /// PEM bundle of the authorities that vouch for the host of its keys, instead of those of this machine.
+        ca_path: FilePath, optional;
+        /// File with the token that the host of its keys asks for.
+        bearer_token_path: FilePath, optional;
     }
 }
 

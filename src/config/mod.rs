@@ -11,6 +11,8 @@ mod document;
 mod file;
 pub mod hosts;
 mod network;
+mod proof_values;
+mod proofs;
 pub mod report;
 mod secret;
 mod setting;
@@ -37,6 +39,7 @@ use self::build::Workshop;
 use self::certificate::CertificateName;
 use self::document::DocumentError;
 use self::file::File;
+pub use self::proofs::{Issuer, JwtRule, KeyServer, KeySource, Proofs};
 use self::report::{Located, Mistake, Place, Report, Severity};
 use self::setting::Setting;
 use crate::names::{CallerName, IntegrationName, IntegrationPattern};
@@ -148,6 +151,8 @@ pub struct Config {
     pub integrations: Vec<Integration>,
     /// Sorted by name.
     pub callers: Vec<Caller>,
+    /// Whose JWTs count, sorted by name.
+    pub issuers: Vec<Issuer>,
     /// Log output.
     pub log: Log,
     /// The audit trail.
@@ -301,6 +306,8 @@ pub struct Caller {
     pub api_key_sha256: Vec<[u8; 32]>,
     /// What its client certificates are called.
     pub client_certificate: Vec<CertificateName>,
+    /// What else it may prove itself with.
+    pub proofs: Proofs,
 }
 
 /// `[log]`.

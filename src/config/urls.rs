@@ -142,7 +142,7 @@ fn parts(text: &str) -> Result<Url, &'static str> {
 }
 
 /// [`bare`], and https unless it stays on this machine.
-fn protected(at: &Located<&Node>, text: &str, example: &str, report: &mut Report) -> Option<Url> {
+pub(super) fn protected(at: &Located<&Node>, text: &str, example: &str, report: &mut Report) -> Option<Url> {
     let url = bare(at, text, example, report)?;
     if url.scheme() != "https" && !hosts::is_loopback(&url) {
         report.error(at, "plain http is for loopback only", "write https://");
@@ -163,6 +163,6 @@ fn pathless(at: &Located<&Node>, url: &Url, example: &str, report: &mut Report) 
     pathless
 }
 
-fn schema(description: &str) -> Value {
+pub(super) fn schema(description: &str) -> Value {
     json!({"type": "string", "format": "uri", "pattern": "^[Hh][Tt][Tt][Pp][Ss]?://", "description": description})
 }

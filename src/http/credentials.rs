@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 
 use super::error::Refusal;
 use super::params::Params;
-use crate::authn::{ApiKey, ClientId, Credentials, OfferedKey};
+use crate::authn::{ApiKey, ClientId, Credentials, OfferedJwt, OfferedKey, Role};
 
 /// What the header and the form offer together.
 ///
@@ -18,30 +18,62 @@ use crate::authn::{ApiKey, ClientId, Credentials, OfferedKey};
 pub(super) fn read(headers: &HeaderMap, form: Option<&Params>) -> Result<Credentials, Refusal> {
     let header = from_header(headers)?;
     let name = form.and_then(|form| form.get("client_id"));
-    let secret = form.and_then(|form| form.get("client_secret"));
-    let offered = match (header, secret) {
+    let mut offered = match (header, form.map(from_form).transpose()?.flatten()) {
         (Some(_), Some(_)) => {
             return Err(Refusal::invalid_request("credentials came in the header and in the body; send one of them"));
         }
-        (Some(mut offered), None) => {
-            match (&offered.unverified_name, name) {
-                (Some(one), Some(other)) if one.as_str() != other => {
-                    return Err(Refusal::invalid_request("the header and client_id name different callers"));
-                }
-                (None, Some(name)) => offered.unverified_name = Some(wiped(name)),
-                _ => {}
-            }
-            Some(offered)
-        }
-        (None, Some(secret)) => {
-            let key = ApiKey::digest_of(secret);
-            // Without a name the key still says whose it is.
-            Some(OfferedKey { unverified_name: name.map(wiped), key })
-        }
-        (None, None) => None,
+        (header, body) => header.or(body),
     };
+    if let Some(Offered::Key(OfferedKey { unverified_name, .. }) | Offered::Token(OfferedJwt { unverified_name, .. })) =
+        &mut offered
+    {
+        match (&unverified_name, name) {
+            (Some(one), Some(other)) if one.as_str() != other => {
+                return Err(Refusal::invalid_request("the header and client_id name different callers"));
+            }
+            // Without a name the credential still says whose it is.
+            (None, Some(name)) => *unverified_name = Some(wiped(name)),
+            _ => {}
+        }
+    }
     let unverified_client_id = name.map(|name| ClientId(wiped(name)));
-    Ok(Credentials { keys: offered.into_iter().collect(), unverified_client_id, certificate: None })
+    let mut credentials = Credentials { unverified_client_id, ..Credentials::default() };
+    match offered {
+        Some(Offered::Key(key)) => credentials.keys.push(key),
+        Some(Offered::Token(token)) => credentials.tokens.push(token),
+        None => {}
+    }
+    Ok(credentials)
+}
+
+enum Offered {
+    Key(OfferedKey),
+    Token(OfferedJwt),
+}
+
+/// RFC 7521 section 4.2.
+const JWT_BEARER: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
+
+fn from_form(form: &Params) -> Result<Option<Offered>, Refusal> {
+    form.once(&["client_secret", "client_assertion", "client_assertion_type"])?;
+    let kind = form.get("client_assertion_type");
+    match (form.get("client_secret"), form.get("client_assertion")) {
+        (Some(_), Some(_)) => {
+            Err(Refusal::invalid_request("client_secret and client_assertion came together; send one of them"))
+        }
+        (Some(secret), None) => {
+            Ok(Some(Offered::Key(OfferedKey { unverified_name: None, key: ApiKey::digest_of(secret) })))
+        }
+        (None, Some(_)) if kind != Some(JWT_BEARER) => Err(Refusal::invalid_request(
+            "client_assertion_type must be urn:ietf:params:oauth:client-assertion-type:jwt-bearer",
+        )),
+        (None, Some(assertion)) => Ok(Some(token(assertion, Role::ClientAssertion))),
+        (None, None) => Ok(None),
+    }
+}
+
+fn token(text: &str, role: Role) -> Offered {
+    Offered::Token(OfferedJwt { text: wiped(text), unverified_name: None, role })
 }
 
 /// Whether a bearer key came in the header, right or wrong.
@@ -50,7 +82,7 @@ pub(super) fn is_bearer(headers: &HeaderMap) -> bool {
     text.split(' ').next().is_some_and(|scheme| scheme.eq_ignore_ascii_case("bearer"))
 }
 
-fn from_header(headers: &HeaderMap) -> Result<Option<OfferedKey>, Refusal> {
+fn from_header(headers: &HeaderMap) -> Result<Option<Offered>, Refusal> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
     let (value, second) = (values.next(), values.next());
     if second.is_some() {
@@ -58,14 +90,18 @@ fn from_header(headers: &HeaderMap) -> Result<Option<OfferedKey>, Refusal> {
     }
     let Some(value) = value else { return Ok(None) };
     let nothing = OfferedKey { unverified_name: None, key: None };
-    let Ok(text) = value.to_str() else { return Ok(Some(nothing)) };
+    let Ok(text) = value.to_str() else { return Ok(Some(Offered::Key(nothing))) };
     let (scheme, credential) = text.split_once(' ').unwrap_or((text, ""));
     let credential = credential.trim_matches(' ');
-    Ok(Some(match scheme {
+    Ok(Some(Offered::Key(match scheme {
+        // An API key has no dot, a JWT has two.
+        _ if scheme.eq_ignore_ascii_case("bearer") && credential.contains('.') => {
+            return Ok(Some(token(credential, Role::Bearer)));
+        }
         _ if scheme.eq_ignore_ascii_case("bearer") => OfferedKey { key: ApiKey::digest_of(credential), ..nothing },
         _ if scheme.eq_ignore_ascii_case("basic") => basic(credential).unwrap_or(nothing),
         _ => nothing,
-    }))
+    })))
 }
 
 fn basic(credential: &str) -> Option<OfferedKey> {
@@ -134,10 +170,40 @@ mod tests {
     }
 
     #[test]
+    fn a_jwt_is_told_from_a_key_and_what_is_neither_is_a_failed_proof() {
+        let offered = |form: &str| {
+            let form = Params::parse(form.as_bytes()).unwrap();
+            read(&HeaderMap::new(), Some(&form))
+                .map(|it| it.tokens.first().map(|token| (token.role, token.text.clone())))
+        };
+        let bearer = read(&headers(&["Bearer a.b.c"]), None).unwrap();
+        assert!(bearer.keys.is_empty());
+        assert_eq!(bearer.tokens[0].role, Role::Bearer);
+        let kind = "client_assertion_type=urn%3Aietf%3Aparams%3Aoauth%3Aclient-assertion-type%3Ajwt-bearer";
+        let read_one = offered(&format!("{kind}&client_assertion=a.b.c")).unwrap().unwrap();
+        assert_eq!((read_one.0, read_one.1.as_str()), (Role::ClientAssertion, "a.b.c"));
+        for bad in [
+            "client_assertion=a.b.c".to_owned(),
+            "client_assertion=a.b.c&client_assertion_type=urn:ietf:params:oauth:client-assertion-type:saml2-bearer"
+                .to_owned(),
+            format!("{kind}&client_assertion=a.b.c&client_assertion=a.b.c"),
+            format!("{kind}&client_assertion=a.b.c&client_secret=x"),
+        ] {
+            assert!(offered(&bad).is_err(), "{bad}");
+        }
+        // Debug shows nothing of it.
+        assert!(!format!("{bearer:?}").contains("a.b.c"));
+    }
+
+    #[test]
     fn two_ways_at_once_are_refused() {
         let form = Params::parse(b"client_id=a&client_secret=b").unwrap();
         assert!(read(&headers(&["Bearer x"]), Some(&form)).is_err());
         assert!(read(&headers(&["Bearer x", "Bearer y"]), None).is_err());
+        let assertion =
+            "client_assertion_type=urn:ietf:params:oauth:client-assertion-type:jwt-bearer&client_assertion=a.b.c";
+        let assertion = Params::parse(assertion.as_bytes()).unwrap();
+        assert!(read(&headers(&["Bearer a.b.c"]), Some(&assertion)).is_err());
         let basic = format!("Basic {}", BASE64_STANDARD.encode("a:k"));
         let same = Params::parse(b"client_id=a").unwrap();
         let other = Params::parse(b"client_id=b").unwrap();

@@ -208,6 +208,7 @@ mod tests {
         let verdicts = [Verdict::Alive, Verdict::Dead, Verdict::Unclear].map(Reported::Looked);
         let reports = verdicts.into_iter().chain([Reported::Later, Reported::Superseded]).map(Reported::as_str);
         let mut reasons = quoted(authn, "impl AuthnError {", "\n}\n");
+        reasons.extend(quoted(include_str!("../authn/jwt.rs"), "pub fn reason(self)", "\n    }\n"));
         reasons.extend(reports.chain(["active", "inactive", "not_held"]));
         assert_eq!(listed("reason"), reasons);
 

@@ -90,6 +90,13 @@ impl Refusal {
         Self::new(StatusCode::BAD_REQUEST, "unsupported_grant_type", detail)
     }
 
+    /// An assertion that is no grant, or one for what the caller may not have: the same answer.
+    pub(super) const fn invalid_grant() -> Self {
+        let detail = "the assertion is not valid here, or names no integration that this caller may use; \
+                      the audit trail of the broker tells why, under this request id";
+        Self::new(StatusCode::BAD_REQUEST, "invalid_grant", detail)
+    }
+
     /// A body over the limit.
     pub(super) const fn too_large() -> Self {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "invalid_request", "the body is larger than 16 KiB")

@@ -28,6 +28,7 @@ fn mark(credentials: &Credentials) -> u64 {
         let key = offered.key.as_ref().map_or(&[][..], <[u8; 32]>::as_slice);
         [name.as_bytes(), b"\0", key]
     });
-    let [a, b, c, d, e, f, g, h, ..] = sha256(parts);
+    let tokens = credentials.tokens.iter().map(|offered| offered.text.as_bytes());
+    let [a, b, c, d, e, f, g, h, ..] = sha256(parts.chain(tokens));
     u64::from_be_bytes([a, b, c, d, e, f, g, h])
 }

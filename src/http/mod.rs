@@ -7,6 +7,7 @@ mod decision;
 mod error;
 mod failed_proof;
 mod forwarded;
+mod grant;
 mod head;
 pub mod health;
 pub mod listener;

@@ -95,6 +95,7 @@ mod tests {
             ("access_denied", Refusal::access_denied(), Where::Gets),
             ("invalid_scope", Refusal::invalid_scope(), Where::Posts),
             ("invalid_target", Refusal::invalid_target(), Where::Posts),
+            ("invalid_grant", Refusal::invalid_grant(), Where::Posts),
             ("invalid_request", Refusal::invalid_request("x"), Where::Proofs),
             ("unsupported_grant_type", Refusal::unsupported_grant_type(), Where::Posts),
             ("too_large", Refusal::too_large(), Where::Forms),

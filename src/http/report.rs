@@ -18,14 +18,15 @@ use crate::broker::Introspected;
 use crate::hash::sha256;
 
 /// What a form may hold once.
-const PARAMETERS: [&str; 4] = ["token", "token_type_hint", "client_id", "client_secret"];
+const PARAMETERS: [&str; 6] =
+    ["token", "token_type_hint", "client_id", "client_secret", "client_assertion", "client_assertion_type"];
 
 /// `POST /revoke`: 200 without a body, whatever became of it (RFC 7009 section 2.2).
 pub(super) async fn revoke(inquiry: Inquiry<'_>, body: Body) -> Response<Body> {
     let reported = async {
         let form = read_form(&inquiry, body).await?;
         let (snapshot, authenticated) =
-            authenticate(&inquiry, Shape::OAuth, credentials::read(&inquiry.head.headers, Some(&form)))?;
+            authenticate(&inquiry, Shape::OAuth, credentials::read(&inquiry.head.headers, Some(&form))).await?;
         let token = offered(&form)?;
         inquiry.note_abandoned();
         let deadline = inquiry.context.deadline();
@@ -45,7 +46,7 @@ pub(super) async fn introspect(inquiry: Inquiry<'_>, body: Body) -> Response<Bod
     let introspected = async {
         let form = read_form(&inquiry, body).await?;
         let (snapshot, authenticated) =
-            authenticate(&inquiry, Shape::OAuth, credentials::read(&inquiry.head.headers, Some(&form)))?;
+            authenticate(&inquiry, Shape::OAuth, credentials::read(&inquiry.head.headers, Some(&form))).await?;
         let token = offered(&form)?;
         let known = inquiry.door.broker.introspect(&snapshot, &authenticated.caller, token);
         inquiry.note(|decision| decision.introspected(known.as_ref(), &sha256([token.as_bytes()])));

@@ -21,7 +21,7 @@ use super::failed_proof;
 use super::listener::Peer;
 use super::params::Params;
 use crate::ask::{Ask, SelectorKind};
-use crate::authn::{AuthnError, Credentials, PeerCertificate};
+use crate::authn::{AuthnError, Credentials, Occasion, PeerCertificate, ProofKind};
 use crate::broker::{IssueError, Issued, Trouble};
 use crate::holding::{Granted, Wording};
 use crate::snapshot::{Authenticated, Denied, Snapshot};
@@ -52,8 +52,19 @@ impl Inquiry<'_> {
         what(&mut self.decision.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
-    fn note_outcome(&self, outcome: Outcome) {
+    pub(super) fn note_outcome(&self, outcome: Outcome) {
         self.note(|decision| decision.outcome = outcome);
+    }
+
+    /// Nobody was recognised.
+    pub(super) fn note_failed_proof(&self, kind: ProofKind, error: AuthnError) {
+        self.note(|decision| decision.unauthenticated(error));
+        self.door.metrics.refused_proof(kind.as_str(), error.reason());
+    }
+
+    /// When and where it is that a proof is offered.
+    pub(super) fn occasion(&self) -> Occasion<'_> {
+        Occasion { now: self.door.clock.timestamp(), path: self.head.uri.path() }
     }
 
     /// Until there is an answer: whoever is gone by then has hung up.
@@ -92,6 +103,10 @@ async fn from_get(inquiry: &Inquiry<'_>) -> Result<Answer, Refusal> {
 }
 
 async fn from_post(inquiry: &Inquiry<'_>, form: &Params) -> Result<Answer, Refusal> {
+    if super::grant::is_one(inquiry, form) {
+        let issued = super::grant::issue(inquiry, form).await?;
+        return Ok(Answer { issued, scope: form.get("scope").map(str::to_owned) });
+    }
     let credentials = credentials::read(&inquiry.head.headers, Some(form));
     let mut ask = Ask::default();
     let asked = ask_by_form(&mut ask, inquiry, form);
@@ -106,11 +121,21 @@ async fn issue(
     asked: Result<Ask, Refusal>,
     shape: Shape,
 ) -> Result<Issued, Refusal> {
-    let (snapshot, authenticated) = authenticate(inquiry, shape, credentials)?;
+    let (snapshot, authenticated) = authenticate(inquiry, shape, credentials).await?;
     let ask = asked?;
+    broker_issues(inquiry, &snapshot, &authenticated, (&ask, shape)).await
+}
+
+/// Whether, once who and what are known.
+pub(super) async fn broker_issues(
+    inquiry: &Inquiry<'_>,
+    snapshot: &Snapshot,
+    authenticated: &Authenticated,
+    (ask, shape): (&Ask, Shape),
+) -> Result<Issued, Refusal> {
     inquiry.note_abandoned();
     let deadline = inquiry.context.deadline();
-    match inquiry.door.broker.issue(&snapshot, &authenticated.caller, &ask, deadline).await {
+    match inquiry.door.broker.issue(snapshot, &authenticated.caller, ask, deadline).await {
         Ok(issued) => {
             inquiry.note(|decision| decision.issued(&issued));
             Ok(issued)
@@ -123,7 +148,7 @@ async fn issue(
 }
 
 /// Who calls, under which generation of the configuration. Noted as a mistake in the request until more is known.
-pub(super) fn authenticate(
+pub(super) async fn authenticate(
     inquiry: &Inquiry<'_>,
     shape: Shape,
     credentials: Result<Credentials, Refusal>,
@@ -131,17 +156,20 @@ pub(super) fn authenticate(
     let snapshot = inquiry.door.snapshots.current();
     inquiry.note_outcome(Outcome::InvalidRequest);
     let credentials = Credentials { certificate: inquiry.certificate.map(Arc::clone), ..credentials? };
-    let authenticated = snapshot.authenticate(&credentials).map_err(|error| {
-        inquiry.note(|decision| decision.unauthenticated(error));
-        inquiry.door.metrics.refused_proof(credentials.refused(error).as_str(), error.reason());
+    let mut authenticated = snapshot.authenticate(&credentials, &inquiry.occasion());
+    if authenticated.as_ref().err() == Some(&AuthnError::Stale) {
+        // Boxed: it is rare, and each connection keeps room for what is not.
+        Box::pin(snapshot.directory().renew_keys(&credentials, inquiry.context.deadline())).await;
+        authenticated = snapshot.authenticate(&credentials, &inquiry.occasion());
+    }
+    let authenticated = authenticated.map_err(|error| {
+        inquiry.note_failed_proof(credentials.refused(error), error);
         match error {
             AuthnError::Missing => Refusal::no_credentials(shape),
-            AuthnError::NotAKey | AuthnError::Unknown | AuthnError::Contradiction => {
-                match failed_proof::wait(inquiry, &snapshot, &credentials) {
-                    Some(wait) => Refusal::slow_down(wait),
-                    None => Refusal::wrong_credentials(shape, credentials::is_bearer(&inquiry.head.headers)),
-                }
-            }
+            _ => match failed_proof::wait(inquiry, &snapshot, &credentials) {
+                Some(wait) => Refusal::slow_down(wait),
+                None => Refusal::wrong_credentials(shape, credentials::is_bearer(&inquiry.head.headers)),
+            },
         }
     })?;
     inquiry.note(|decision| decision.authenticated(&authenticated));
@@ -153,6 +181,7 @@ fn refusal(error: &IssueError, shape: Shape) -> Refusal {
         IssueError::Denied(Denied::NotGranted { by, .. }) => match (shape, by) {
             (Shape::Problem, _) => Refusal::access_denied(),
             (Shape::OAuth, SelectorKind::Scope) => Refusal::invalid_scope(),
+            (Shape::OAuth, SelectorKind::Subject) => Refusal::invalid_grant(),
             (Shape::OAuth, _) => Refusal::invalid_target(),
         },
         IssueError::Denied(Denied::Contradiction) => {
@@ -199,6 +228,11 @@ fn ask_by_form(ask: &mut Ask, inquiry: &Inquiry<'_>, form: &Params) -> Result<()
         Some("client_credentials") => {}
         Some(_) => return Err(Refusal::unsupported_grant_type()),
     }
+    select(ask, inquiry, form)
+}
+
+/// Everything that may name an integration beside what `ask` holds by now.
+pub(super) fn select(ask: &mut Ask, inquiry: &Inquiry<'_>, form: &Params) -> Result<(), Refusal> {
     select_by_url(ask, inquiry)?;
     let named_by_url = !ask.selectors.is_empty();
     for resource in form.all("resource") {

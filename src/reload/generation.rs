@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tokio_util::task::TaskTracker;
 
+use crate::authn::{self, KeySets, Replay, Tokens};
 use crate::clock::Clock;
 use crate::config::hosts::Allowlist;
 use crate::config::report::{Mistake, Report, Severity};
@@ -28,6 +29,10 @@ pub struct Shared {
     pub budgets: Arc<Budgets>,
     /// The health of token hosts.
     pub circuits: Arc<Circuits>,
+    /// Keys of issuers, as they were fetched last.
+    pub key_sets: Arc<KeySets>,
+    /// Assertions of callers that were used.
+    pub replay: Arc<Replay>,
 }
 
 /// One generation, ready to be put in force.
@@ -48,8 +53,8 @@ impl Shared {
     /// Two instruments have the same name, which is a fault of ours.
     pub fn new(clock: Clock) -> Result<Self, Report> {
         let metrics = Arc::new(Metrics::new().map_err(|error| own_fault(&error.to_string()))?);
-        let (budgets, circuits) = (Arc::default(), Arc::default());
-        Ok(Self { clock, metrics, flights: TaskTracker::new(), budgets, circuits })
+        let (budgets, circuits, key_sets, replay) = (Arc::default(), Arc::default(), Arc::default(), Arc::default());
+        Ok(Self { clock, metrics, flights: TaskTracker::new(), budgets, circuits, key_sets, replay })
     }
 }
 
@@ -76,13 +81,20 @@ impl Generation {
     }
 }
 
+fn tokens(config: &Config, shared: &Shared, report: &mut Report) -> Option<Tokens> {
+    let Shared { clock, metrics, flights, key_sets, replay, .. } = shared.clone();
+    let around = authn::Surroundings { clock, metrics, flights, roots: config.salesforce.roots };
+    Tokens::build(config, &key_sets, &replay, &around).map_err(|mistakes| report.extend(mistakes)).ok()
+}
+
 fn snapshot(config: &Config, shared: &Shared, previous: Option<&Snapshot>, report: &mut Report) -> Option<Snapshot> {
+    let tokens = tokens(config, shared, report).unwrap_or_default();
     let way_out = WayOut::new(&config.salesforce).map_err(|error| about_way_out(config, &error));
     let built = way_out.and_then(|way_out| {
         let allowlist = Arc::new(Allowlist::new(config.salesforce.allowed_hosts.iter().cloned()));
-        let Shared { clock, metrics, flights, budgets, circuits } = shared.clone();
+        let Shared { clock, metrics, flights, budgets, circuits, .. } = shared.clone();
         let surroundings = Surroundings { way_out, allowlist, budgets, circuits, clock, metrics };
-        Snapshot::build(config, &surroundings, &flights, previous)
+        Snapshot::build(config, &surroundings, &flights, previous, tokens)
     });
     match built {
         Ok((snapshot, warnings)) => {

@@ -3,11 +3,12 @@
 //! A request takes one snapshot and carries it to its end, so no answer mixes two generations. Building one opens key
 //! files and asks nobody over the network.
 
+mod caller;
 mod limits;
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -15,26 +16,28 @@ use ipnet::IpNet;
 use secrecy::SecretString;
 use tokio_util::task::TaskTracker;
 
+pub use self::caller::Caller;
+use self::caller::{Grants, Only};
 pub use self::limits::CallersGate;
-use self::limits::{FEWEST_MINTS, Limits, MINTS_FOR_EACH};
+use self::limits::{FEWEST_MINTS, MINTS_FOR_EACH};
 use crate::ask::{Ask, Selector, SelectorKind};
-use crate::authn::{AuthnError, Credentials, Directory, Proof};
+use crate::authn::{AuthnError, Credentials, Directory, Occasion, Proof, Tokens};
 use crate::clock::Moment;
+use crate::config::Config;
 use crate::config::report::Report;
-use crate::config::{self, Config};
-use crate::holding::{Holding, Visitor};
+use crate::holding::Holding;
 use crate::keys;
 use crate::limits::Kind;
 use crate::names::{CallerName, IntegrationName};
-use crate::policy::{Rights, Rule, Trial};
+use crate::policy::Rule;
 use crate::salesforce::{Integration, Surroundings};
-use crate::telemetry::metrics::{Metrics, Series};
 
 /// One generation.
 #[derive(Debug)]
 pub struct Snapshot {
     holdings: HashMap<IntegrationName, Arc<Holding>>,
     by_instance: HashMap<String, Vec<Arc<Holding>>>,
+    by_username: HashMap<String, Vec<Arc<Holding>>>,
     callers: Vec<Arc<Caller>>,
     directory: Directory,
     issuer: Option<String>,
@@ -42,39 +45,6 @@ pub struct Snapshot {
     failed_proofs_per_minute: u32,
     takes_certificates: bool,
     trusted_proxies: Vec<IpNet>,
-}
-
-/// One caller of a generation.
-#[derive(Debug)]
-pub struct Caller {
-    name: CallerName,
-    visitor: Visitor,
-    grants: Grants,
-    /// What it is to have next, if that is being tried.
-    next: Option<Box<Next>>,
-    decisions: Series,
-    limits: Limits,
-}
-
-/// What a caller may have of a generation.
-#[derive(Debug)]
-struct Grants {
-    rights: Rights,
-    /// What it gets when it names nothing; found out on its first such request.
-    only: OnceLock<Only>,
-}
-
-#[derive(Debug)]
-struct Next {
-    grants: Grants,
-    trial: Trial,
-}
-
-#[derive(Debug)]
-enum Only {
-    None,
-    One(Arc<Holding>),
-    Several,
 }
 
 /// A caller that has proved itself.
@@ -114,44 +84,6 @@ pub enum Denied {
     },
 }
 
-impl Caller {
-    fn new(settings: &config::Caller, metrics: &Arc<Metrics>, previous: Option<&Self>) -> Self {
-        let name = settings.name.clone();
-        let next = (!settings.next_integrations.is_empty()).then(|| {
-            let rights = Rights::new(settings.next_integrations.clone());
-            let before = previous.and_then(|previous| previous.next.as_deref()).map(|next| &next.trial);
-            let trial = Trial::new(name.clone(), rights.clone(), Arc::clone(metrics), before);
-            Box::new(Next { grants: Grants::of(rights), trial })
-        });
-        let grants = Grants::of(Rights::new(settings.integrations.clone()));
-        let limits = Limits::new(settings, metrics, previous.map(|previous| &previous.limits));
-        Self { visitor: Visitor::of(&name), name, grants, next, decisions: metrics.decisions_of_caller(), limits }
-    }
-
-    /// Its name.
-    pub fn name(&self) -> &CallerName {
-        &self.name
-    }
-
-    /// Its mark on the warm path.
-    pub fn visitor(&self) -> Visitor {
-        self.visitor
-    }
-
-    /// Counts a report of a token.
-    ///
-    /// # Errors
-    /// There were too many: the time after which it may go on.
-    pub fn may_report(&self, now: Moment) -> Result<(), Duration> {
-        self.limits.take(&self.name, Kind::Reports, self.limits.reports_per_minute, now)
-    }
-
-    /// Counts a decision about a request of its.
-    pub fn decided(&self, outcome: &'static str) {
-        self.decisions.count(self.name.as_str(), outcome);
-    }
-}
-
 impl Snapshot {
     /// Builds a generation; `previous` lends the warm tokens of integrations that did not change.
     ///
@@ -161,6 +93,7 @@ impl Snapshot {
         surroundings: &Surroundings,
         flights: &TaskTracker,
         previous: Option<&Self>,
+        tokens: Tokens,
     ) -> Result<(Self, Report), Report> {
         let mut report = Report::default();
         let named: Vec<_> = config.integrations.iter().map(|settings| &settings.client_key_path).collect();
@@ -170,6 +103,7 @@ impl Snapshot {
         }
         let mut holdings = HashMap::with_capacity(config.integrations.len());
         let mut by_instance: HashMap<String, Vec<Arc<Holding>>> = HashMap::new();
+        let mut by_username: HashMap<String, Vec<Arc<Holding>>> = HashMap::new();
         for settings in &config.integrations {
             let Some(signer) = signers.get(settings.client_key_path.value.as_path()) else { continue };
             let integration = Integration::new(settings.clone(), Arc::clone(signer), surroundings.clone());
@@ -178,9 +112,13 @@ impl Snapshot {
             if let Some(instance_url) = &settings.instance_url {
                 by_instance.entry(without_slash(instance_url).to_owned()).or_default().push(Arc::clone(&holding));
             }
+            // Only a request that a caller signed names a user.
+            if tokens.offer_grant() {
+                by_username.entry(settings.username.clone()).or_default().push(Arc::clone(&holding));
+            }
             holdings.insert(settings.name.clone(), holding);
         }
-        let mut directory = Directory::default();
+        let mut directory = Directory::new(tokens);
         let mut callers = Vec::with_capacity(config.callers.len());
         for caller in &config.callers {
             let position = directory.add(caller.name.clone(), &caller.api_key_sha256);
@@ -191,6 +129,7 @@ impl Snapshot {
         let snapshot = Self {
             holdings,
             by_instance,
+            by_username,
             callers,
             directory,
             issuer: config.server.issuer().map(str::to_owned),
@@ -203,10 +142,34 @@ impl Snapshot {
     }
 
     /// Who calls.
-    pub fn authenticate(&self, credentials: &Credentials) -> Result<Authenticated, AuthnError> {
-        let proof = self.directory.authenticate(credentials)?;
+    pub fn authenticate(
+        &self,
+        credentials: &Credentials,
+        occasion: &Occasion<'_>,
+    ) -> Result<Authenticated, AuthnError> {
+        self.authenticated(self.directory.authenticate(credentials, occasion)?)
+    }
+
+    /// Who signed a whole request for a token, and what it names in `sub`. What else came along must not prove another.
+    pub fn accept(
+        &self,
+        assertion: &str,
+        others: &Credentials,
+        occasion: &Occasion<'_>,
+    ) -> Result<(Authenticated, Selector), AuthnError> {
+        let signed = self.directory.accept(assertion, others, occasion)?;
+        let subject = Selector { kind: SelectorKind::Subject, text: signed.subject.to_string() };
+        Ok((self.authenticated(signed.proof)?, subject))
+    }
+
+    fn authenticated(&self, proof: Proof) -> Result<Authenticated, AuthnError> {
         let caller = self.callers.get(proof.caller).map(Arc::clone).ok_or(AuthnError::Unknown)?;
         Ok(Authenticated { caller, proof })
+    }
+
+    /// How callers prove themselves here.
+    pub fn directory(&self) -> &Directory {
+        &self.directory
     }
 
     /// Whether the caller may have what it asks for, and what that is. Asked on every request, before the cache.
@@ -324,6 +287,9 @@ impl Snapshot {
     }
 
     fn resolve(&self, grants: &Grants, selector: &Selector) -> Result<Permit, Denied> {
+        if selector.kind == SelectorKind::Subject {
+            return self.resolve_subject(grants, &selector.text);
+        }
         let by_url = matches!(selector.kind, SelectorKind::Resource | SelectorKind::Audience);
         let found = match selector.text.contains(':') {
             true if by_url => self.resolve_url(grants, &selector.text),
@@ -333,6 +299,21 @@ impl Snapshot {
         };
         let permit = found.and_then(|holding| grants.permit(holding));
         permit.ok_or_else(|| Denied::NotGranted { by: selector.kind, integration: found.map(|it| it.name().clone()) })
+    }
+
+    /// The name of an integration, or the username of exactly one that is granted.
+    fn resolve_subject(&self, grants: &Grants, subject: &str) -> Result<Permit, Denied> {
+        let named = self.holdings.get(subject);
+        let users = self.by_username.get(subject).into_iter().flatten();
+        let mut permits = named.into_iter().chain(users).filter_map(|holding| grants.permit(holding));
+        match (permits.next(), permits.next()) {
+            (Some(permit), None) => Ok(permit),
+            _ => {
+                let known = named.or_else(|| self.by_username.get(subject)?.first());
+                let integration = known.map(|holding| holding.name().clone());
+                Err(Denied::NotGranted { by: SelectorKind::Subject, integration })
+            }
+        }
     }
 
     /// `public_url/integrations/NAME`, or the instance of exactly one granted integration.
@@ -364,17 +345,6 @@ impl Snapshot {
             Only::None => Err(Denied::Unnamed { several: false }),
             Only::Several => Err(Denied::Unnamed { several: true }),
         }
-    }
-}
-
-impl Grants {
-    fn of(rights: Rights) -> Self {
-        Self { rights, only: OnceLock::new() }
-    }
-
-    fn permit(&self, holding: &Arc<Holding>) -> Option<Permit> {
-        let rule = self.rights.allow(holding.name().as_str())?;
-        Some(Permit { holding: Arc::clone(holding), rule })
     }
 }
 

@@ -30,6 +30,7 @@ pub struct Metrics {
     circuit_open: IntGaugeVec,
     token_remaining: GaugeVec,
     auth_failures: IntCounterVec,
+    issuer_key_fetches: IntCounterVec,
     config_reloads: IntCounterVec,
     audit_records_lost: IntCounterVec,
     next_denials: IntCounterVec,
@@ -105,6 +106,12 @@ impl Metrics {
             token_reports: counter(&registry, "token_reports_total", TOKEN_REPORTS, &["integration", "outcome"])?,
             login_budget_remaining: whole_gauge(&registry, "login_budget_remaining", LOGINS_LEFT, "integration")?,
             circuit_open: whole_gauge(&registry, "upstream_circuit_open", CIRCUIT_OPEN, "integration")?,
+            issuer_key_fetches: counter(
+                &registry,
+                "issuer_key_fetches_total",
+                "Times the keys of an issuer were asked for.",
+                &["issuer", "outcome"],
+            )?,
             auth_failures: counter(&registry, "auth_failures_total", "Proofs that failed.", &["proof", "reason"])?,
             config_reloads: counter(&registry, "config_reloads_total", CONFIG_RELOADS, &["outcome"])?,
             audit_records_lost: counter(&registry, "audit_records_lost_total", AUDIT_LOST, &["reason"])?,
@@ -187,6 +194,11 @@ impl Metrics {
     /// A proof did not hold.
     pub fn refused_proof(&self, proof: &'static str, reason: &'static str) {
         self.auth_failures.with_label_values(&[proof, reason]).inc();
+    }
+
+    /// The keys of an issuer were asked for.
+    pub fn fetched_key_set(&self, issuer: &str, outcome: &'static str) {
+        self.issuer_key_fetches.with_label_values(&[issuer, outcome]).inc();
     }
 
     /// A reload came to an end.

@@ -165,9 +165,10 @@ class Stage:
         with urllib.request.urlopen(request, timeout=15, context=context) as answer:
             return json.load(answer)
 
-
-def open_doors(stack, binary, folder, tls, callers, certified):
-    """Simulator, broker and recorder, with one caller for each of `callers`, and the lines that `certified` adds to one."""
+def open_doors(stack, binary, folder, tls, callers, certified, more=""):
+    """Simulator, broker and recorder, with one caller for each of `callers`: what its section has beside an API key, and the
+    lines that `certified` adds to one. `more` is for the end of the configuration.
+    """
     certificate = self_signed(folder / "app.pem", private_key(folder / "app.key"))
     port = free_port()
     salesforce = f"https://localhost:{port}"
@@ -215,9 +216,11 @@ path = "{folder}/audit.jsonl"
 """
         + "".join(
             f'\n[callers.{caller}]\nintegrations = ["elf-*"]\napi_key_sha256 = ["{digest}"]\n'
+            + callers[caller]
             + (f'client_certificate = [{{ spiffe_id = "{certified.spiffe_id}" }}]\n' if caller == certified.caller else "")
             for caller, (_, digest) in made.items()
         )
+        + more
     )
     serve = stack.enter_context(running(binary, folder, "serve", "serve", "--config", config))
     serve.wait_until_ready(ops)

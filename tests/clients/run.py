@@ -26,9 +26,11 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "tools")
 import certificates
 import deaths
 import examples
+import issuer
 import page
 import prometheus
 import readers
+import signers
 from checks import Checks
 from clients import CLIENTS, Tools
 from doors import Certified, open_doors
@@ -61,7 +63,9 @@ def main():
         callers += [examples.CALLER, prometheus.CALLER, certificates.CALLER]
         identity = certificates.client_identity(folder)
         certified = Certified(certificates.CALLER, certificates.SPIFFE_ID, identity["ca"])
-        stage = open_doors(stack, options.binary, folder, tls, dict.fromkeys(callers), certified)
+        oidc = issuer.Issuer()
+        callers = dict.fromkeys(callers, "") | signers.make_keys(folder) | {issuer.CALLER: oidc.caller_lines}
+        stage = open_doors(stack, options.binary, folder, tls, callers, certified, oidc.section)
         run = Run(checks, stage, tools, folder)
 
         rows = [judge(run, client) for client in chosen]
@@ -70,6 +74,9 @@ def main():
         read = readers.judge(run) if wanted(options, "readers") else []
         jsforce = next(tools.version(client) for client in CLIENTS if client.name == "jsforce")
         died = deaths.judge(run, tls, jsforce) if wanted(options, "deaths") else []
+        signed = signers.judge(run) if wanted(options, "signers") else []
+        if wanted(options, "issuer"):
+            issuer.judge(run, oidc)
         if wanted(options, "examples"):
             examples.judge(run, tls)
         if wanted(options, "certificates"):
@@ -78,6 +85,7 @@ def main():
             nothing_leaked(run, chosen)
             tables = {"clients": page.Table(HEAD, rows), "readers": page.Table(readers.HEAD, read)}
             tables["deaths"] = page.Table(deaths.HEAD, died)
+            tables["signers"] = page.Table(signers.HEAD, signed)
             page.judge(checks, tables, options.write)
         checks.check("SIGTERM ends the service with status 0", stage.serve.stop() == 0, stage.serve.tail())
 

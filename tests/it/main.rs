@@ -10,6 +10,7 @@
 mod answers;
 mod audit;
 mod budget;
+mod caller_keys;
 #[path = "../canary/mod.rs"]
 mod canary;
 mod causes;
@@ -20,6 +21,7 @@ mod egress;
 mod hostile;
 mod insisting;
 mod introspect;
+mod issuers;
 mod life;
 mod lifetime;
 mod limits;

@@ -15,6 +15,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::canary::{self, Search, forms};
+use crate::support::issuer::{Issuer, SigningKey};
 use crate::support::key::Pair;
 use crate::support::plan::{CALLER, username};
 use crate::support::reply::Reply;
@@ -263,6 +264,68 @@ async fn no_secret_is_in_anything_the_service_writes_or_answers() {
     let search = search_for_all(&stage, &seen);
     let stdout = fs::read_to_string(stage.file("stdout.txt")).unwrap();
     for (name, text) in [("log", &log), ("stdout", &stdout), ("audit", &audit), ("answers and pages", &written)] {
+        assert_eq!(search.find(text), None, "found in {name}");
+    }
+}
+
+#[tokio::test]
+async fn no_part_of_a_callers_jwt_is_in_anything_the_service_writes_or_answers() {
+    const CLUSTER_TOKEN: &str = "cluster-Zk3vQ8xLm2RtY7WnB4pHsD9cFgJ6aEuT";
+    let (key, stranger) = (SigningKey::new("k1"), SigningKey::new("canary-kid-5PqWm8ZtXv"));
+    let issuer = Issuer::with(&[&key]).await;
+    let lines = format!("issuer = \"{}\"\nbearer_token_path = \"cluster-token\"", issuer.url);
+    let mut stage = Stage::plan()
+        .in_own_process()
+        .log_level("trace")
+        .server_line("public_url = \"https://aquila.example\"")
+        .file("cluster-token", CLUSTER_TOKEN)
+        .file("caller.pem", key.public_pem())
+        .issuer("cluster-a", lines)
+        .caller_line(CALLER, "jwt = [{ issuer = \"cluster-a\", sub = \"pod-*\" }]")
+        .caller_line(CALLER, "public_keys = [{ path = \"caller.pem\", algorithm = \"ES256\" }]")
+        .caller_line(CALLER, "jwt_bearer_grant = true")
+        .start()
+        .await;
+    let now = stage.clock.timestamp().as_second();
+    let (subject, jti) = ("pod-canary-sub-7RtLw2KnZx", "canary-jti-9HgVb4McQe");
+    let (aud, exp) = ("https://aquila.example", now + 200);
+    let identity = json!({"iss": issuer.url, "sub": subject, "aud": aud, "exp": exp, "jti": jti});
+    let proof = json!({"iss": CALLER, "sub": CALLER, "aud": aud, "exp": exp, "jti": jti});
+    let grant = json!({"iss": CALLER, "sub": username("elf-prod"), "aud": aud, "exp": exp});
+    let wrong = json!({"iss": subject, "sub": [subject], "aud": jti, "exp": jti});
+    let mut search = Search::default();
+    let (mut written, mut good) = (String::new(), 0);
+    for (name, secret) in [("the cluster's token", CLUSTER_TOKEN), ("a subject", subject), ("a jti", jti)] {
+        search.add(name, secret);
+    }
+    search.add("the name of a key", &stranger.kid);
+    for claims in [&identity, &proof, &grant, &wrong] {
+        for token in [key.sign(claims), stranger.sign(claims), format!("{}x", key.sign(claims))] {
+            search.add("a JWT", &token);
+            let kind = "urn%3Aietf%3Aparams%3Aoauth%3Aclient-assertion-type%3Ajwt-bearer";
+            let grant = "urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Ajwt-bearer";
+            let proved = format!("grant_type=client_credentials&client_assertion_type={kind}&client_assertion={token}");
+            for request in [
+                stage.get("/token").bearer_auth(&token),
+                stage.post("/token", &proved),
+                stage.post("/token", &format!("grant_type={grant}&assertion={token}")),
+                stage.get(&format!("/token/{token}")).bearer_auth(stage.key(CALLER)),
+            ] {
+                let reply = Reply::of(request).await;
+                good += usize::from(reply.status == 200);
+                written.push_str(if reply.status == 200 { "" } else { &reply.body });
+            }
+        }
+    }
+    assert_eq!(good, 3, "{written}");
+    written.push_str(&stage.ops_page("/metrics").await);
+    written.push_str(&stage.ops_page("/status.json").await);
+    assert!(issuer.authorizations().iter().any(|sent| sent.contains(CLUSTER_TOKEN)));
+    stage.stop_broker().await;
+    let log = fs::read_to_string(stage.file("stderr.txt")).unwrap();
+    let audit = fs::read_to_string(stage.file("audit.jsonl")).unwrap();
+    assert!(log.contains("\"TRACE\"") && audit.contains("unknown_key") && audit.contains("malformed"), "{audit}");
+    for (name, text) in [("log", &log), ("audit", &audit), ("answers and pages", &written)] {
         assert_eq!(search.find(text), None, "found in {name}");
     }
 }

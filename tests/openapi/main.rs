@@ -341,6 +341,10 @@ fn posts(service: &Service) -> anyhow::Result<Vec<Case>> {
         add(200, form(post("elf-demo")?, &[grant, ("client_id", "one"), ("client_secret", one)]));
         add(400, form(basic(post("elf-demo")?), &[("grant_type", "password")]));
         add(400, form(basic(post("elf-demo")?), &[("x", "y")]));
+        let signed = ("grant_type", "urn:ietf:params:oauth:grant-type:jwt-bearer");
+        add(400, form(post("elf-demo")?, &[signed, ("assertion", "a.b.c")]));
+        let by_jwt = ("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer");
+        add(401, form(post("elf-demo")?, &[grant, by_jwt, ("client_assertion", "a.b.c")]));
         add(400, basic(post("elf-demo")?).header("content-type", "application/json").body("{}"));
         add(400, form(post("elf-site")?.bearer_auth(one), &[grant]));
         add(400, form(basic(post("elf-demo")?), &[grant, ("resource", "https://elsewhere.example")]));

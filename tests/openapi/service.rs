@@ -45,6 +45,7 @@ impl Service {
         fs::write(folder.path().join("key.pem"), pair.serialize_pem())?;
         fs::write(folder.path().join("ops.token"), OPS_TOKEN)?;
         let certificate = CertificateParams::default().self_signed(&pair)?.pem();
+        fs::write(folder.path().join("caller.crt"), &certificate)?;
         let simulator = simulate(&certificate).await?;
         let key = || ApiKey::generate().map_err(|_| anyhow!("no random numbers"));
         let (one, several) = (key()?, key()?);
@@ -153,6 +154,8 @@ fn configuration(
         [callers.one]
         integrations = ["elf-demo"]
         api_key_sha256 = ["{one}"]
+        public_keys = [{{ path = "caller.crt" }}]
+        jwt_bearer_grant = true
         [callers.several]
         integrations = ["elf-*"]
         api_key_sha256 = ["{several}"]

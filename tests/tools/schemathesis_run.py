@@ -96,6 +96,7 @@ def told_for(run, described, key=None):
             named_by_url = "{integration}" in path
             item["post"]["requestBody"] = form(run, components, item["post"]["requestBody"], named_by_url, key)
     del components["requestBodies"], components["schemas"]["TokenRequest"], components["schemas"]["OfferedToken"]
+    del components["schemas"]["ClientAssertion"], components["schemas"]["ClientAssertionType"]
     return told
 
 
@@ -105,9 +106,14 @@ def form(run, components, reference, named_by_url, key):
     (media,) = body["content"].values()
     schema = copy.deepcopy(components["schemas"][media["schema"]["$ref"].rsplit("/", 1)[1]])
     known = schema["properties"]
+    # What is signed cannot be made up: tests/it/caller_keys.rs and tests/clients have it.
+    for signed in ("assertion", "client_assertion", "client_assertion_type"):
+        known.pop(signed, None)
+    body["content"]["application/x-www-form-urlencoded"]["examples"].pop("signed", None)
     if name == "ClientCredentials":
         one = {"type": "string", "enum": [INTEGRATION]}
         resource = {"type": "string", "enum": [f"{PUBLIC_URL}/integrations/{INTEGRATION}"]}
+        known["grant_type"] = {"type": "string", "const": "client_credentials"}
         known |= {"audience": one, "resource": {"type": "array", "items": resource}}
         if not named_by_url:
             known["scope"] = one

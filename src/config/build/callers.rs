@@ -7,9 +7,10 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::ops::Bound;
 
 use super::Workshop;
+use super::proofs::{Bench, CallersProofs};
 use crate::config::certificate::CertificateName;
 use crate::config::report::{Located, Place, Report};
-use crate::config::setting::Field;
+use crate::config::setting::{Field, relocated};
 use crate::config::values::{Digest, Named};
 use crate::config::{Caller, file, show};
 use crate::names::{CallerName, IntegrationPattern};
@@ -43,6 +44,7 @@ impl<'a> Names<'a> {
 pub(super) fn callers(
     field: Field<Named<CallerName, Located<file::Caller>>>,
     names: Option<&Names<'_>>,
+    bench: &mut Bench<'_>,
     shop: &mut Workshop<'_>,
 ) -> Option<Vec<Caller>> {
     let named = field.value?;
@@ -56,7 +58,7 @@ pub(super) fn callers(
         grants(patterns, names, &mut shop.report);
     }
     let mut owned = Owned::default();
-    let built = named.sections.into_iter().map(|(name, file)| caller(name, file, &mut owned, &mut shop.report));
+    let built = named.sections.into_iter().map(|(name, file)| caller(name, file, &mut owned, (bench, shop)));
     // All are looked at before one that is wrong empties the whole.
     let mut callers = built.collect::<Vec<_>>().into_iter().collect::<Option<Vec<_>>>()?;
     callers.sort_by(|a, b| a.name.cmp(&b.name));
@@ -110,21 +112,34 @@ struct Owned {
     names: HashMap<CertificateName, (CallerName, Place)>,
 }
 
-fn caller(name: CallerName, caller: Located<file::Caller>, owned: &mut Owned, report: &mut Report) -> Option<Caller> {
-    let file = &caller.value;
+fn caller(
+    name: CallerName,
+    caller: Located<file::Caller>,
+    owned: &mut Owned,
+    (bench, shop): (&mut Bench<'_>, &mut Workshop<'_>),
+) -> Option<Caller> {
+    let at = relocated(&caller, ());
+    let file = caller.value;
+    let report = &mut shop.report;
     if file.integrations.value.as_ref().is_some_and(Vec::is_empty) {
         let remedy = "name at least one integration, or remove the caller";
         report.error(&file.integrations.at, "the list is empty: this caller could ask for nothing", remedy);
     }
+    let proofs = CallersProofs {
+        jwt: file.jwt,
+        kubernetes: file.kubernetes,
+        public_keys: file.public_keys,
+        jwt_bearer_grant: file.jwt_bearer_grant,
+    };
     let keyless = file.api_key_sha256.value.as_ref().is_some_and(Vec::is_empty);
     let nameless = file.client_certificate.value.as_ref().is_some_and(Vec::is_empty);
-    if keyless && nameless {
+    if keyless && nameless && !proofs.any() {
         let remedy = format!("make a key with `aquila new-key {name}`");
-        report.warning(&caller, "this caller has no way to prove itself, so it never gets in", remedy);
+        report.warning(&at, "this caller has no way to prove itself, so it never gets in", remedy);
     }
-    let file = caller.value;
     let keys = file.api_key_sha256.value.map(|keys| own_keys(&name, keys, &mut owned.digests, report));
     let names = file.client_certificate.value.map(|names| own_names(&name, names, &mut owned.names, report));
+    let proofs = bench.proofs(&name, proofs, shop);
     let patterns = |list: Vec<Located<IntegrationPattern>>| list.into_iter().map(|pattern| pattern.value).collect();
     let (integrations, next_integrations) = (file.integrations.value?, file.next_integrations.value?);
     Some(Caller {
@@ -135,6 +150,7 @@ fn caller(name: CallerName, caller: Located<file::Caller>, owned: &mut Owned, re
         reports_per_minute: file.reports_per_minute.value?.0,
         api_key_sha256: keys?,
         client_certificate: names?,
+        proofs: proofs?,
     })
 }
 

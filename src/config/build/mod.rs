@@ -7,6 +7,7 @@
 mod callers;
 mod doors;
 mod integrations;
+mod proofs;
 mod way_out;
 
 use std::collections::HashSet;
@@ -86,7 +87,11 @@ pub(super) fn config(file: File, shop: &mut Workshop<'_>) -> Option<Config> {
     let hosts = added.map(|added| Allowlist::new(added.iter().map(|pattern| pattern.0.clone())));
     let salesforce = file.salesforce.value.and_then(|salesforce| way_out::way_out(salesforce, shop));
     let names = file.integrations.value.as_ref().map(|named| callers::Names::of(&named.names));
-    let callers = callers::callers(file.callers, names.as_ref(), shop);
+    let public_url = proofs::public_url(doors.as_ref());
+    let mut bench = proofs::Bench::new(&file.issuers, public_url.as_deref());
+    let callers = callers::callers(file.callers, names.as_ref(), &mut bench, shop);
+    bench.finish(&file.issuers.at, &mut shop.report);
+    let issuers = proofs::issuers(file.issuers, public_url.as_deref(), shop);
     let integrations = integrations::integrations(file.integrations, hosts.as_ref(), shop);
     let log = file.log.value.and_then(log);
     let audit = file.audit.value.and_then(|audit| self::audit(audit, shop));
@@ -97,6 +102,7 @@ pub(super) fn config(file: File, shop: &mut Workshop<'_>) -> Option<Config> {
         salesforce: salesforce?,
         integrations: integrations?,
         callers: callers?,
+        issuers: issuers?,
         log: log?,
         audit: audit?,
     })

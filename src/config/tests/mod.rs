@@ -2,6 +2,7 @@
 
 mod leaks;
 mod mistakes;
+mod proofs;
 mod proxy;
 
 use std::fmt::Write as _;

@@ -67,6 +67,15 @@ impl Broker {
         broker
     }
 
+    /// Has it read its configuration again.
+    pub(crate) fn reload(&self) {
+        match &self.life {
+            Some(Life::Task { ending, .. }) => ending.reload.notify_one(),
+            Some(Life::Process(child)) => kill_process(pid(child), Signal::HUP).unwrap(),
+            None => {}
+        }
+    }
+
     /// Comes back when the process has had nothing to do for a while: whatever it was sent, it has read and waits.
     pub(crate) async fn settles(&self) {
         let Some(Life::Process(child)) = &self.life else { panic!("only a process of its own can be watched") };

@@ -8,12 +8,6 @@ use super::reply::Reply;
 use super::stage::Stage;
 
 impl Stage {
-    /// A form to a route of the callers' door, without proof.
-    pub(crate) fn post(&self, path: &str, form: &str) -> RequestBuilder {
-        let request = self.http.post(format!("http://{}{path}", self.broker().callers));
-        request.header("content-type", "application/x-www-form-urlencoded").body(form.to_owned())
-    }
-
     /// A caller reports a token as dead; ready to be sent.
     pub(crate) fn reporting(&self, caller: &str, token: &str) -> RequestBuilder {
         self.post("/revoke", &format!("token={token}")).bearer_auth(self.key(caller))

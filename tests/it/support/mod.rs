@@ -3,6 +3,7 @@
 pub(crate) mod broker;
 pub(crate) mod dead_tokens;
 pub(crate) mod eyes;
+pub(crate) mod issuer;
 pub(crate) mod key;
 pub(crate) mod log;
 pub(crate) mod plan;

@@ -40,8 +40,12 @@ pub(crate) struct Plan {
     pub(super) server_lines: Vec<String>,
     /// Lines for `[ops]`.
     pub(super) ops_lines: Vec<String>,
+    /// Issuers and the lines of each.
+    pub(super) issuers: Vec<(String, String)>,
     /// Lines for single callers.
     pub(super) caller_lines: Vec<(String, String)>,
+    /// Users of integrations that have not one of their own.
+    pub(super) usernames: Vec<(String, String)>,
     pub(super) log_level: String,
     pub(super) simulator: Settings,
     /// Token endpoints of integrations that have one of their own; `{port}` in it is the simulator's.
@@ -69,7 +73,9 @@ impl Plan {
             salesforce_lines: Vec::new(),
             server_lines: Vec::new(),
             ops_lines: Vec::new(),
+            issuers: Vec::new(),
             caller_lines: Vec::new(),
+            usernames: Vec::new(),
             log_level: "info".to_owned(),
             simulator: Settings { apps: vec![app], ..Settings::default() },
             token_urls: Vec::new(),
@@ -106,7 +112,8 @@ impl Plan {
     /// The user of an integration of this plan.
     pub(super) fn user_of(&self, integration: &str) -> String {
         let own = self.own.get(integration).and_then(|own| own.username.clone());
-        own.unwrap_or_else(|| username(integration))
+        let named = self.usernames.iter().find(|(known, _)| known == integration).map(|(_, user)| user.clone());
+        own.or(named).unwrap_or_else(|| username(integration))
     }
 
     /// One more caller, with a key of its own.
@@ -146,9 +153,29 @@ impl Plan {
         self
     }
 
+    /// An issuer of JWTs, with its lines.
+    pub(crate) fn issuer(mut self, name: &str, lines: impl Into<String>) -> Self {
+        self.issuers.push((name.to_owned(), lines.into()));
+        self
+    }
+
     /// A line for the section of one caller.
     pub(crate) fn caller_line(mut self, caller: &str, line: impl Into<String>) -> Self {
         self.caller_lines.push((caller.to_owned(), line.into()));
+        self
+    }
+
+    /// Other rights for a caller that is there.
+    pub(crate) fn caller_rights(mut self, caller: &str, rights: &[&str]) -> Self {
+        let rights: Vec<String> = rights.iter().map(|&right| right.to_owned()).collect();
+        let place = self.callers.iter_mut().find(|(name, ..)| name == caller).unwrap();
+        place.1 = rights;
+        self
+    }
+
+    /// Another user for one integration.
+    pub(crate) fn username_of(mut self, integration: &str, user: &str) -> Self {
+        self.usernames.push((integration.to_owned(), user.to_owned()));
         self
     }
 
@@ -231,10 +258,14 @@ impl Plan {
         }
         for (name, rights, key) in &self.callers {
             let digest: String = key.digest().iter().map(|byte| format!("{byte:02x}")).collect();
-            file.push_str(&format!("\n[callers.{name}]\nintegrations = {rights:?}\napi_key_sha256 = [\"{digest}\"]\n"));
-            for (_, line) in self.caller_lines.iter().filter(|(caller, _)| caller == name) {
-                file.push_str(&format!("{line}\n"));
-            }
+            let own = self.caller_lines.iter().filter(|(caller, _)| caller == name).map(|(_, line)| line.as_str());
+            file.push_str(&format!(
+                "\n[callers.{name}]\nintegrations = {rights:?}\napi_key_sha256 = [\"{digest}\"]\n{}\n",
+                own.collect::<Vec<_>>().join("\n"),
+            ));
+        }
+        for (name, lines) in &self.issuers {
+            file.push_str(&format!("\n[issuers.{name}]\n{lines}\n"));
         }
         file
     }

@@ -152,6 +152,35 @@ impl Stage {
         self.http.get(format!("http://{}{path}", self.broker().callers))
     }
 
+    /// A form for the callers' door, without proof.
+    pub(crate) fn post(&self, path: &str, form: &str) -> RequestBuilder {
+        let request = self.http.post(format!("http://{}{path}", self.broker().callers));
+        request.header("content-type", "application/x-www-form-urlencoded").body(form.to_owned())
+    }
+
+    /// Changes a text of the configuration and waits until what it says is in force.
+    pub(crate) async fn reload(&self, from: &str, to: &str) {
+        let generation = async || -> Value {
+            let page: Value = serde_json::from_str(&self.ops_page("/status.json").await).unwrap();
+            page.pointer("/configuration/generation").unwrap().clone()
+        };
+        let (file, before) = (self.file("aquila.toml"), generation().await);
+        let text = fs::read_to_string(&file).unwrap();
+        assert!(text.contains(from), "{from} is not in {text}");
+        fs::write(file, text.replace(from, to)).unwrap();
+        self.broker().reload();
+        until("the new configuration is in force", async || generation().await != before).await;
+    }
+
+    /// The audit record of an answer.
+    pub(crate) async fn record_of(&self, reply: &Reply) -> Value {
+        let id = reply.headers.get("x-request-id").unwrap().to_str().unwrap();
+        let path = self.file("audit.jsonl");
+        let find = || lines(&path).into_iter().find(|line| line.contains(id));
+        until("the answer has its record", async || find().is_some()).await;
+        serde_json::from_str(&find().unwrap()).unwrap()
+    }
+
     /// Asks for the token of an integration, as a caller.
     pub(crate) async fn ask_as(&self, caller: &str, integration: &str) -> Reply {
         Reply::of(self.get(&format!("/token/{integration}")).bearer_auth(self.key(caller))).await
@@ -232,7 +261,9 @@ impl Stage {
 }
 
 fn lines(path: &Path) -> Vec<String> {
-    fs::read_to_string(path).unwrap().lines().map(str::to_owned).collect()
+    // A line that is not whole yet does not count.
+    let text = fs::read_to_string(path).unwrap();
+    text.split_inclusive('\n').filter_map(|line| line.strip_suffix('\n')).map(str::to_owned).collect()
 }
 
 fn write_private(path: &Path, text: &str) {
