@@ -160,11 +160,11 @@ section! {
         /// What it is to have next: tried beside `integrations`, what would change is logged and counted, and nothing is
         /// let through by it. Empty: nothing is tried.
         next_integrations: Vec<Located<IntegrationPattern>>, or List;
-        /// Logins and renewals that it may cause within an hour and wait for. Default: 12 for each integration that it may
-        /// have, 60 at least.
+        /// Logins and renewals that it may cause within an hour and wait for. Default: 600 for each integration that it
+        /// may have.
         mints_per_hour: Limit, optional;
         /// Reports of a current token within a minute.
-        reports_per_minute: Limit, or Number(30);
+        reports_per_minute: Limit, or Number(600);
         /// SHA-256 of each of its API keys; several, so that a key can be changed without a gap.
         api_key_sha256: Vec<Located<Digest>>, or List;
         /// What its client certificates are called, whole and exact; one of the names is enough.

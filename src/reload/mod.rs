@@ -210,6 +210,12 @@ fn build(loaded: Loaded, shared: &Shared, previous: &Snapshot) -> Tried {
     let files = Files::new(&path, files);
     // Before the files are opened: what changes in between differs from this, and is seen by the next look.
     let digest = files.digest();
+    let empty = config.callers.is_empty() && config.integrations.is_empty();
+    if empty && previous.caller_count() > 0 {
+        let remedy = "write the file whole and rename it into its place; to serve nobody, stop the service";
+        report.push(whole_file("", "the file names nothing any more: it is empty, or cut off", remedy));
+        return Tried::Refused(report, files);
+    }
     match Generation::build(&config, shared, Some(previous)) {
         Ok((generation, warnings)) => {
             report.extend(warnings);

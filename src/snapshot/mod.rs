@@ -19,7 +19,7 @@ use tokio_util::task::TaskTracker;
 pub use self::caller::Caller;
 use self::caller::{Grants, Only};
 pub use self::limits::CallersGate;
-use self::limits::{FEWEST_MINTS, MINTS_FOR_EACH};
+use self::limits::MINTS_FOR_EACH;
 use crate::ask::{Ask, Selector, SelectorKind};
 use crate::authn::{AuthnError, Credentials, Directory, Occasion, Proof, Tokens};
 use crate::clock::Moment;
@@ -241,7 +241,7 @@ impl Snapshot {
     fn mints_per_hour(&self, caller: &Caller) -> u32 {
         *caller.limits.mints_per_hour.get_or_init(|| {
             let granted = u32::try_from(self.granted(caller).count()).unwrap_or(u32::MAX);
-            granted.saturating_mul(MINTS_FOR_EACH).max(FEWEST_MINTS)
+            granted.saturating_mul(MINTS_FOR_EACH).max(MINTS_FOR_EACH)
         })
     }
 

@@ -192,7 +192,8 @@ async fn a_flood_of_unknown_keys_has_them_fetched_once_in_ten_seconds() {
             })
             .collect();
         let asked = futures_util::future::join_all(tokens.iter().map(|token| ask(&stage, token))).await;
-        assert!(asked.iter().all(|reply| reply.status == 401));
+        // So many from one address are told to wait in the end.
+        assert!(asked.iter().all(|reply| matches!(reply.status, 401 | 429)));
     };
     flood().await;
     assert_eq!(issuer.fetches(), 1, "they were fetched less than ten seconds ago");
