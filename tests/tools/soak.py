@@ -411,7 +411,8 @@ class Soak:
         wrong = drawn.choice(["", "x", nearly, one.current or "none", key.swapcase()])
         status, text, began, ended = line.ask("GET", f"/token/{one.name}", wrong)
         self.verdicts.answered("intruder", one.name, status, ended - began)
-        self.verdicts.hold("1 no token without proof", status in (400, 401), lambda: f"{status} for {wrong[:12]!r}")
+        # 429: so many from one address that they are told to wait.
+        self.verdicts.hold("1 no token without proof", status in (400, 401, 429), lambda: f"{status} for {wrong[:12]!r}")
         self.verdicts.read("answer to an intruder", re.sub(r'"request_id":"[^"]*"', "", text))
         narrow = next(caller for caller in self.broker.callers if caller.name == "narrow")
         if one.current and not narrow.may(one.name):
