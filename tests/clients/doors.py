@@ -189,6 +189,8 @@ def open_doors(stack, binary, folder, tls, callers, certified, more=""):
     config.write_text(
         f"""
 [server]
+# Every client fails once, from the same address.
+failed_proofs_per_minute = 1000
 listen = "127.0.0.1:{door}"
 public_url = "https://localhost:{door}"
 tls = {{ certificate_path = "{tls["certificate"]}", private_key_path = "{tls["key"]}", client_ca_path = "{certified.authority}" }}
