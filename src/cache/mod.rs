@@ -13,6 +13,7 @@ mod sync;
 #[cfg(test)]
 mod tests;
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -58,21 +59,25 @@ impl Lookup {
 }
 
 /// Asked before a flight is started for a reader who has to wait for it: not for one that others wait for already, nor
-/// for one beside an answer.
-pub trait Gate: std::fmt::Debug + Sync {
-    /// Counts the flight, or says how long there is none.
-    fn pass(&self) -> Result<(), Duration>;
-}
+/// for one beside an answer. Counts the flight, or says how long there is none.
+pub type Gate<'a> = &'a (dyn Fn() -> Result<(), Duration> + Sync);
 
 /// What a caller wants.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct Want<'a> {
     /// At least this much life, if it can be had without harm.
     pub min_life: Duration,
     /// Until when the caller waits.
     pub deadline: Instant,
     /// Whether it may cause a flight.
-    pub gate: &'a dyn Gate,
+    pub gate: Gate<'a>,
+}
+
+impl fmt::Debug for Want<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { min_life, deadline, .. } = self;
+        f.debug_struct("Want").field("min_life", min_life).field("deadline", deadline).finish_non_exhaustive()
+    }
 }
 
 /// Why there is no value.

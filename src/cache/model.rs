@@ -16,19 +16,9 @@ use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
 use super::sync::break_off;
-use super::{Flight, Gate, Kept, Lookup, Missed, Pause, Slot, Unavailable, Want};
+use super::{Flight, Kept, Lookup, Missed, Pause, Slot, Unavailable, Want};
 use crate::clock::Clock;
 use crate::promise::{LifetimeSource, Promise};
-
-/// Everybody may cause a flight.
-#[derive(Debug)]
-struct Open;
-
-impl Gate for Open {
-    fn pass(&self) -> Result<(), Duration> {
-        Ok(())
-    }
-}
 
 /// Schedules for each story and scheduler.
 const SCHEDULES: usize = 4000;
@@ -299,7 +289,7 @@ impl World {
             Haste::None => Instant::now() + LIFE,
             Haste::NoTime => Instant::now(),
         };
-        let found = self.slot.get(Want { min_life: Duration::ZERO, deadline, gate: &Open }, self.renew()).await;
+        let found = self.slot.get(Want { min_life: Duration::ZERO, deadline, gate: &|| Ok(()) }, self.renew()).await;
         assert!(self.slot.is_coherent(), "the flag and the flight disagree");
         let (kept, _) = found?;
         assert!(!gone.contains(&kept.value), "{} was forgotten before it was asked for", kept.value);
@@ -349,7 +339,7 @@ impl World {
         self.slot.forgive();
         self.clock.advance(LIFE);
         let cured = self.of(&[Act::Succeed]);
-        let want = || Want { min_life: Duration::ZERO, deadline: Instant::now() + LIFE, gate: &Open };
+        let want = || Want { min_life: Duration::ZERO, deadline: Instant::now() + LIFE, gate: &|| Ok(()) };
         let asked = self.books.asked();
         let (kept, lookup) = cured.slot.get(want(), cured.renew()).await.unwrap();
         assert_eq!((kept.value, lookup), (asked, Lookup::Miss));

@@ -255,7 +255,7 @@ impl<V: Send + Sync + 'static, E: Send + Sync + 'static> Slot<V, E> {
                 Err(Missed { why: failure.told(now), lookup: Lookup::Miss })
             }
             (None, _, Some(kept), _) if suffices(&kept.promise, want.min_life, now) => Ok(Boarded::Value(kept)),
-            (None, _, _, Some(renew)) => match want.gate.pass() {
+            (None, _, _, Some(renew)) => match (want.gate)() {
                 Ok(()) => Ok(Boarded::Flight(self.start(&mut state, renew), Lookup::Miss)),
                 Err(retry_after) => Err(Missed { why: Unavailable::Forbidden { retry_after }, lookup: Lookup::Miss }),
             },

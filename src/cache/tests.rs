@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
-use super::{Gate, Kept, Lookup, Missed, Pause, Slot, Unavailable, Want};
+use super::{Kept, Lookup, Missed, Pause, Slot, Unavailable, Want};
 use crate::clock::Clock;
 use crate::promise::{LifetimeSource, Promise};
 
@@ -53,28 +53,20 @@ fn slot(clock: &Clock) -> Arc<Slot<usize, &'static str>> {
     }))
 }
 
-/// A gate that lets so many through.
-#[derive(Debug)]
-struct Passes(AtomicUsize);
-
-impl Gate for Passes {
-    fn pass(&self) -> Result<(), Duration> {
-        let left = self.0.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
-        left.map(|_| ()).map_err(|_| Duration::from_secs(77))
-    }
-}
-
-static OPEN: Passes = Passes(AtomicUsize::new(usize::MAX));
-
 fn want() -> Want<'static> {
-    Want { min_life: Duration::ZERO, deadline: Instant::now() + Duration::from_secs(9), gate: &OPEN }
+    Want { min_life: Duration::ZERO, deadline: Instant::now() + Duration::from_secs(9), gate: &|| Ok(()) }
 }
 
 #[tokio::test]
 async fn a_flight_is_charged_to_whoever_caused_it_and_neither_to_those_who_join_nor_to_answers_from_memory() {
     let (clock, source) = (Clock::manual(), Source::default());
     let slot = slot(&clock);
-    let gate = Passes(AtomicUsize::new(1));
+    // It lets one through.
+    let passes = AtomicUsize::new(1);
+    let gate = || {
+        let left = passes.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
+        left.map(|_| ()).map_err(|_| Duration::from_secs(77))
+    };
     let mine = || Want { gate: &gate, ..want() };
     let (one, other) = tokio::join!(slot.get(mine(), source.renew(&clock)), async {
         let joined = slot.get(mine(), source.renew(&clock));

@@ -1,10 +1,8 @@
-//! The limits of one caller in one generation, and the gate that a flight of its has to pass.
+//! The limits of one caller in one generation.
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use super::{Caller, Snapshot};
-use crate::cache::Gate;
 use crate::clock::Moment;
 use crate::config;
 use crate::limits::{Allowance, Kind, Spent};
@@ -45,20 +43,5 @@ impl Limits {
             }
             wait
         })
-    }
-}
-
-/// The limit of one caller, as a flight meets it.
-#[derive(Debug)]
-pub struct CallersGate<'a> {
-    pub(super) snapshot: &'a Snapshot,
-    pub(super) caller: &'a Caller,
-    pub(super) now: Moment,
-}
-
-impl Gate for CallersGate<'_> {
-    fn pass(&self) -> Result<(), Duration> {
-        let most = self.snapshot.mints_per_hour(self.caller);
-        self.caller.limits.take(&self.caller.name, Kind::Mints, most, self.now)
     }
 }

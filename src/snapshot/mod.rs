@@ -18,7 +18,6 @@ use tokio_util::task::TaskTracker;
 
 pub use self::caller::Caller;
 use self::caller::{Grants, Only};
-pub use self::limits::CallersGate;
 use self::limits::MINTS_FOR_EACH;
 use crate::ask::{Ask, Selector, SelectorKind};
 use crate::authn::{AuthnError, Credentials, Directory, Occasion, Proof, Tokens};
@@ -217,8 +216,8 @@ impl Snapshot {
     }
 
     /// Who lets the caller cause a flight, or not.
-    pub fn gate<'a>(&'a self, caller: &'a Caller, now: Moment) -> CallersGate<'a> {
-        CallersGate { snapshot: self, caller, now }
+    pub fn gate<'a>(&'a self, caller: &'a Caller, now: Moment) -> impl Fn() -> Result<(), Duration> + Sync + 'a {
+        move || caller.limits.take(&caller.name, Kind::Mints, self.mints_per_hour(caller), now)
     }
 
     /// Callers that were refused because of a limit, which it is, and for how long they are from now.
