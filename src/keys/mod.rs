@@ -1,7 +1,7 @@
 //! Private keys that sign assertions.
 //!
 //! A key is opened once, checked whole, and from then on only signs. Files are recognised by content, never by name.
-//! Not here: what is signed (`salesforce/assertion.rs`) and off which thread (`salesforce/mod.rs`).
+//! Not here: what is signed (`salesforce/assertion.rs`) and until when somebody waits for it (`salesforce/login.rs`).
 
 mod pem;
 mod ring;
@@ -11,7 +11,9 @@ use std::fmt;
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
+use std::sync::Arc;
 
+use futures_util::future::BoxFuture;
 use zeroize::Zeroizing;
 
 pub use self::ring::{Opened, open_all};
@@ -19,15 +21,19 @@ pub use self::rsa::SoftwareKey;
 
 /// A key that makes RS256 signatures (RSASSA-PKCS1-v1_5 with SHA-256, RFC 7518 section 3.3).
 ///
-/// The only trait of the project: a file and an HSM are different doors to the same thing. Synchronous, because both
-/// burn or block a thread; the caller takes it off the async threads.
+/// The only trait of the project, but for that of the configuration's decoder: a file, an HSM and a service that signs
+/// are different doors to the same thing. Who stands behind one knows whether it burns a thread, blocks one or waits for
+/// an answer, so it sees to it that the threads that serve do neither.
 pub trait Signer: Send + Sync + fmt::Debug {
-    /// The signature over `message`.
-    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, SignError>;
+    /// The signature over `message`. May take any time: whoever waits bounds it, and drops the future.
+    fn sign(self: Arc<Self>, message: Vec<u8>) -> Signing;
 
     /// Which key this is.
     fn thumbprint(&self) -> &Thumbprint;
 }
+
+/// A signature that is on its way.
+pub type Signing = BoxFuture<'static, Result<Vec<u8>, SignError>>;
 
 /// SHA-256 of the public key (`SubjectPublicKeyInfo`, DER), hex:
 /// `openssl pkey -in key.pem -pubout -outform DER | sha256sum`.
@@ -41,10 +47,16 @@ impl Thumbprint {
     }
 }
 
-/// A key that did not sign.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the key did not sign")]
-pub struct SignError;
+/// A key that did not sign. The texts are for operators.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SignError {
+    /// Somebody has to change something.
+    #[error("{0}")]
+    Refused(String),
+    /// It may pass by itself.
+    #[error("{0}")]
+    Unavailable(String),
+}
 
 /// Why a key was not opened. The text names what was found; [`KeyError::remedy`] says what to do.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

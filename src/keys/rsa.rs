@@ -10,10 +10,10 @@ use aws_lc_rs::error::KeyRejected;
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::KeyPair;
 use aws_lc_rs::signature::{KeyPair as _, RSA_PKCS1_SHA256};
-
+use futures_util::FutureExt;
 use zeroize::Zeroizing;
 
-use super::{KeyError, SignError, Signer, Thumbprint};
+use super::{KeyError, SignError, Signer, Signing, Thumbprint};
 use crate::hash::{hex, sha256};
 
 /// How a private key is laid out in DER.
@@ -62,11 +62,19 @@ impl SoftwareKey {
         Ok(Self { held: Mutex::new(Held::AsDer(Zeroizing::new(der.into()), encoding)), thumbprint })
     }
 
+    /// The signature over `message`, on this very thread.
+    pub(crate) fn signature(&self, message: &[u8]) -> Result<Vec<u8>, SignError> {
+        let pair = self.pair()?;
+        let mut signature = vec![0; pair.public_modulus_len()];
+        pair.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), message, &mut signature).map_err(|_| did_not_sign())?;
+        Ok(signature)
+    }
+
     fn pair(&self) -> Result<Arc<KeyPair>, SignError> {
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         let ready = match &*held {
             Held::Ready(pair) => return Ok(Arc::clone(pair)),
-            Held::AsDer(der, encoding) => Arc::new(pair(der, *encoding).map_err(|_| SignError)?),
+            Held::AsDer(der, encoding) => Arc::new(pair(der, *encoding).map_err(|_| did_not_sign())?),
         };
         *held = Held::Ready(Arc::clone(&ready));
         Ok(ready)
@@ -97,12 +105,15 @@ fn why(der: &[u8], encoding: Encoding, rejected: &str) -> KeyError {
     }
 }
 
+fn did_not_sign() -> SignError {
+    SignError::Refused("the key did not sign".to_owned())
+}
+
 impl Signer for SoftwareKey {
-    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, SignError> {
-        let pair = self.pair()?;
-        let mut signature = vec![0; pair.public_modulus_len()];
-        pair.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), message, &mut signature).map_err(|_| SignError)?;
-        Ok(signature)
+    fn sign(self: Arc<Self>, message: Vec<u8>) -> Signing {
+        // Up to 2 ms of arithmetic: not on the threads that serve.
+        let signing = tokio::task::spawn_blocking(move || self.signature(&message));
+        async move { signing.await.unwrap_or_else(|_| Err(did_not_sign())) }.boxed()
     }
 
     fn thumbprint(&self) -> &Thumbprint {

@@ -31,6 +31,8 @@ pub enum Cause {
     IpOrHours,
     /// Our own key did not sign.
     KeyFailed,
+    /// Our own key did not sign, for a reason that may pass: an HSM that is away, or slow.
+    KeyUnavailable,
     /// Nobody was asked: `login_budget_per_hour` is used up.
     LoginBudget,
     /// Nobody was asked: what is left of `login_budget_per_hour` is kept for tokens that have expired.
@@ -88,6 +90,7 @@ impl Cause {
         Self::InstanceMismatch,
         Self::IpOrHours,
         Self::KeyFailed,
+        Self::KeyUnavailable,
         Self::LoginBudget,
         Self::LoginReserve,
         Self::LoginRate,
@@ -119,6 +122,7 @@ impl Cause {
             Self::InstanceMismatch => "instance_mismatch",
             Self::IpOrHours => "ip_or_hours",
             Self::KeyFailed => "key_failed",
+            Self::KeyUnavailable => "key_unavailable",
             Self::LoginBudget => "login_budget",
             Self::LoginReserve => "login_reserve",
             Self::LoginRate => "login_rate",
@@ -161,6 +165,7 @@ impl Cause {
             | Self::Connect
             | Self::Dns
             | Self::InactiveOrg
+            | Self::KeyUnavailable
             | Self::LoginBudget
             | Self::LoginRate
             | Self::LoginReserve
@@ -218,6 +223,7 @@ impl Cause {
             Self::InstanceMismatch => "the token is for another instance than `instance_url` pins",
             Self::IpOrHours => "the login comes from outside the allowed IP ranges or hours",
             Self::KeyFailed => "the private key did not sign",
+            Self::KeyUnavailable => "the HSM of the private key does not answer, or has no token for the moment",
             Self::LoginBudget => "the broker's own hourly budget of logins for this user is used up",
             Self::LoginReserve => {
                 "nine tenths of the hourly budget of logins are used up; the rest is kept for tokens that have expired"
@@ -264,7 +270,13 @@ impl Cause {
             Self::IpOrHours => {
                 "Setup > Profiles > the user's profile: Login IP Ranges and Login Hours; or the app's IP Relaxation"
             }
-            Self::KeyFailed => "check that the key file is whole, and the HSM if it holds the key",
+            Self::KeyFailed => {
+                "check that the key file is whole; if an HSM holds the key, correct what the detail says (its PIN, its \
+                 label) and reload the configuration or send SIGHUP"
+            }
+            Self::KeyUnavailable => {
+                "check that the HSM is on and reachable and its token in place; the broker tries again by itself"
+            }
             Self::LoginBudget | Self::LoginReserve => {
                 "find out why there are so many logins (tokens that die early, callers that report them, several brokers); \
                  login_budget_per_hour is the limit, and Salesforce blocks a user at 3,600"

@@ -46,8 +46,20 @@ const WHILE_PROBING: Duration = Duration::from_secs(1);
 const AFTER_YOU: Duration = Duration::from_secs(90);
 
 impl Circuit {
+    /// Whether an integration has the right to ask the host, or how long to leave it alone: before there is a request.
+    pub(super) fn look(&self, who: &IntegrationName, now: Moment) -> Result<(), Duration> {
+        self.admitted(who, now).map(|_| ())
+    }
+
     /// The right of an integration to ask the host, or how long to leave it alone.
     pub(super) fn enter(self: &Arc<Self>, who: &IntegrationName, now: Moment) -> Result<Pass, Duration> {
+        let mut state = self.admitted(who, now)?;
+        let probes = state.open_until.is_some();
+        state.probing = probes;
+        Ok(Pass { circuit: Arc::clone(self), who: who.clone(), probes, told: false })
+    }
+
+    fn admitted(&self, who: &IntegrationName, now: Moment) -> Result<MutexGuard<'_, State>, Duration> {
         let mut state = self.lock();
         let failed_last = state.failed.as_ref() == Some(who);
         if let Some(wait) = state.wait(failed_last, now) {
@@ -56,9 +68,7 @@ impl Circuit {
             }
             return Err(wait);
         }
-        let probes = state.open_until.is_some();
-        state.probing = probes;
-        Ok(Pass { circuit: Arc::clone(self), who: who.clone(), probes, told: false })
+        Ok(state)
     }
 
     /// Forgets the failures: what caused them may be cured.

@@ -18,6 +18,7 @@ use super::reply;
 use super::skew::Skew;
 use super::{Grant, Integration, jitter};
 use crate::config::hosts;
+use crate::keys::SignError;
 
 /// A second try needs at least this much of the deadline: less would only spend a login.
 const WORTH_IT: Duration = Duration::from_secs(2);
@@ -83,15 +84,15 @@ impl Integration {
     async fn attempt(&self, need: Need, deadline: Instant) -> Result<Grant, MintError> {
         let clock = &self.surroundings.clock;
         let started = clock.now();
-        let pass = self.circuit.enter(self.name(), started).map_err(|wait| {
-            MintError::new(Cause::CircuitOpen, "the host of token_url was not asked").not_before(Some(wait))
-        })?;
-        if self.retired.load(Ordering::Acquire) {
-            let error = MintError::new(Cause::Transient, "the configuration of this integration changed meanwhile");
-            return Err(error.not_before(Some(Duration::ZERO)));
-        }
-        // Signed before the budget is touched: a key that does not sign costs no login.
-        let assertion = self.assertion().await?;
+        let left_alone =
+            |wait| MintError::new(Cause::CircuitOpen, "the host of token_url was not asked").not_before(Some(wait));
+        self.circuit.look(self.name(), started).map_err(left_alone)?;
+        self.is_in_force()?;
+        // Signed before host and budget are touched: a key that does not sign costs no login, and one that takes its time
+        // keeps nobody else from finding out whether the host is back.
+        let assertion = self.assertion(deadline).await?;
+        self.is_in_force()?;
+        let pass = self.circuit.enter(self.name(), clock.now()).map_err(left_alone)?;
         self.spend(need)?;
         let way_out = &self.surroundings.way_out;
         let reply = way_out.post_assertion(&self.settings.token_url, &assertion, deadline).await;
@@ -103,6 +104,14 @@ impl Integration {
         let outcome = granted.as_ref().map_or_else(|error| error.cause.code(), |_| "success");
         self.surroundings.metrics.minted(self.name(), outcome, clock.now().since(started));
         granted
+    }
+
+    fn is_in_force(&self) -> Result<(), MintError> {
+        if !self.retired.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        let error = MintError::new(Cause::Transient, "the configuration of this integration changed meanwhile");
+        Err(error.not_before(Some(Duration::ZERO)))
     }
 
     fn spend(&self, need: Need) -> Result<(), MintError> {
@@ -127,7 +136,7 @@ impl Integration {
     }
 
     /// A new assertion with a `jti` of its own: Salesforce refuses one that it has seen, so none is ever sent twice.
-    async fn assertion(&self) -> Result<Zeroizing<String>, MintError> {
+    async fn assertion(&self, deadline: Instant) -> Result<Zeroizing<String>, MintError> {
         let jti = Uuid::new_v4().to_string();
         let settings = &self.settings;
         let input = assertion::signing_input(&assertion::Claims {
@@ -137,13 +146,12 @@ impl Integration {
             exp: assertion::Claims::exp(self.surroundings.clock.timestamp()).saturating_add(self.skew.correction()),
             jti: &jti,
         });
-        let signer = Arc::clone(&self.signer);
-        // Up to 2 ms of arithmetic, or an HSM that takes its time: not on the threads that serve.
-        let signed = tokio::task::spawn_blocking(move || (signer.sign(input.as_bytes()), input)).await;
-        match signed {
-            Ok((Ok(signature), input)) => Ok(assertion::compact(&input, &signature)),
-            Ok((Err(error), _)) => Err(MintError::new(Cause::KeyFailed, error.to_string())),
-            Err(_) => Err(MintError::new(Cause::KeyFailed, "signing was broken off")),
+        let signing = Arc::clone(&self.signer).sign(input.clone().into_bytes());
+        match tokio::time::timeout_at(deadline, signing).await {
+            Ok(Ok(signature)) => Ok(assertion::compact(&input, &signature)),
+            Ok(Err(SignError::Refused(detail))) => Err(MintError::new(Cause::KeyFailed, detail)),
+            Ok(Err(SignError::Unavailable(detail))) => Err(MintError::new(Cause::KeyUnavailable, detail)),
+            Err(_) => Err(MintError::new(Cause::KeyUnavailable, "there was no signature in time")),
         }
     }
 
