@@ -10,6 +10,7 @@ pub mod certificate;
 mod document;
 mod file;
 pub mod hosts;
+mod key;
 mod network;
 mod proof_values;
 mod proofs;
@@ -39,6 +40,7 @@ use self::build::Workshop;
 use self::certificate::CertificateName;
 use self::document::DocumentError;
 use self::file::File;
+pub use self::key::{Key, KeyFile, KeyHolder};
 pub use self::proofs::{Issuer, JwtRule, KeyServer, KeySource, Proofs};
 use self::report::{Located, Mistake, Place, Report, Severity};
 use self::setting::Setting;
@@ -72,7 +74,7 @@ pub struct Refused {
     pub report: Report,
     /// Private keys of integrations that it names all the same. What is wrong with them belongs into the same report,
     /// and is found by the layer that can open them.
-    pub key_paths: Vec<Located<PathBuf>>,
+    pub keys: Vec<Key>,
     /// Certificates and keys of its doors, likewise.
     pub tls: Vec<Tls>,
     /// The files that it names, as far as it could be read.
@@ -92,7 +94,7 @@ impl fmt::Debug for Refused {
 pub fn load_with(path: &Path, environment: &dyn Fn(&str) -> Option<String>) -> Result<Loaded, Refused> {
     let document = document::read(path).map_err(|error| Refused {
         report: unread(path, error),
-        key_paths: Vec::new(),
+        keys: Vec::new(),
         tls: Vec::new(),
         files: Vec::new(),
     })?;
@@ -105,7 +107,7 @@ pub fn load_with(path: &Path, environment: &dyn Fn(&str) -> Option<String>) -> R
         Some(config) if !shop.report.has_errors() => {
             Ok(Loaded { config, warnings: shop.report, path: path.to_owned(), files: shop.files })
         }
-        _ => Err(Refused { report: shop.report, key_paths: shop.key_paths, tls: shop.tls, files: shop.files }),
+        _ => Err(Refused { report: shop.report, keys: shop.keys, tls: shop.tls, files: shop.files }),
     }
 }
 
@@ -285,8 +287,15 @@ pub struct Integration {
     pub prefetch: bool,
     /// The most logins within an hour.
     pub login_budget_per_hour: u32,
-    /// The private key.
-    pub client_key_path: Located<PathBuf>,
+    /// What signs its assertions.
+    pub key: Key,
+}
+
+impl Integration {
+    /// Every key that it names.
+    pub fn keys(&self) -> impl Iterator<Item = &Key> {
+        std::iter::once(&self.key)
+    }
 }
 
 /// `[callers.NAME]`.

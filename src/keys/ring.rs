@@ -1,41 +1,82 @@
 //! All the keys of a configuration, opened at once.
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use super::{KeyError, Signer, parse, read};
-use crate::config::report::{Located, Report};
-use crate::config::show;
+use crate::config::report::Report;
+use crate::config::{Key, KeyFile, KeyHolder, show};
 use crate::hash::sha256;
 
-/// Keys by the path of their file.
-pub type Opened<'a> = HashMap<&'a Path, Arc<dyn Signer>>;
+/// Signers of the keys that opened.
+#[derive(Debug)]
+pub struct Opened<'a>(HashMap<Named<'a>, Arc<dyn Signer>>);
 
-/// Opens the key files and reports each that does not open at every place that names it.
+/// All that a configuration says of a key: what is the same by this is opened once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+enum Named<'a> {
+    File { path: &'a Path },
+}
+
+impl Opened<'_> {
+    /// What signs for `key`, if it is one of those that were to be opened, and opened.
+    pub fn signer(&self, key: &Key) -> Option<Arc<dyn Signer>> {
+        self.0.get(&Named::of(key)).map(Arc::clone)
+    }
+}
+
+impl<'a> Named<'a> {
+    fn of(key: &'a Key) -> Self {
+        match &key.holder {
+            KeyHolder::File(file) => Self::File { path: &file.path.value },
+        }
+    }
+}
+
+/// Opens keys, and reports each that does not open at every place that names it.
 ///
 /// Each file is read once, and each key is checked once however many files hold it (one certificate for many apps is
 /// common), several at a time: checking a key costs as much as signing with it. No content is kept longer than its
 /// check takes, or ten thousand of them would leave the memory in pieces.
-pub fn open_all<'a>(named: &[&'a Located<PathBuf>], report: &mut Report) -> Opened<'a> {
-    let mut paths: Vec<&Path> = named.iter().map(|located| located.value.as_path()).collect();
-    paths.sort_unstable();
-    paths.dedup();
-    let known = Mutex::new(HashMap::<Digest, Arc<OnceLock<Checked>>>::new());
-    let open = |path: &&'a Path| {
-        let content = read(path)?;
-        let mut keys = known.lock().unwrap_or_else(PoisonError::into_inner);
-        let key = Arc::clone(keys.entry(sha256([content.as_slice()])).or_default());
-        drop(keys);
-        key.get_or_init(|| parse(&content).map(|key| Arc::new(key) as Arc<dyn Signer>)).clone()
+pub fn open_all<'a>(keys: impl IntoIterator<Item = &'a Key>, report: &mut Report) -> Opened<'a> {
+    let keys: Vec<&Key> = keys.into_iter().collect();
+    let mut named: Vec<Named<'_>> = keys.iter().map(|key| Named::of(key)).collect();
+    named.sort_unstable();
+    named.dedup();
+    let files = Files::default();
+    let open = |named: &Named<'a>| match *named {
+        Named::File { path } => files.open(path),
     };
-    let opened: HashMap<&Path, Checked> = in_parallel(&paths, |path| (*path, open(path))).into_iter().collect();
-    for located in named {
-        if let Some(Err(error)) = opened.get(located.value.as_path()) {
-            report.error(*located, format!("{}: {error}", show::path(&located.value)), error.remedy());
+    let opened: HashMap<Named<'a>, Checked> = in_parallel(&named, |named| (*named, open(named))).into_iter().collect();
+    for key in keys {
+        if let Some(Err(error)) = opened.get(&Named::of(key)) {
+            tell(key, error, report);
         }
     }
-    opened.into_iter().filter_map(|(path, signer)| signer.ok().map(|signer| (path, signer))).collect()
+    Opened(opened.into_iter().filter_map(|(named, signer)| Some((named, signer.ok()?))).collect())
+}
+
+fn tell(key: &Key, error: &KeyError, report: &mut Report) {
+    match &key.holder {
+        KeyHolder::File(KeyFile { path }) => {
+            report.error(path, format!("{}: {error}", show::path(&path.value)), error.remedy());
+        }
+    }
+}
+
+/// What was found in files, by their content.
+#[derive(Default)]
+struct Files(Mutex<HashMap<Digest, Arc<OnceLock<Checked>>>>);
+
+impl Files {
+    fn open(&self, path: &Path) -> Checked {
+        let content = read(path)?;
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = Arc::clone(known.entry(sha256([content.as_slice()])).or_default());
+        drop(known);
+        key.get_or_init(|| parse(&content).map(|key| Arc::new(key) as Arc<dyn Signer>)).clone()
+    }
 }
 
 type Digest = [u8; 32];

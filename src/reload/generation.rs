@@ -111,7 +111,7 @@ fn snapshot(config: &Config, shared: &Shared, previous: Option<&Snapshot>, repor
 /// Everything that is wrong with a refused configuration: what its own report says, and what its files say.
 pub fn everything_wrong(refused: &config::Refused) -> Report {
     let mut report = refused.report.clone();
-    keys::open_all(&refused.key_paths.iter().collect::<Vec<_>>(), &mut report);
+    keys::open_all(&refused.keys, &mut report);
     for settings in &refused.tls {
         if let Err(mistakes) = tls::door(settings) {
             report.extend(mistakes);
@@ -137,7 +137,7 @@ fn about_way_out(config: &Config, error: &WayOutError) -> Report {
         _ => report.push(whole_file("salesforce", error, "check the certificates that this machine trusts")),
     }
     // One round shows all: the keys are looked at although nobody could be asked with them.
-    keys::open_all(&config.integrations.iter().map(|it| &it.client_key_path).collect::<Vec<_>>(), &mut report);
+    keys::open_all(config.integrations.iter().flat_map(config::Integration::keys), &mut report);
     report
 }
 

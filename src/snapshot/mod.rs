@@ -22,8 +22,8 @@ use self::limits::MINTS_FOR_EACH;
 use crate::ask::{Ask, Selector, SelectorKind};
 use crate::authn::{AuthnError, Credentials, Directory, Occasion, Proof, Tokens};
 use crate::clock::Moment;
-use crate::config::Config;
 use crate::config::report::Report;
+use crate::config::{self, Config};
 use crate::holding::Holding;
 use crate::keys;
 use crate::limits::Kind;
@@ -95,8 +95,7 @@ impl Snapshot {
         tokens: Tokens,
     ) -> Result<(Self, Report), Report> {
         let mut report = Report::default();
-        let named: Vec<_> = config.integrations.iter().map(|settings| &settings.client_key_path).collect();
-        let signers = keys::open_all(&named, &mut report);
+        let opened = keys::open_all(config.integrations.iter().flat_map(config::Integration::keys), &mut report);
         if report.has_errors() {
             return Err(report);
         }
@@ -104,8 +103,8 @@ impl Snapshot {
         let mut by_instance: HashMap<String, Vec<Arc<Holding>>> = HashMap::new();
         let mut by_username: HashMap<String, Vec<Arc<Holding>>> = HashMap::new();
         for settings in &config.integrations {
-            let Some(signer) = signers.get(settings.client_key_path.value.as_path()) else { continue };
-            let integration = Integration::new(settings.clone(), Arc::clone(signer), surroundings.clone());
+            let Some(signer) = opened.signer(&settings.key) else { continue };
+            let integration = Integration::new(settings.clone(), signer, surroundings.clone());
             let before = previous.and_then(|previous| previous.holdings.get(&settings.name)).map(Arc::as_ref);
             let holding = Arc::new(Holding::succeed(integration, before, flights.clone()));
             if let Some(instance_url) = &settings.instance_url {

@@ -11,7 +11,7 @@ use crate::config::setting::Field;
 use crate::config::times::SessionTimeout;
 use crate::config::urls::{InstanceUrl, TokenUrl};
 use crate::config::values::Named;
-use crate::config::{Integration, file, secret, show};
+use crate::config::{Integration, Key, KeyFile, KeyHolder, file, secret, show};
 use crate::names::IntegrationName;
 
 const PRODUCTION: &str = "https://login.salesforce.com";
@@ -43,8 +43,8 @@ fn integration(
     hosts: Option<&Allowlist>,
     shop: &mut Workshop<'_>,
 ) -> Option<Integration> {
-    let client_key_path = shop.key_path(file.client_key_path);
-    shop.key_paths.extend(client_key_path.clone());
+    let key = shop.key_path(file.client_key_path).map(|path| Key { holder: KeyHolder::File(KeyFile { path }) });
+    shop.keys.extend(key.clone());
     let session_timeout = file.session_timeout.located().map(|timeout| session_timeout(&timeout, &mut shop.report));
     pinning(&file.instance_url, &file.pin_instance_url, &mut shop.report);
     let instance_url = file.instance_url.located().map(|url| instance_url(&url, hosts, &mut shop.report));
@@ -66,7 +66,7 @@ fn integration(
         keep_warm: file.keep_warm.value?,
         prefetch: file.prefetch.value?,
         login_budget_per_hour: file.login_budget_per_hour.value?.0,
-        client_key_path: client_key_path?,
+        key: key?,
     })
 }
 

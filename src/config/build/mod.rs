@@ -20,7 +20,7 @@ use super::report::{Located, Report};
 use super::setting::{Field, relocated};
 use super::source::{TIGHTEN, loose_permissions};
 use super::values::FilePath;
-use super::{Audit, AuditSink, Config, Log, Tls};
+use super::{Audit, AuditSink, Config, Key, Log, Tls};
 
 /// What the builders share.
 pub(super) struct Workshop<'a> {
@@ -31,7 +31,7 @@ pub(super) struct Workshop<'a> {
     /// Key files whose permissions were looked at: many integrations may share one.
     looked_at: HashSet<PathBuf>,
     /// Keys of integrations, and what the doors need for TLS: named here, opened by a later layer.
-    pub(super) key_paths: Vec<Located<PathBuf>>,
+    pub(super) keys: Vec<Key>,
     pub(super) tls: Vec<Tls>,
     /// Every file that is named to be read, now or by a later layer.
     pub(super) files: Vec<PathBuf>,
@@ -44,7 +44,7 @@ impl<'a> Workshop<'a> {
             environment,
             report,
             looked_at: HashSet::new(),
-            key_paths: Vec::new(),
+            keys: Vec::new(),
             tls: Vec::new(),
             files: Vec::new(),
         }

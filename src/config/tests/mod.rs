@@ -160,7 +160,8 @@ fn both_syntaxes_mean_the_same() {
         assert_eq!(prod.audience_url, "https://login.salesforce.com");
         assert_eq!(prod.token_url.as_str(), "https://acme.my.salesforce.com/services/oauth2/token");
         assert_eq!(prod.instance_url.as_deref(), Some("https://acme.my.salesforce.com"));
-        assert_eq!(prod.client_key_path.value, folder.path().join("keys/elf.pem"));
+        let KeyHolder::File(key) = &prod.key.holder;
+        assert_eq!(key.path.value, folder.path().join("keys/elf.pem"));
         assert_eq!((prod.session_timeout.as_secs(), sandbox.session_timeout.as_secs()), (7200, 900));
         assert_eq!((prod.confirm_session, sandbox.confirm_session), (true, false));
         assert!(prod.pin_instance_url);
