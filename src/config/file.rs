@@ -13,7 +13,7 @@ use super::setting::{Field, Keys, Presence, Setting, Table, section, section_sch
 use super::times::{RequestTimeout, SessionTimeout, Shutdown};
 use super::urls::{AudienceUrl, InstanceUrl, ProxyUrl, PublicUrl, TokenUrl};
 use super::values::{
-    ClientId, Digest, EnvironmentName, FilePath, Filter, Format, HostPattern, Limit, Listen, LoginBudget, Named,
+    ClientId, Digest, EnvironmentName, FilePath, Filter, Format, HostPattern, Label, Limit, Listen, LoginBudget, Named,
     RootStore, Username,
 };
 use crate::names::{CallerName, IntegrationName, IntegrationPattern, IssuerName, SubjectPattern};
@@ -115,14 +115,16 @@ section! {
 section! {
     /// One Salesforce integration user, reached through one app in one org.
     Integration later [
-        "client_key_password_path", "client_key_password_env", "client_key_alias", "client_key_pkcs11",
+        "client_key_password_path", "client_key_password_env", "client_key_alias",
         "certificate_path", "next_key_path"
     ] {
         /// `aud` of the assertion, sent byte for byte as written. Default: login or test at salesforce.com by the host
         /// of `token_url`.
         audience_url: AudienceUrl, optional;
         /// File with the private key whose certificate was uploaded to the app.
-        client_key_path: FilePath, required;
+        client_key_path: FilePath, optional;
+        /// A private key in an HSM, instead of a file.
+        client_key_pkcs11: Pkcs11, optional;
         /// The Salesforce username: `sub` of the assertion.
         username: Username, required;
         /// The consumer key of the app: `iss` of the assertion.
@@ -149,6 +151,22 @@ section! {
         /// Logins within an hour, at most, of this user at this host; a tenth is kept for tokens that have expired.
         /// Salesforce blocks a user at 3,600, all its clients together.
         login_budget_per_hour: LoginBudget, or Number(120);
+    }
+}
+
+section! {
+    /// A private key in an HSM, which it never leaves.
+    Pkcs11 later [] {
+        /// The PKCS#11 library of the HSM.
+        module_path: FilePath, required;
+        /// The label of the token.
+        token_label: Label, required;
+        /// The label of the private key in it.
+        key_label: Label, required;
+        /// File with the user PIN of the token.
+        pin_path: FilePath, optional;
+        /// Environment variable with the user PIN of the token.
+        pin_env: EnvironmentName, optional;
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use secrecy::SecretString;
+
 use super::report::Located;
 
 /// A private key of an integration.
@@ -16,6 +18,8 @@ pub struct Key {
 pub enum KeyHolder {
     /// A file, from which it is read into memory.
     File(KeyFile),
+    /// An HSM, which it never leaves.
+    Token(Box<TokenKey>),
 }
 
 /// A file with a private key.
@@ -23,4 +27,17 @@ pub enum KeyHolder {
 pub struct KeyFile {
     /// `client_key_path`, resolved.
     pub path: Located<PathBuf>,
+}
+
+/// A private key in a token, as PKCS#11 calls an HSM or a part of one: `client_key_pkcs11`.
+#[derive(Debug, Clone)]
+pub struct TokenKey {
+    /// The library that speaks to the HSM, resolved.
+    pub module_path: Located<PathBuf>,
+    /// Which token.
+    pub token_label: Located<String>,
+    /// Which key in it.
+    pub key_label: Located<String>,
+    /// The user PIN of the token.
+    pub pin: Located<SecretString>,
 }

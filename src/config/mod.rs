@@ -40,7 +40,7 @@ use self::build::Workshop;
 use self::certificate::CertificateName;
 use self::document::DocumentError;
 use self::file::File;
-pub use self::key::{Key, KeyFile, KeyHolder};
+pub use self::key::{Key, KeyFile, KeyHolder, TokenKey};
 pub use self::proofs::{Issuer, JwtRule, KeyServer, KeySource, Proofs};
 use self::report::{Located, Mistake, Place, Report, Severity};
 use self::setting::Setting;

@@ -183,6 +183,13 @@ word! {
     {"type": "string", "pattern": "^[A-Za-z_][A-Za-z0-9_]*$"}
 }
 word! {
+    /// The label of something in an HSM.
+    Label like "aquila",
+    |text| !text.trim().is_empty() && text.len() <= 255 && !text.chars().any(char::is_control),
+    "a label of 1 to 255 bytes", "write the label as `pkcs11-tool -O` shows it",
+    {"type": "string", "minLength": 1, "maxLength": 255}
+}
+word! {
     /// A log filter.
     Filter like "info",
     |text| !text.is_empty() && EnvFilter::builder().with_regex(false).parse(text).is_ok(),

@@ -4,6 +4,7 @@
 //! Not here: what is signed (`salesforce/assertion.rs`) and until when somebody waits for it (`salesforce/login.rs`).
 
 mod pem;
+mod pkcs11;
 mod ring;
 mod rsa;
 
@@ -16,7 +17,8 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 use zeroize::Zeroizing;
 
-pub use self::ring::{Opened, open_all};
+pub use self::pkcs11::fault::HsmError;
+pub use self::ring::{Opened, forgive, open_all};
 pub use self::rsa::SoftwareKey;
 
 /// A key that makes RS256 signatures (RSASSA-PKCS1-v1_5 with SHA-256, RFC 7518 section 3.3).
@@ -70,6 +72,9 @@ pub enum KeyError {
     /// `ENCRYPTED PRIVATE KEY` or `Proc-Type: 4,ENCRYPTED`.
     #[error("the private key is encrypted with a password")]
     Encrypted,
+    /// The key is in an HSM, and did not open there.
+    #[error(transparent)]
+    Hsm(#[from] HsmError),
     /// Line ends typed as two characters.
     #[error("the line ends of the PEM text are the two characters \\ and n")]
     EscapedLineEnds,
@@ -119,6 +124,7 @@ impl KeyError {
             }
             Self::Encrypted => "remove the password: `openssl pkey -in FILE -out key.pem`, and give key.pem mode 0600",
             Self::EscapedLineEnds => "put real line ends in, for example with `printf '%b' \"$KEY\" > key.pem`",
+            Self::Hsm(error) => error.remedy(),
             Self::JavaKeystore(_) => {
                 "convert it: `keytool -importkeystore -srckeystore FILE -destkeystore key.p12 -deststoretype PKCS12`, \
                  then `openssl pkcs12 -in key.p12 -nodes -nocerts -out key.pem`"

@@ -4,9 +4,10 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use super::{KeyError, Signer, parse, read};
+use super::pkcs11::fault::Part;
+use super::{KeyError, Signer, parse, pkcs11, read};
 use crate::config::report::Report;
-use crate::config::{Key, KeyFile, KeyHolder, show};
+use crate::config::{Key, KeyFile, KeyHolder, TokenKey, show};
 use crate::hash::sha256;
 
 /// Signers of the keys that opened.
@@ -17,6 +18,8 @@ pub struct Opened<'a>(HashMap<Named<'a>, Arc<dyn Signer>>);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 enum Named<'a> {
     File { path: &'a Path },
+    // Without the PIN: whoever knows one that is right has the same key.
+    Token { module: &'a Path, token: &'a str, key: &'a str },
 }
 
 impl Opened<'_> {
@@ -30,6 +33,10 @@ impl<'a> Named<'a> {
     fn of(key: &'a Key) -> Self {
         match &key.holder {
             KeyHolder::File(file) => Self::File { path: &file.path.value },
+            KeyHolder::Token(token) => {
+                let TokenKey { module_path, token_label, key_label, .. } = token.as_ref();
+                Self::Token { module: &module_path.value, token: &token_label.value, key: &key_label.value }
+            }
         }
     }
 }
@@ -41,26 +48,69 @@ impl<'a> Named<'a> {
 /// check takes, or ten thousand of them would leave the memory in pieces.
 pub fn open_all<'a>(keys: impl IntoIterator<Item = &'a Key>, report: &mut Report) -> Opened<'a> {
     let keys: Vec<&Key> = keys.into_iter().collect();
-    let mut named: Vec<Named<'_>> = keys.iter().map(|key| Named::of(key)).collect();
-    named.sort_unstable();
-    named.dedup();
+    let mut paths: Vec<&Path> = keys.iter().filter_map(|key| path(key)).collect();
+    paths.sort_unstable();
+    paths.dedup();
     let files = Files::default();
-    let open = |named: &Named<'a>| match *named {
-        Named::File { path } => files.open(path),
-    };
-    let opened: HashMap<Named<'a>, Checked> = in_parallel(&named, |named| (*named, open(named))).into_iter().collect();
-    for key in keys {
-        if let Some(Err(error)) = opened.get(&Named::of(key)) {
+    let opened: HashMap<&Path, Checked> = in_parallel(&paths, |path| (*path, files.open(path))).into_iter().collect();
+    for key in &keys {
+        if let Some(Err(error)) = path(key).and_then(|path| opened.get(path)) {
             tell(key, error, report);
         }
     }
-    Opened(opened.into_iter().filter_map(|(named, signer)| Some((named, signer.ok()?))).collect())
+    let files = opened.into_iter().filter_map(|(path, signer)| Some((Named::File { path }, signer.ok()?)));
+    Opened(files.chain(open_tokens(&keys, report)).collect())
+}
+
+fn path(key: &Key) -> Option<&Path> {
+    match &key.holder {
+        KeyHolder::File(file) => Some(&file.path.value),
+        KeyHolder::Token(_) => None,
+    }
+}
+
+/// Opens the keys that are in HSMs, likewise.
+fn open_tokens<'a>(keys: &[&'a Key], report: &mut Report) -> Vec<(Named<'a>, Arc<dyn Signer>)> {
+    let in_tokens = |key: &&'a Key| match &key.holder {
+        KeyHolder::Token(token) => Some((*key, token.as_ref())),
+        KeyHolder::File(_) => None,
+    };
+    let (keys, tokens): (Vec<&Key>, Vec<&TokenKey>) = keys.iter().filter_map(in_tokens).unzip();
+    let mut opened = Vec::new();
+    for (key, result) in keys.into_iter().zip(pkcs11::open_all(&tokens)) {
+        match result {
+            Ok(signer) => opened.push((Named::of(key), signer)),
+            Err(error) => tell(key, &error.into(), report),
+        }
+    }
+    opened
+}
+
+/// Has what HSMs refused tried again, and their keys looked up anew: somebody says that something was changed.
+pub fn forgive() {
+    pkcs11::forgive();
 }
 
 fn tell(key: &Key, error: &KeyError, report: &mut Report) {
     match &key.holder {
         KeyHolder::File(KeyFile { path }) => {
             report.error(path, format!("{}: {error}", show::path(&path.value)), error.remedy());
+        }
+        KeyHolder::Token(token) => {
+            let TokenKey { module_path, token_label, key_label, pin } = token.as_ref();
+            let at = match error {
+                KeyError::Hsm(error) => error.part(),
+                _ => Part::Key,
+            };
+            match at {
+                Part::Module => {
+                    let named = show::path(&module_path.value);
+                    report.error(module_path, format!("{named}: {error}"), error.remedy());
+                }
+                Part::Token => report.error(token_label, error.to_string(), error.remedy()),
+                Part::Key => report.error(key_label, error.to_string(), error.remedy()),
+                Part::Pin => report.error(pin, error.to_string(), error.remedy()),
+            }
         }
     }
 }

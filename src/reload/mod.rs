@@ -19,6 +19,7 @@ pub use self::prefetch::prefetch;
 use crate::config::report::{Mistake, Report, Severity};
 use crate::config::{self, Config, Loaded};
 use crate::http::standing::{Outcome, Standing};
+use crate::keys;
 use crate::snapshot::{Snapshot, Snapshots};
 use crate::telemetry;
 use crate::telemetry::audit::Trail;
@@ -97,6 +98,7 @@ impl Reloader {
             };
             if by_order {
                 // Whatever was refused may have been cured, with or without a change here.
+                keys::forgive();
                 self.doors.snapshots.current().holdings().for_each(|holding| holding.forgive());
             }
             self.doors.trail.reopen();

@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use url::Url;
 
-use super::Workshop;
+use super::{Workshop, keys};
 use crate::config::hosts::Allowlist;
 use crate::config::report::{Located, Report};
 use crate::config::setting::Field;
 use crate::config::times::SessionTimeout;
 use crate::config::urls::{InstanceUrl, TokenUrl};
 use crate::config::values::Named;
-use crate::config::{Integration, Key, KeyFile, KeyHolder, file, secret, show};
+use crate::config::{Integration, file, secret, show};
 use crate::names::IntegrationName;
 
 const PRODUCTION: &str = "https://login.salesforce.com";
@@ -43,8 +43,12 @@ fn integration(
     hosts: Option<&Allowlist>,
     shop: &mut Workshop<'_>,
 ) -> Option<Integration> {
-    let key = shop.key_path(file.client_key_path).map(|path| Key { holder: KeyHolder::File(KeyFile { path }) });
-    shop.keys.extend(key.clone());
+    let source = keys::Source { path: file.client_key_path, pkcs11: file.client_key_pkcs11 };
+    if !source.is_written() {
+        let remedy = "add `client_key_path`, or `client_key_pkcs11`";
+        shop.report.error(&source.path.at, "this setting is missing", remedy);
+    }
+    let key = keys::key(source, shop);
     let session_timeout = file.session_timeout.located().map(|timeout| session_timeout(&timeout, &mut shop.report));
     pinning(&file.instance_url, &file.pin_instance_url, &mut shop.report);
     let instance_url = file.instance_url.located().map(|url| instance_url(&url, hosts, &mut shop.report));

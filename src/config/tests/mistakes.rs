@@ -80,7 +80,6 @@ fn every_mistake_is_told_at_once_in_the_order_of_the_file() {
         "error 15:19 salesforce.request_timeout: `9s` is not within 100ms and 8s",
         "error 16:13 salesforce.proxy_url: … another scheme",
         "error 17:15 integrations.Elf: this is not a name … lower-case",
-        "error 17:15 integrations.Elf.client_key_path: this setting is missing",
         "error 17:15 integrations.Elf.token_url: this setting is missing",
         "error 17:15 integrations.Elf.username: this setting is missing",
         "error 18:13 integrations.Elf.client_id: expected a consumer key",

@@ -160,7 +160,7 @@ fn both_syntaxes_mean_the_same() {
         assert_eq!(prod.audience_url, "https://login.salesforce.com");
         assert_eq!(prod.token_url.as_str(), "https://acme.my.salesforce.com/services/oauth2/token");
         assert_eq!(prod.instance_url.as_deref(), Some("https://acme.my.salesforce.com"));
-        let KeyHolder::File(key) = &prod.key.holder;
+        let KeyHolder::File(key) = &prod.key.holder else { panic!("{:?}", prod.key) };
         assert_eq!(key.path.value, folder.path().join("keys/elf.pem"));
         assert_eq!((prod.session_timeout.as_secs(), sandbox.session_timeout.as_secs()), (7200, 900));
         assert_eq!((prod.confirm_session, sandbox.confirm_session), (true, false));
@@ -226,7 +226,7 @@ fn every_setting_is_described_and_every_section_closed() {
     let schema = schema();
     visit("", &schema);
     let integration = &schema["properties"]["integrations"]["additionalProperties"];
-    assert_eq!(integration["required"], serde_json::json!(["client_key_path", "username", "client_id", "token_url"]));
+    assert_eq!(integration["required"], serde_json::json!(["username", "client_id", "token_url"]));
     assert_eq!(integration["properties"]["session_timeout"]["default"], "15m");
 }
 
