@@ -236,7 +236,7 @@ fn default_cell(setting: &Value, required: bool) -> String {
 }
 
 fn is_metric(text: &str) -> bool {
-    let kinds = ["_total", "_seconds", "_info", "_remaining", "_open"];
+    let kinds = ["_total", "_seconds", "_info", "_remaining", "_open", "_in_use"];
     kinds.iter().any(|kind| text.ends_with(kind)) && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_')
 }
 

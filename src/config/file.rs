@@ -116,7 +116,7 @@ section! {
     /// One Salesforce integration user, reached through one app in one org.
     Integration later [
         "client_key_password_path", "client_key_password_env", "client_key_alias",
-        "certificate_path", "next_key_path"
+        "certificate_path"
     ] {
         /// `aud` of the assertion, sent byte for byte as written. Default: login or test at salesforce.com by the host
         /// of `token_url`.
@@ -125,6 +125,10 @@ section! {
         client_key_path: FilePath, optional;
         /// A private key in an HSM, instead of a file.
         client_key_pkcs11: Pkcs11, optional;
+        /// File with the private key that is tried when the other is refused: while the certificate of the app is changed.
+        next_key_path: FilePath, optional;
+        /// The same in an HSM, instead of a file.
+        next_key_pkcs11: Pkcs11, optional;
         /// The Salesforce username: `sub` of the assertion.
         username: Username, required;
         /// The consumer key of the app: `iss` of the assertion.

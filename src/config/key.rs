@@ -13,6 +13,16 @@ pub struct Key {
     pub holder: KeyHolder,
 }
 
+impl Key {
+    /// The setting that names it.
+    pub fn at(&self) -> &Located<PathBuf> {
+        match &self.holder {
+            KeyHolder::File(file) => &file.path,
+            KeyHolder::Token(token) => &token.module_path,
+        }
+    }
+}
+
 /// What holds a private key.
 #[derive(Debug, Clone)]
 pub enum KeyHolder {

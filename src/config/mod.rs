@@ -289,12 +289,14 @@ pub struct Integration {
     pub login_budget_per_hour: u32,
     /// What signs its assertions.
     pub key: Key,
+    /// What signs them when that is refused, while the certificate of the app is changed.
+    pub next_key: Option<Key>,
 }
 
 impl Integration {
     /// Every key that it names.
     pub fn keys(&self) -> impl Iterator<Item = &Key> {
-        std::iter::once(&self.key)
+        std::iter::once(&self.key).chain(&self.next_key)
     }
 }
 

@@ -57,7 +57,6 @@ type TokenSlot = Slot<Granted, MintError>;
 pub struct Holding {
     integration: Arc<Integration>,
     memory: Arc<Memory>,
-    digest: [u8; 32],
     counts: Counts,
 }
 
@@ -107,14 +106,13 @@ impl Holding {
     /// A holding with nothing in it yet.
     pub fn new(integration: Integration, flights: TaskTracker) -> Self {
         let memory = Memory::new(&integration, flights);
-        let digest = integration.digest();
-        Self::with(integration, Arc::new(memory), digest)
+        Self::with(integration, Arc::new(memory))
     }
 
-    fn with(integration: Integration, memory: Arc<Memory>, digest: [u8; 32]) -> Self {
+    fn with(integration: Integration, memory: Arc<Memory>) -> Self {
         let metrics = integration.metrics();
         let counts = Counts { decisions: metrics.decisions_of_integration(), lookups: metrics.lookups() };
-        Self { integration: Arc::new(integration), memory, digest, counts }
+        Self { integration: Arc::new(integration), memory, counts }
     }
 
     /// Counts a decision about a request for its token.
@@ -136,12 +134,12 @@ impl Holding {
     ///
     /// What shapes the token decides: if that is the same, the token stays warm; if not, the old one is never seen
     /// again.
-    pub fn succeed(integration: Integration, previous: Option<&Self>, flights: TaskTracker) -> Self {
-        let digest = integration.digest();
+    pub fn succeed(mut integration: Integration, previous: Option<&Self>, flights: TaskTracker) -> Self {
         match previous {
             // Also what it holds must still be allowed: the list of hosts may have changed.
-            Some(previous) if previous.digest == digest && previous.is_trusted_by(&integration) => {
-                Self::with(integration, Arc::clone(&previous.memory), digest)
+            Some(previous) if integration.continues(&previous.integration) && previous.is_trusted_by(&integration) => {
+                integration.learn_from(&previous.integration);
+                Self::with(integration, Arc::clone(&previous.memory))
             }
             _ => Self::new(integration, flights),
         }
@@ -154,6 +152,15 @@ impl Holding {
     /// Whether it goes on with what `previous` remembers.
     pub fn continues(&self, previous: &Self) -> bool {
         Arc::ptr_eq(&self.memory, &previous.memory)
+    }
+
+    /// `next`, which goes on with what it remembers, is in force. Other keys are news: what was refused with the old ones
+    /// is tried at once.
+    pub fn hand_over(&self, next: &Self) {
+        if self.integration.hand_over(&next.integration) {
+            next.memory.slot.forgive();
+            *next.memory.told() = None;
+        }
     }
 
     /// Its name.

@@ -107,6 +107,7 @@ async fn metrics(State(door): State<OpsDoor>, headers: HeaderMap) -> Response<Bo
         let remaining = holding.peek().map(|kept| kept.promise.remaining(now));
         door.metrics.set_token_remaining(holding.name(), remaining);
         let integration = holding.integration();
+        door.metrics.set_next_key_in_use(holding.name(), integration.is_next_key_in_use());
         door.metrics.set_restraints(holding.name(), integration.logins_left(), integration.is_circuit_open());
     }
     match door.metrics.render() {

@@ -37,6 +37,8 @@ struct IntegrationStatus {
     last_used_seconds_ago: Option<u64>,
     last_failure: Option<FailureStatus>,
     session: SessionStatus,
+    /// The key, and the next one if there is one.
+    keys: Vec<KeyStatus>,
     login_budget: BudgetStatus,
     /// Whether the token host is left alone after failures in a row.
     circuit_open: bool,
@@ -53,6 +55,17 @@ struct SessionStatus {
     promise_seconds: u64,
     /// Whether sessions died while they were promised, so that less is promised than half of the timeout.
     cut_by_experience: bool,
+}
+
+#[derive(Debug, Serialize)]
+struct KeyStatus {
+    setting: &'static str,
+    thumbprint: String,
+    /// Whether the next login begins with it.
+    in_use: bool,
+    accepted_seconds_ago: Option<u64>,
+    /// Since Salesforce last refused its signature.
+    refused_seconds_ago: Option<u64>,
 }
 
 #[derive(Debug, Serialize)]
@@ -124,6 +137,18 @@ pub(super) fn of(snapshot: &Snapshot, now: Moment, process: ProcessStatus) -> St
     }
 }
 
+fn keys(holding: &Holding, now: Moment) -> Vec<KeyStatus> {
+    let ago = |at: Option<Moment>| at.map(|at| now.since(at).as_secs());
+    let told = holding.integration().keys().into_iter().map(|key| KeyStatus {
+        setting: key.setting.as_str(),
+        thumbprint: key.thumbprint.as_str().to_owned(),
+        in_use: key.in_use,
+        accepted_seconds_ago: ago(key.accepted),
+        refused_seconds_ago: ago(key.refused),
+    });
+    told.collect()
+}
+
 fn one(holding: &Holding, now: Moment) -> IntegrationStatus {
     let good = holding.peek().filter(|kept| kept.promise.expires_in(now).is_some());
     let (failure, integration) = (holding.failure(), holding.integration());
@@ -159,6 +184,7 @@ fn one(holding: &Holding, now: Moment) -> IntegrationStatus {
             promise_seconds: holding.trust().lasts().as_secs(),
             cut_by_experience: holding.trust().is_cut(),
         },
+        keys: keys(holding, now),
         login_budget: BudgetStatus {
             per_hour: integration.settings().login_budget_per_hour,
             remaining: integration.logins_left(),

@@ -168,7 +168,7 @@ impl Reloader {
         tls::replace(&self.doors.callers_tls, callers_tls);
         tls::replace(&self.doors.ops_tls, ops_tls);
         self.doors.snapshots.replace(Arc::clone(&is));
-        was.retire_all_but(&is);
+        was.give_way_to(&is);
         (self.files, self.digest) = (files, digest);
         let mut findings = report;
         findings.extend(self.fixed.changed_in(&config));

@@ -15,6 +15,7 @@ use super::budget::Need;
 use super::cause::{Cause, MintError, Rule};
 use super::endpoint::Reply;
 use super::reply;
+use super::rotation::{Chosen, Setting};
 use super::skew::Skew;
 use super::{Grant, Integration, jitter};
 use crate::config::hosts;
@@ -26,21 +27,57 @@ const WORTH_IT: Duration = Duration::from_secs(2);
 const BREATH: Duration = Duration::from_millis(300);
 
 impl Integration {
-    /// A new grant. At most two attempts, each with an assertion of its own.
+    /// A new grant. At most three attempts, each with an assertion of its own: one, one more where the next is likely to
+    /// succeed, and one with the other key where there is another.
     pub(super) async fn mint(&self, need: Need, deadline: Instant) -> Result<Grant, MintError> {
         let dated_by = self.skew.correction();
-        match self.attempt(need, deadline).await {
-            Err(error) if self.is_worth_another_try(&error, dated_by, deadline) => {
-                tracing::debug!(integration.name = %self.name(), cause = error.cause.code(), detail = error.detail, "one more try at once");
-                if error.cause == Cause::Transient {
-                    tokio::time::sleep(BREATH.mul_f64(jitter())).await;
-                }
-                let second = self.attempt(need, deadline).await;
-                if error.cause.may_be_the_clock() {
-                    self.learn_about_the_clock(second.as_ref().err());
-                }
-                // What kept the second try from being made is not why there is no token.
-                second.map_err(|second| if second.cause.is_restraint() { error } else { second })
+        let mut key = self.rotation.current();
+        let mut outcome = self.attempt(&key, need, deadline).await;
+        if outcome.is_err() && !self.rotation.holds(&key) {
+            // Another configuration came meanwhile, and has other keys for the same tokens.
+            key = self.rotation.current();
+            outcome = self.attempt(&key, need, deadline).await;
+        }
+        let mut redated = false;
+        if let Err(error) = &outcome
+            && self.is_worth_another_try(error, dated_by, deadline)
+        {
+            tracing::debug!(integration.name = %self.name(), cause = error.cause.code(), detail = error.detail, "one more try at once");
+            if error.cause == Cause::Transient {
+                tokio::time::sleep(BREATH.mul_f64(jitter())).await;
+            }
+            let second = self.attempt(&key, need, deadline).await;
+            // What kept the second try from being made is not why there is no token.
+            if second.as_ref().err().is_none_or(|second| !second.cause.is_restraint()) {
+                redated = error.cause.may_be_the_clock();
+                outcome = second;
+            }
+        }
+        if let Err(error) = &outcome
+            && error.cause == Cause::BadAssertion
+        {
+            outcome = self.try_the_other_key(&key, error.clone(), (need, deadline)).await;
+        }
+        if redated {
+            self.learn_about_the_clock(outcome.as_ref().err());
+        }
+        outcome
+    }
+
+    /// After `refused` was refused with `error`: one more login with the other key, if there is one and it is its turn.
+    async fn try_the_other_key(
+        &self,
+        refused: &Chosen,
+        error: MintError,
+        (need, deadline): (Need, Instant),
+    ) -> Result<Grant, MintError> {
+        let in_time = deadline.saturating_duration_since(Instant::now()) >= WORTH_IT && error.retry_after.is_none();
+        let other = || self.rotation.turn(refused, self.surroundings.clock.now());
+        let Some(other) = in_time.then(other).flatten() else { return Err(error) };
+        match self.attempt(&other, need, deadline).await {
+            Err(second) if second.cause == Cause::BadAssertion => {
+                let detail = format!("{}; so it is with the other key", second.detail);
+                Err(MintError::new(Cause::BadAssertion, detail).not_before(second.retry_after))
             }
             outcome => outcome,
         }
@@ -64,7 +101,7 @@ impl Integration {
         }
     }
 
-    /// After a second try with another date: the clock was to blame if that one succeeded, and was not if it was refused
+    /// After tries with another date: the clock was to blame if that one succeeded, and was not if it was refused
     /// for the same reason.
     fn learn_about_the_clock(&self, error: Option<&MintError>) {
         match error.map(|error| error.cause) {
@@ -81,17 +118,17 @@ impl Integration {
     }
 
     /// One request to the token endpoint, if its host is not left alone and the budget has room for it.
-    async fn attempt(&self, need: Need, deadline: Instant) -> Result<Grant, MintError> {
+    async fn attempt(&self, key: &Chosen, need: Need, deadline: Instant) -> Result<Grant, MintError> {
         let clock = &self.surroundings.clock;
         let started = clock.now();
         let left_alone =
             |wait| MintError::new(Cause::CircuitOpen, "the host of token_url was not asked").not_before(Some(wait));
         self.circuit.look(self.name(), started).map_err(left_alone)?;
-        self.is_in_force()?;
+        self.is_in_force(key)?;
         // Signed before host and budget are touched: a key that does not sign costs no login, and one that takes its time
         // keeps nobody else from finding out whether the host is back.
-        let assertion = self.assertion(deadline).await?;
-        self.is_in_force()?;
+        let assertion = self.assertion(key, deadline).await?;
+        self.is_in_force(key)?;
         let pass = self.circuit.enter(self.name(), clock.now()).map_err(left_alone)?;
         self.spend(need)?;
         let way_out = &self.surroundings.way_out;
@@ -101,13 +138,33 @@ impl Integration {
             _ => pass.failed(clock.now(), jitter()),
         }
         let granted = reply.and_then(|reply| self.read(&reply));
+        self.learn_about_the_key(key, granted.as_ref().err());
         let outcome = granted.as_ref().map_or_else(|error| error.cause.code(), |_| "success");
         self.surroundings.metrics.minted(self.name(), outcome, clock.now().since(started));
         granted
     }
 
-    fn is_in_force(&self) -> Result<(), MintError> {
-        if !self.retired.load(Ordering::Acquire) {
+    fn learn_about_the_key(&self, key: &Chosen, error: Option<&MintError>) {
+        let now = self.surroundings.clock.now();
+        match error.map(|error| error.cause) {
+            None if self.rotation.accepted(key, now) => {
+                let remedy = match key.setting {
+                    Setting::NextKey => {
+                        "when every org has the new certificate: make next_key the client_key, and remove next_key"
+                    }
+                    Setting::ClientKey => "none, if the old certificate was put back; else see which one the app has",
+                };
+                let (setting, thumbprint) = (key.setting.as_str(), key.signer.thumbprint().as_str());
+                let help = "docs/rotation.md";
+                tracing::warn!(integration.name = %self.name(), key.setting = setting, key.thumbprint = thumbprint, remedy, help, "Salesforce takes the other key now");
+            }
+            Some(Cause::BadAssertion) => self.rotation.refused(key, now),
+            _ => {}
+        }
+    }
+
+    fn is_in_force(&self, key: &Chosen) -> Result<(), MintError> {
+        if !self.retired.load(Ordering::Acquire) && self.rotation.holds(key) {
             return Ok(());
         }
         let error = MintError::new(Cause::Transient, "the configuration of this integration changed meanwhile");
@@ -136,7 +193,7 @@ impl Integration {
     }
 
     /// A new assertion with a `jti` of its own: Salesforce refuses one that it has seen, so none is ever sent twice.
-    async fn assertion(&self, deadline: Instant) -> Result<Zeroizing<String>, MintError> {
+    async fn assertion(&self, key: &Chosen, deadline: Instant) -> Result<Zeroizing<String>, MintError> {
         let jti = Uuid::new_v4().to_string();
         let settings = &self.settings;
         let input = assertion::signing_input(&assertion::Claims {
@@ -146,7 +203,7 @@ impl Integration {
             exp: assertion::Claims::exp(self.surroundings.clock.timestamp()).saturating_add(self.skew.correction()),
             jti: &jti,
         });
-        let signing = Arc::clone(&self.signer).sign(input.clone().into_bytes());
+        let signing = Arc::clone(&key.signer).sign(input.clone().into_bytes());
         match tokio::time::timeout_at(deadline, signing).await {
             Ok(Ok(signature)) => Ok(assertion::compact(&input, &signature)),
             Ok(Err(SignError::Refused(detail))) => Err(MintError::new(Cause::KeyFailed, detail)),

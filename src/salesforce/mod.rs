@@ -11,6 +11,7 @@ mod life;
 mod login;
 mod no_answer;
 mod reply;
+mod rotation;
 mod skew;
 
 use std::sync::Arc;
@@ -26,12 +27,13 @@ pub use self::cause::{Cause, MintError, Rule};
 pub use self::circuit::{Circuit, Circuits};
 pub use self::endpoint::{WayOut, WayOutError};
 use self::reply::Session;
+use self::rotation::Rotation;
+pub use self::rotation::{KeyTold, Keys, Setting};
 use self::skew::Skew;
 use crate::clock::{Clock, Moment};
 use crate::config;
 use crate::config::hosts::Allowlist;
 use crate::hash::sha256;
-use crate::keys::Signer;
 use crate::names::IntegrationName;
 use crate::promise::Promise;
 use crate::telemetry::metrics::Metrics;
@@ -114,7 +116,7 @@ pub struct Surroundings {
 #[derive(Debug)]
 pub struct Integration {
     settings: config::Integration,
-    signer: Arc<dyn Signer>,
+    rotation: Rotation,
     budget: Arc<Budget>,
     circuit: Arc<Circuit>,
     skew: Skew,
@@ -128,16 +130,45 @@ const CONFIRM_PATH: &str = "/services/data/v60.0/";
 
 impl Integration {
     /// Puts an integration together.
-    pub fn new(settings: config::Integration, signer: Arc<dyn Signer>, surroundings: Surroundings) -> Self {
+    pub fn new(settings: config::Integration, keys: Keys, surroundings: Surroundings) -> Self {
         let budget = surroundings.budgets.of(&settings.username, &settings.token_url);
         let circuit = surroundings.circuits.of(&settings.token_url);
-        let (skew, retired) = (Skew::default(), AtomicBool::new(false));
-        Self { settings, signer, budget, circuit, skew, retired, surroundings }
+        let (rotation, skew, retired) = (Rotation::new(keys), Skew::default(), AtomicBool::new(false));
+        Self { settings, rotation, budget, circuit, skew, retired, surroundings }
     }
 
     /// It is no longer part of the configuration: its key signs nothing from now on.
     pub fn retire(&self) {
         self.retired.store(true, Ordering::Release);
+    }
+
+    /// Whether it may go on with the tokens of `previous`: what shapes a token is the same, and a key is. Two keys of one
+    /// integration are keys of one app, so a token that one of them made is as good by the other; a key that nothing
+    /// joins to the one before may be anybody's.
+    pub fn continues(&self, previous: &Self) -> bool {
+        self.digest() == previous.digest() && self.rotation.overlaps(&previous.rotation)
+    }
+
+    /// Goes on with what `previous` knows of its keys.
+    pub fn learn_from(&mut self, previous: &Self) {
+        self.rotation.learn_from(&previous.rotation);
+    }
+
+    /// `next`, which goes on with its tokens, is in force: flights that are under way here sign with its keys from now
+    /// on. Says whether these are others.
+    pub fn hand_over(&self, next: &Self) -> bool {
+        self.rotation.hand_over(&next.rotation)
+    }
+
+    /// Whether the next login begins with the next key; nothing without one.
+    pub fn is_next_key_in_use(&self) -> Option<bool> {
+        let next = self.rotation.told().into_iter().find(|key| key.setting == Setting::NextKey)?;
+        Some(next.in_use)
+    }
+
+    /// What is known of its keys.
+    pub fn keys(&self) -> Vec<KeyTold> {
+        self.rotation.told()
     }
 
     /// Its name.
@@ -170,9 +201,10 @@ impl Integration {
         self.circuit.is_open()
     }
 
-    /// Forgets the failures of its token host.
+    /// Forgets the failures of its token host and of its keys.
     pub fn forgive(&self) {
         self.circuit.forgive();
+        self.rotation.forgive();
     }
 
     /// By how many seconds Salesforce's clock is ahead of this machine's, as of the last answer.
@@ -180,9 +212,9 @@ impl Integration {
         self.skew.measured()
     }
 
-    /// SHA-256 over everything that shapes its tokens. Two configurations with the same digest may share a token, two
-    /// with different ones never do.
-    pub fn digest(&self) -> [u8; 32] {
+    /// SHA-256 over everything that shapes its tokens: two configurations with different ones never share a token. A key
+    /// shapes none: Salesforce hands out the session of this user and this app, whichever of the app's keys signed.
+    fn digest(&self) -> [u8; 32] {
         let settings = &self.settings;
         let timeout = settings.session_timeout.as_millis().to_string();
         let parts = [
@@ -194,7 +226,6 @@ impl Integration {
             if settings.pin_instance_url { "pinned" } else { "" },
             if settings.confirm_session { "confirmed" } else { "" },
             &timeout,
-            self.signer.thumbprint().as_str(),
         ];
         // The length first, so that no two lists of parts run together to the same bytes.
         let lengths = parts.map(|part| (part.len() as u64).to_be_bytes());

@@ -47,7 +47,7 @@ impl Court<'_> {
         if !self.place.finds(app) {
             return Err(TokenRow::AppNotFound);
         }
-        if !self.trusts(app) || !assertion.is_signed_by(&app.key) {
+        if !self.trusts(app) || !assertion.is_signed_by(&app.certificate(self.now).key) {
             return Err(TokenRow::InvalidAssertion);
         }
         let usable_until = self.judge_times(assertion, expires)?;
@@ -60,7 +60,7 @@ impl Court<'_> {
     }
 
     fn trusts(&self, app: &RegisteredApp) -> bool {
-        self.switches.expired_certificate_accepted || self.now < app.certificate_ends
+        self.switches.expired_certificate_accepted || self.now < app.certificate(self.now).ends
     }
 
     fn judge_times(&self, assertion: &UnverifiedAssertion, expires: i64) -> Result<i64, TokenRow> {

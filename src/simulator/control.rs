@@ -145,13 +145,20 @@ async fn change_app(State(world): State<Arc<World>>, Path(client_id): Path<Strin
     struct Changes {
         /// PEM.
         certificate: Option<String>,
+        /// When the certificate is applied, as Salesforce needs minutes for it. Default: at once.
+        applies_in_seconds: Option<u64>,
         installed: Option<bool>,
         external: Option<bool>,
         allowlisted: Option<bool>,
         permitted_users: Option<PermittedUsers>,
         scopes: Option<Vec<String>>,
     }
-    let changes: Changes = body(request).await?;
+    let mut changes: Changes = body(request).await?;
+    if let Some(seconds) = changes.applies_in_seconds {
+        let certificate = changes.certificate.take().unwrap_or_default();
+        let uploaded = world.upload_certificate(&client_id, certificate.as_bytes(), Duration::from_secs(seconds));
+        uploaded.map_err(|error| problem(StatusCode::BAD_REQUEST, &error.to_string()))?;
+    }
     let changed = world.with(|state| {
         let known =
             state.org.app(&client_id).ok_or_else(|| (StatusCode::NOT_FOUND, "no app has this key".to_owned()))?;

@@ -267,6 +267,17 @@ impl Running {
         self.world.with(|state| Arc::make_mut(&mut state.org).put_app(app))
     }
 
+    /// Takes a new certificate for an app, as Setup does, and applies it after so long by the simulator's clock. Until
+    /// then the old one counts, and from then on only the new one.
+    pub fn upload_certificate(
+        &self,
+        client_id: &str,
+        certificate: &[u8],
+        after: Duration,
+    ) -> Result<(), RegisterError> {
+        self.world.upload_certificate(client_id, certificate, after)
+    }
+
     /// Adds a user, or changes the one with the same username.
     pub fn put_user(&self, user: User) {
         self.world.with(|state| Arc::make_mut(&mut state.org).put_user(user));

@@ -39,8 +39,25 @@ pub(super) struct Org {
 
 pub(super) struct RegisteredApp {
     pub(super) is: App,
+    certificate: Certificate,
+    /// A certificate that was uploaded, and when it is applied.
+    coming: Option<(Certificate, Timestamp)>,
+}
+
+#[derive(Clone)]
+pub(super) struct Certificate {
     pub(super) key: DecodingKey,
-    pub(super) certificate_ends: Timestamp,
+    pub(super) ends: Timestamp,
+}
+
+impl RegisteredApp {
+    /// The certificate that counts at this time. There is one, never two.
+    pub(super) fn certificate(&self, now: Timestamp) -> &Certificate {
+        match &self.coming {
+            Some((coming, from)) if *from <= now => coming,
+            _ => &self.certificate,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -80,12 +97,32 @@ impl Org {
 
     /// Adds the app, or replaces the one with the same consumer key.
     pub(super) fn put_app(&mut self, app: App) -> Result<(), RegisterError> {
-        let (key, certificate_ends) = match public_key(&app.certificate) {
-            Ok(found) => found,
-            Err(reason) => return Err(RegisterError { client_id: app.client_id, reason }),
+        let known = self.apps.get(&app.client_id).filter(|known| known.is.certificate == app.certificate);
+        let (certificate, coming) = match known {
+            // One that is still to be applied stays so.
+            Some(known) => (known.certificate.clone(), known.coming.clone()),
+            None => (registered(&app.client_id, &app.certificate)?, None),
         };
         let client_id = app.client_id.clone();
-        self.apps.insert(client_id, Arc::new(RegisteredApp { is: app, key, certificate_ends }));
+        self.apps.insert(client_id, Arc::new(RegisteredApp { is: app, certificate, coming }));
+        Ok(())
+    }
+
+    /// Takes a new certificate for an app and applies it at that time: Salesforce needs minutes.
+    pub(super) fn upload(
+        &mut self,
+        client_id: &str,
+        uploaded: &[u8],
+        (now, applies): (Timestamp, Timestamp),
+    ) -> Result<(), RegisterError> {
+        let coming = registered(client_id, uploaded)?;
+        let known = self.apps.get(client_id);
+        let reason = "no app has this consumer key";
+        let known = known.ok_or_else(|| RegisterError { client_id: client_id.to_owned(), reason })?;
+        let is = App { certificate: uploaded.to_vec(), ..known.is.clone() };
+        let certificate = known.certificate(now).clone();
+        let app = RegisteredApp { is, certificate, coming: Some((coming, applies)) };
+        self.apps.insert(client_id.to_owned(), Arc::new(app));
         Ok(())
     }
 
@@ -98,6 +135,12 @@ impl Org {
         };
         self.users.insert(name, Arc::new(RegisteredUser { id, is: user }));
     }
+}
+
+fn registered(client_id: &str, certificate: &[u8]) -> Result<Certificate, RegisterError> {
+    let (key, ends) =
+        public_key(certificate).map_err(|reason| RegisterError { client_id: client_id.to_owned(), reason })?;
+    Ok(Certificate { key, ends })
 }
 
 /// The public key that the certificate holds, and the end of its validity.

@@ -18,7 +18,7 @@ use super::counts::Counts;
 use super::cursors::Cursors;
 use super::faults::Faults;
 use super::hosts::Places;
-use super::org::Org;
+use super::org::{Org, RegisterError};
 use super::sessions::Sessions;
 use super::settings::EventLogs;
 use super::switches::{SwitchError, Switches};
@@ -68,6 +68,17 @@ impl World {
             state.switches = state.switches.patched(changes)?;
             Ok(state.switches.clone())
         })
+    }
+
+    pub(super) fn upload_certificate(
+        &self,
+        client_id: &str,
+        certificate: &[u8],
+        after: Duration,
+    ) -> Result<(), RegisterError> {
+        let now = self.clock.now();
+        let applies = now.checked_add(after).unwrap_or(Timestamp::MAX);
+        self.with(|state| Arc::make_mut(&mut state.org).upload(client_id, certificate, (now, applies)))
     }
 
     pub(super) fn counts(&self) -> Counts {

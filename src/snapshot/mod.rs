@@ -25,11 +25,11 @@ use crate::clock::Moment;
 use crate::config::report::Report;
 use crate::config::{self, Config};
 use crate::holding::Holding;
-use crate::keys;
+use crate::keys::{self, Signer};
 use crate::limits::Kind;
 use crate::names::{CallerName, IntegrationName};
 use crate::policy::Rule;
-use crate::salesforce::{Integration, Surroundings};
+use crate::salesforce::{Integration, Keys, Surroundings};
 
 /// One generation.
 #[derive(Debug)]
@@ -103,8 +103,10 @@ impl Snapshot {
         let mut by_instance: HashMap<String, Vec<Arc<Holding>>> = HashMap::new();
         let mut by_username: HashMap<String, Vec<Arc<Holding>>> = HashMap::new();
         for settings in &config.integrations {
-            let Some(signer) = opened.signer(&settings.key) else { continue };
-            let integration = Integration::new(settings.clone(), signer, surroundings.clone());
+            let Some(first) = opened.signer(&settings.key) else { continue };
+            let next = settings.next_key.as_ref().and_then(|key| opened.signer(key).zip(Some(key)));
+            let next = next.and_then(|(next, key)| another(next, &first, key, &mut report));
+            let integration = Integration::new(settings.clone(), Keys { first, next }, surroundings.clone());
             let before = previous.and_then(|previous| previous.holdings.get(&settings.name)).map(Arc::as_ref);
             let holding = Arc::new(Holding::succeed(integration, before, flights.clone()));
             if let Some(instance_url) = &settings.instance_url {
@@ -263,12 +265,14 @@ impl Snapshot {
         self.holdings.values()
     }
 
-    /// Forbids further logins to integrations that are not part of `next`, or are another one there. A flight of theirs
-    /// that is under way ends without: no key signs once it is out of the configuration.
-    pub fn retire_all_but(&self, next: &Self) {
+    /// Hands what goes on over to `next`, which is in force, and forbids further logins to integrations that are not part
+    /// of it, or are another one there. A flight of theirs that is under way ends without: no key signs once it is out of
+    /// the configuration.
+    pub fn give_way_to(&self, next: &Self) {
         for (name, holding) in &self.holdings {
-            if next.holdings.get(name).is_none_or(|successor| !successor.continues(holding)) {
-                holding.integration().retire();
+            match next.holdings.get(name) {
+                Some(successor) if successor.continues(holding) => holding.hand_over(successor),
+                _ => holding.integration().retire(),
             }
         }
     }
@@ -344,6 +348,20 @@ impl Snapshot {
             Only::Several => Err(Denied::Unnamed { several: true }),
         }
     }
+}
+
+/// The next key, unless it is the first one again.
+fn another(
+    next: Arc<dyn Signer>,
+    first: &Arc<dyn Signer>,
+    key: &config::Key,
+    report: &mut Report,
+) -> Option<Arc<dyn Signer>> {
+    if next.thumbprint() != first.thumbprint() {
+        return Some(next);
+    }
+    report.warning(key.at(), "this is the key that is in use already", "remove it, or name the next one");
+    None
 }
 
 fn without_slash(url: &str) -> &str {

@@ -28,6 +28,7 @@ pub struct Metrics {
     token_reports: IntCounterVec,
     login_budget_remaining: IntGaugeVec,
     circuit_open: IntGaugeVec,
+    next_key_in_use: IntGaugeVec,
     token_remaining: GaugeVec,
     auth_failures: IntCounterVec,
     issuer_key_fetches: IntCounterVec,
@@ -106,6 +107,7 @@ impl Metrics {
             token_reports: counter(&registry, "token_reports_total", TOKEN_REPORTS, &["integration", "outcome"])?,
             login_budget_remaining: whole_gauge(&registry, "login_budget_remaining", LOGINS_LEFT, "integration")?,
             circuit_open: whole_gauge(&registry, "upstream_circuit_open", CIRCUIT_OPEN, "integration")?,
+            next_key_in_use: whole_gauge(&registry, "next_key_in_use", NEXT_KEY, "integration")?,
             issuer_key_fetches: counter(
                 &registry,
                 "issuer_key_fetches_total",
@@ -191,6 +193,15 @@ impl Metrics {
         self.circuit_open.with_label_values(&[integration.as_str()]).set(i64::from(circuit_open));
     }
 
+    /// Sets whether Salesforce takes the next key of an integration instead of the first, called when somebody looks.
+    /// Without a next key there is no series.
+    pub fn set_next_key_in_use(&self, integration: &IntegrationName, next_key_in_use: Option<bool>) {
+        match next_key_in_use {
+            Some(in_use) => self.next_key_in_use.with_label_values(&[integration.as_str()]).set(i64::from(in_use)),
+            None => drop(self.next_key_in_use.remove_label_values(&[integration.as_str()])),
+        }
+    }
+
     /// A proof did not hold.
     pub fn refused_proof(&self, proof: &'static str, reason: &'static str) {
         self.auth_failures.with_label_values(&[proof, reason]).inc();
@@ -257,6 +268,7 @@ const CONFIRMS: &str = "REST calls that prove a session: alive, dead, unclear.";
 const TOKEN_REPORTS: &str =
     "Reports of dead tokens: alive, dead, unclear (looked into now), later (just looked into), superseded.";
 const LOGINS_LEFT: &str = "Logins left of this hour's budget of the integration's user.";
+const NEXT_KEY: &str = "1 while Salesforce takes the next key of an integration instead of the first.";
 const CIRCUIT_OPEN: &str = "1 while the integration's token host is left alone after failures in a row.";
 const CONFIG_RELOADS: &str = "Reloads of the configuration: applied, refused.";
 const AUDIT_LOST: &str = "Audit records that could not be written.";

@@ -36,6 +36,7 @@ mod refusals;
 mod reports;
 mod returning;
 mod rights;
+mod rotation;
 mod secrets;
 mod stampede;
 mod support;

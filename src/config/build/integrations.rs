@@ -49,6 +49,9 @@ fn integration(
         shop.report.error(&source.path.at, "this setting is missing", remedy);
     }
     let key = keys::key(source, shop);
+    let next = keys::Source { path: file.next_key_path, pkcs11: file.next_key_pkcs11 };
+    let has_next = next.is_written();
+    let next_key = if has_next { keys::key(next, shop) } else { None };
     let session_timeout = file.session_timeout.located().map(|timeout| session_timeout(&timeout, &mut shop.report));
     pinning(&file.instance_url, &file.pin_instance_url, &mut shop.report);
     let instance_url = file.instance_url.located().map(|url| instance_url(&url, hosts, &mut shop.report));
@@ -71,6 +74,7 @@ fn integration(
         prefetch: file.prefetch.value?,
         login_budget_per_hour: file.login_budget_per_hour.value?.0,
         key: key?,
+        next_key: if has_next { Some(next_key?) } else { None },
     })
 }
 

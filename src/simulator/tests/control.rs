@@ -126,6 +126,32 @@ async fn an_empty_control_secret_opens_nothing() {
 }
 
 #[tokio::test]
+async fn a_new_certificate_is_applied_after_a_while_and_there_is_never_more_than_one() {
+    let rig = Rig::start(settings()).await;
+    let url = format!("{}/__simulator/apps/{CLIENT_ID}", rig.simulator.base_url());
+    let patch = async |body: serde_json::Value| {
+        let request = rig.http.patch(&url).bearer_auth(rig.simulator.control_secret());
+        assert_eq!(rig.send(request.body(body.to_string())).await.unwrap().status, 200, "{body}");
+    };
+    let statuses = async || {
+        let mut statuses = Vec::new();
+        for pair in [Pair::registered(), Pair::stranger()] {
+            let request = rig.token_request(&pair.sign(&claims(rig.now())));
+            statuses.push(rig.send(request).await.unwrap().status);
+        }
+        statuses
+    };
+    patch(json!({"certificate": Pair::stranger().certificate_pem, "applies_in_seconds": 300})).await;
+    rig.simulator.advance_clock(Duration::from_secs(290));
+    assert_eq!(statuses().await, [200, 400]);
+    // Another change does not apply it.
+    patch(json!({"allowlisted": true})).await;
+    assert_eq!(statuses().await, [200, 400]);
+    rig.simulator.advance_clock(Duration::from_secs(20));
+    assert_eq!(statuses().await, [400, 200]);
+}
+
+#[tokio::test]
 async fn an_apps_policy_and_certificate_change_while_it_runs() {
     let rig = Rig::start(settings()).await;
     let patch = async |path: &str, body: serde_json::Value| {
@@ -157,6 +183,7 @@ async fn an_apps_policy_and_certificate_change_while_it_runs() {
         );
     }
     assert_eq!(patch("apps/nobody", json!({})).await, 404);
+    assert_eq!(patch("apps/nobody", json!({"certificate": "x", "applies_in_seconds": 1})).await, 400);
     assert_eq!(patch(&app, json!({"certificate": "hello"})).await, 400);
     assert_eq!(patch(&app, json!({"scope": []})).await, 400);
 }

@@ -14,10 +14,18 @@ impl Pair {
     /// The one of this process.
     pub(crate) fn of_this_process() -> &'static Self {
         static PAIR: OnceLock<Pair> = OnceLock::new();
-        PAIR.get_or_init(|| {
-            let pair = KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_2048).unwrap();
-            let certificate = CertificateParams::default().self_signed(&pair).unwrap();
-            Self { private_key: pair.serialize_pem(), certificate: certificate.pem() }
-        })
+        PAIR.get_or_init(Self::new)
+    }
+
+    /// The one that follows it.
+    pub(crate) fn next() -> &'static Self {
+        static PAIR: OnceLock<Pair> = OnceLock::new();
+        PAIR.get_or_init(Self::new)
+    }
+
+    fn new() -> Self {
+        let pair = KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_2048).unwrap();
+        let certificate = CertificateParams::default().self_signed(&pair).unwrap();
+        Self { private_key: pair.serialize_pem(), certificate: certificate.pem() }
     }
 }
