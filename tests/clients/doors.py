@@ -19,8 +19,9 @@ from service import free_port, new_key, private_key, running, self_signed
 
 INTEGRATION = "elf-prod"
 CLIENT_ID = "3MVG9.clients"
-USERNAME = "elastic-log@acme.example"
 CONTROL_SECRET = "control-of-the-clients"
+# What a session lives that is to be over before anybody is tired of waiting: the client is told half of it, and less.
+BRIEF = "12s"
 
 
 @dataclass(frozen=True)
@@ -165,19 +166,28 @@ class Stage:
         with urllib.request.urlopen(request, timeout=15, context=context) as answer:
             return json.load(answer)
 
-def open_doors(stack, binary, folder, tls, callers, certified, more=""):
+
+def user_of(integration):
+    """The user of an integration in Salesforce."""
+    return f"{integration}@acme.example"
+
+
+def open_doors(stack, binary, folder, tls, callers, certified, brief=(), more=""):
     """Simulator, broker and recorder, with one caller for each of `callers`: what its section has beside an API key, and the
-    lines that `certified` adds to one. `more` is for the end of the configuration.
+    lines that `certified` adds to one. Those in `brief` have an integration of their own, of the same name, with brief
+    sessions. `more` is for the end of the configuration.
     """
     certificate = self_signed(folder / "app.pem", private_key(folder / "app.key"))
     port = free_port()
     salesforce = f"https://localhost:{port}"
     control_secret = folder / "control.secret"
     control_secret.write_text(CONTROL_SECRET)
+    integrations = {INTEGRATION: "2h"} | dict.fromkeys(brief, BRIEF)
+    users = [word for name in integrations for word in ("--username", user_of(name))]
     simulator = stack.enter_context(
         running(
             binary, folder, "simulate", "simulate", "--listen", f"127.0.0.1:{port}", "--certificate", certificate,
-            "--client-id", CLIENT_ID, "--username", USERNAME, "--instance-url", salesforce,
+            "--client-id", CLIENT_ID, "--instance-url", salesforce, *users,
             "--tls-certificate", tls["certificate"], "--tls-key", tls["key"], "--control-secret-path", control_secret,
         )
     )  # fmt: skip
@@ -201,15 +211,6 @@ listen = "127.0.0.1:{ops}"
 [salesforce]
 ca_path = "{tls["ca"]}"
 
-[integrations.{INTEGRATION}]
-audience_url = "https://login.salesforce.com"
-client_key_path = "{folder}/app.key"
-client_id = "{CLIENT_ID}"
-username = "{USERNAME}"
-instance_url = "{salesforce}"
-token_url = "{salesforce}/services/oauth2/token"
-session_timeout = "2h"
-
 [log]
 level = "debug"
 
@@ -217,7 +218,20 @@ level = "debug"
 path = "{folder}/audit.jsonl"
 """
         + "".join(
-            f'\n[callers.{caller}]\nintegrations = ["elf-*"]\napi_key_sha256 = ["{digest}"]\n'
+            f"""
+[integrations.{name}]
+audience_url = "https://login.salesforce.com"
+client_key_path = "{folder}/app.key"
+client_id = "{CLIENT_ID}"
+username = "{user_of(name)}"
+instance_url = "{salesforce}"
+token_url = "{salesforce}/services/oauth2/token"
+session_timeout = "{timeout}"
+"""
+            for name, timeout in integrations.items()
+        )
+        + "".join(
+            f'\n[callers.{caller}]\nintegrations = ["{caller if caller in brief else "elf-*"}"]\napi_key_sha256 = ["{digest}"]\n'
             + callers[caller]
             + (f'client_certificate = [{{ spiffe_id = "{certified.spiffe_id}" }}]\n' if caller == certified.caller else "")
             for caller, (_, digest) in made.items()

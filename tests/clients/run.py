@@ -30,6 +30,7 @@ import issuer
 import page
 import prometheus
 import readers
+import renewals
 import signers
 from checks import Checks
 from clients import CLIENTS, Tools
@@ -65,7 +66,9 @@ def main():
         certified = Certified(certificates.CALLER, certificates.SPIFFE_ID, identity["ca"])
         oidc = issuer.Issuer()
         callers = dict.fromkeys(callers, "") | signers.make_keys(folder) | {issuer.CALLER: oidc.caller_lines}
-        stage = open_doors(stack, options.binary, folder, tls, callers, certified, oidc.section)
+        brief = [renewals.caller_of(client) for client in CLIENTS if client.renews]
+        callers |= dict.fromkeys(brief, "")
+        stage = open_doors(stack, options.binary, folder, tls, callers, certified, brief, oidc.section)
         run = Run(checks, stage, tools, folder)
 
         rows = [judge(run, client) for client in chosen]
@@ -74,6 +77,7 @@ def main():
         read = readers.judge(run) if wanted(options, "readers") else []
         jsforce = next(tools.version(client) for client in CLIENTS if client.name == "jsforce")
         died = deaths.judge(run, tls, jsforce) if wanted(options, "deaths") else []
+        renewed = renewals.judge(run, tls) if wanted(options, "renewals") else []
         signed = signers.judge(run) if wanted(options, "signers") else []
         if wanted(options, "issuer"):
             issuer.judge(run, oidc)
@@ -85,6 +89,7 @@ def main():
             nothing_leaked(run, chosen)
             tables = {"clients": page.Table(HEAD, rows), "readers": page.Table(readers.HEAD, read)}
             tables["deaths"] = page.Table(deaths.HEAD, died)
+            tables["renewals"] = page.Table(renewals.HEAD, renewed)
             tables["signers"] = page.Table(signers.HEAD, signed)
             page.judge(checks, tables, options.write)
         checks.check("SIGTERM ends the service with status 0", stage.serve.stop() == 0, stage.serve.tail())
