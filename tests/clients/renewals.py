@@ -9,7 +9,8 @@ import json
 import re
 
 from clients import CLIENTS
-from doors import Front, user_of
+from doors import user_of
+from front import Front
 from page import Row
 
 HEAD = ("Client", "Version", "A dead token reads as", "Asks again", "Then")

@@ -13,7 +13,6 @@ import http.server
 import json
 import pathlib
 import tempfile
-import threading
 import time
 import urllib.parse
 import urllib.request
@@ -21,7 +20,8 @@ import urllib.request
 import jwt
 
 from checks import Checks
-from service import free_port, new_key, openssl, private_key, running
+from front import Listening
+from service import free_port, new_key, openssl, private_key, serving
 
 CALLER = "log-shipper"
 GRANT = "urn:ietf:params:oauth:grant-type:jwt-bearer"
@@ -75,9 +75,7 @@ token_url = "http://127.0.0.1:{endpoint_port}/services/oauth2/token"
 """
         for name in INTEGRATIONS
     )
-    config = folder / "aquila.toml"
-    config.write_text(
-        f"""
+    config = f"""
 [server]
 listen = "127.0.0.1:{door}"
 
@@ -88,9 +86,7 @@ listen = "127.0.0.1:{ops}"
 integrations = ["*"]
 api_key_sha256 = ["{digest}"]
 """
-    )
-    serve = stack.enter_context(running(binary, folder, "serve", "serve", "--config", config))
-    serve.wait_until_ready(ops)
+    stack.enter_context(serving(binary, folder, ops, config))
     return f"http://127.0.0.1:{door}"
 
 
@@ -161,12 +157,12 @@ def openssl_accepts(folder, public_key, signed, signature):
     return True
 
 
-class CaptureServer:
+class CaptureServer(Listening):
     """A token endpoint that keeps every POST and always says yes; REST calls with its token succeed."""
 
     TOKEN = "00D000000000001!SIMULATED.captured"
 
-    def __enter__(self):
+    def __init__(self):
         self.posts = []
         capture = self
 
@@ -202,15 +198,7 @@ class CaptureServer:
             def log_message(self, *_):
                 pass
 
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.server.daemon_threads = True
-        self.port = self.server.server_address[1]
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-        return self
-
-    def __exit__(self, *_):
-        self.server.shutdown()
-        self.server.server_close()
+        super().__init__(Handler)
 
 
 if __name__ == "__main__":

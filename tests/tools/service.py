@@ -45,26 +45,37 @@ def self_signed(path, key):
     return path
 
 
+def authority(folder, name):
+    """A throw-away certificate authority: paths of `key` and `certificate`."""
+    key, certificate = private_key(folder / f"{name}.key"), folder / f"{name}.pem"
+    openssl(
+        "req", "-new", "-x509", "-key", key, "-subj", f"/CN=throw-away {name}", "-days", "2", "-out", certificate,
+        "-addext", "keyUsage=critical,keyCertSign,cRLSign",
+    )  # fmt: skip
+    return {"key": key, "certificate": certificate}
+
+
+def issued(folder, by, name, key, common_name, *extensions):
+    """A certificate of an authority, for a key: its path."""
+    request, lines, certificate = folder / f"{name}.csr", folder / f"{name}.ext", folder / f"{name}.pem"
+    openssl("req", "-new", "-key", key, "-subj", f"/CN={common_name}", "-out", request)
+    lines.write_text("\n".join(("basicConstraints=CA:FALSE", *extensions)) + "\n")
+    openssl(
+        "x509", "-req", "-in", request, "-CA", by["certificate"], "-CAkey", by["key"], "-CAcreateserial", "-days", "2",
+        "-extfile", lines, "-out", certificate,
+    )  # fmt: skip
+    return certificate
+
+
 def loopback_tls(folder):
     """A throw-away certificate authority and a certificate for localhost: paths of `ca`, `certificate`, `key`."""
     folder = pathlib.Path(folder)
-    ca_key, ca = private_key(folder / "ca.key"), folder / "ca.pem"
-    openssl(
-        "req", "-new", "-x509", "-key", ca_key, "-subj", "/CN=throw-away CA", "-days", "2", "-out", ca,
-        "-addext", "keyUsage=critical,keyCertSign,cRLSign",
+    ca, key = authority(folder, "ca"), private_key(folder / "door.key")
+    certificate = issued(
+        folder, ca, "door", key, "localhost", "subjectAltName=DNS:localhost,IP:127.0.0.1", "extendedKeyUsage=serverAuth",
+        "keyUsage=digitalSignature,keyEncipherment", "authorityKeyIdentifier=keyid", "subjectKeyIdentifier=hash",
     )  # fmt: skip
-    key, request, certificate = private_key(folder / "door.key"), folder / "door.csr", folder / "door.pem"
-    openssl("req", "-new", "-key", key, "-subj", "/CN=localhost", "-out", request)
-    extensions = folder / "door.ext"
-    extensions.write_text(
-        "subjectAltName=DNS:localhost,IP:127.0.0.1\nbasicConstraints=CA:FALSE\nextendedKeyUsage=serverAuth\n"
-        "keyUsage=digitalSignature,keyEncipherment\nauthorityKeyIdentifier=keyid\nsubjectKeyIdentifier=hash\n"
-    )
-    openssl(
-        "x509", "-req", "-in", request, "-CA", ca, "-CAkey", ca_key, "-CAcreateserial", "-days", "2",
-        "-extfile", extensions, "-out", certificate,
-    )  # fmt: skip
-    return {"ca": ca, "certificate": certificate, "key": key}
+    return {"ca": ca["certificate"], "certificate": certificate, "key": key}
 
 
 def new_key(binary, caller):
@@ -148,3 +159,21 @@ def running(binary, folder, name, *arguments):
         yield process
     finally:
         process.stop()
+
+
+@contextlib.contextmanager
+def simulating(binary, folder, port, *options, name="simulate"):
+    """A simulator that answers at a port of loopback."""
+    with running(binary, folder, name, "simulate", "--listen", f"127.0.0.1:{port}", *options) as process:
+        process.wait_for_port(port)
+        yield process
+
+
+@contextlib.contextmanager
+def serving(binary, folder, ops, config, name="serve"):
+    """A broker with this configuration, which is ready; its ops door is at the port `ops`."""
+    path = pathlib.Path(folder) / f"{name}.toml"
+    path.write_text(config)
+    with running(binary, folder, name, "serve", "--config", path) as process:
+        process.wait_until_ready(ops)
+        yield process
