@@ -23,6 +23,7 @@ import urllib.request
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "tools"))
 
+import canary
 import certificates
 import deaths
 import examples
@@ -86,7 +87,7 @@ def main():
         if wanted(options, "certificates"):
             certificates.judge(run, identity)
         if not options.only:
-            nothing_leaked(run, chosen)
+            everybody_is_on_record(run, chosen)
             tables = {"clients": page.Table(HEAD, rows), "readers": page.Table(readers.HEAD, read)}
             tables["deaths"] = page.Table(deaths.HEAD, died)
             tables["renewals"] = page.Table(renewals.HEAD, renewed)
@@ -120,7 +121,9 @@ class Run:
         request.add_header("Authorization", f"Bearer {self.stage.keys[caller]}")
         context = ssl.create_default_context(cafile=str(self.stage.ca))
         with urllib.request.urlopen(request, timeout=15, context=context) as answer:
-            return json.load(answer)
+            held = json.load(answer)
+        canary.note("the token of a client", held["access_token"])
+        return held
 
     def execute(self, command, caller, key=None, url=None, within=ANSWER_WITHIN, **more):
         """Runs a client as a user would: who it is, its key and the broker's address are in the environment."""
@@ -184,14 +187,11 @@ def token_requests(stage):
     return [request for request in stage.recorder.requests if request.method == "POST"]
 
 
-def nothing_leaked(run, chosen):
+def everybody_is_on_record(run, chosen):
     audit = [json.loads(line) for line in run.stage.audit.read_text().splitlines()]
     for client in chosen:
         outcomes = {record["outcome"] for record in audit if record.get("caller") == client.caller}
         run.checks.check(f"the audit trail shows {client.name} being served", "issued" in outcomes, outcomes)
-    written = run.stage.serve.output() + run.stage.audit.read_text()
-    secrets = [*run.stage.keys.values(), run.stage.stranger, run.current(chosen[0].caller)["access_token"]]
-    run.checks.check("neither log nor audit holds a key or the token", not [s for s in secrets if s in written])
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ import urllib.request
 
 import jwt
 
+import canary
 from checks import Checks
 from front import Listening
 from service import free_port, new_key, openssl, private_key, serving
@@ -44,6 +45,7 @@ def main():
             key = private_key(folder / f"{name}.key", **shape)
             (folder / f"{name}.pub").write_bytes(openssl("pkey", "-in", key, "-pubout"))
         api_key, digest = new_key(binary, CALLER)
+        canary.note("the captured token", CaptureServer.TOKEN)
 
         # Twice from cold, so that every integration signs twice.
         for run in (1, 2):
@@ -172,6 +174,7 @@ class CaptureServer(Listening):
             def do_POST(self):
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 form = urllib.parse.parse_qsl(body.decode(), keep_blank_values=True, strict_parsing=True)
+                canary.note("an assertion of the broker", dict(form)["assertion"])
                 capture.posts.append({"at": time.time(), "headers": {k.lower(): v for k, v in self.headers.items()}, "form": form})
                 self.answer(
                     {

@@ -9,6 +9,8 @@ import threading
 import urllib.parse
 from dataclasses import dataclass
 
+import canary
+
 
 @dataclass(frozen=True)
 class Seen:
@@ -35,6 +37,15 @@ class Seen:
         if self.bearer:
             return "Bearer", self.bearer
         return "body", form.get("client_secret", [""])[0]
+
+    def note(self):
+        """Has what proves the caller searched for, wherever the services write."""
+        form = urllib.parse.parse_qs(self.body.decode(errors="replace"))
+        for name in ("client_secret", "assertion", "client_assertion", "token"):
+            for secret in form.get(name, []):
+                canary.note(f"a {name}", secret)
+        if self.bearer:
+            canary.note("a bearer token", self.bearer)
 
     def manner(self):
         """`proof()` and what else is special about the request, in words for the table."""
@@ -87,6 +98,7 @@ class Front(Listening):
                 headers = {name.lower(): value for name, value in self.headers.items()}
                 seen = Seen(self.command, self.path, headers, self.read_body(headers))
                 front.requests.append(seen)
+                seen.note()
                 status, headers, body = front.pass_on(seen)
                 self.send_response_only(status)
                 for name, value in headers:

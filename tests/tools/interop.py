@@ -20,6 +20,7 @@ from authlib.integrations.requests_client import OAuth2Session
 from simple_salesforce import Salesforce
 from simple_salesforce.exceptions import SalesforceExpiredSession
 
+import canary
 from checks import Checks
 from front import Front
 from service import free_port, loopback_tls, new_key, private_key, self_signed, serving, sha256, simulating
@@ -52,7 +53,9 @@ def main():
 
         token = fetch(checks, door, key)
         read_event_log(checks, token, front.port)
-        no_secret_is_written(checks, serve, folder, key, token["access_token"])
+        canary.note("the token of the caller", token["access_token"])
+        audit = (folder / "audit.jsonl").read_text()
+        checks.check("the audit trail has a record of the caller", CALLER in audit, audit[:500])
         checks.check("SIGTERM ends the service with status 0", serve.stop() == 0, serve.tail())
 
 
@@ -156,14 +159,6 @@ def read_event_log(checks, token, port):
         checks.check("a token that the simulator never gave is refused", False, "rows came")
     except SalesforceExpiredSession:
         checks.check("a token that the simulator never gave is refused", True)
-
-
-def no_secret_is_written(checks, serve, folder, key, token):
-    audit = (folder / "audit.jsonl").read_text()
-    checks.check("the audit trail has a record of the caller", CALLER in audit, audit[:500])
-    written = serve.output() + audit
-    checks.check("neither log nor audit holds the API key", key not in written)
-    checks.check("neither log nor audit holds the token", token not in written)
 
 
 if __name__ == "__main__":
