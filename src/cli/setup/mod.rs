@@ -88,8 +88,9 @@ const LARGEST_CERTIFICATE: usize = 4096;
 
 /// Makes everything and tells what is left to do.
 pub(super) fn run(args: SetupArgs) -> anyhow::Result<ExitCode> {
-    let terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
+    // Questions are talk and go to standard error; where nobody sees them nobody is asked.
     let (mut typed, mut shown) = (std::io::stdin().lock(), std::io::stderr());
+    let terminal = typed.is_terminal() && shown.is_terminal() && std::io::stdout().is_terminal();
     let mut answers = Answers::new(terminal.then_some((&mut typed, &mut shown)));
     let Some(facts) = facts_of(args, &mut answers)? else { return Ok(wrong_usage(&answers.missing)) };
     // Before the key, which takes a while.
