@@ -18,7 +18,6 @@ import json
 import os
 import pathlib
 import socket
-import subprocess
 import tempfile
 import threading
 import time
@@ -29,7 +28,9 @@ from joserfc.jwk import RSAKey
 from simple_salesforce import Salesforce
 
 from checks import Checks
-from service import free_port, private_key, running, self_signed
+from front import Listening
+from official_cli import OfficialCli
+from service import free_port, private_key, self_signed, simulating
 
 CLIENT_ID = "3MVG9.simulator"
 USERNAME = "elastic-log@acme.example"
@@ -75,7 +76,12 @@ def main():
             external_client_app(checks, folder)
         other_forms(checks, plain, folder)
         with OneWay(plain.port) as proxy:
-            same = official_cli(checks, plain, OfficialCli(arguments, folder, plain, proxy), folder)
+            # Behind a proxy: it would try Salesforce's true hosts, too.
+            environment = {
+                "NODE_EXTRA_CA_CERTS": str(plain.authority), "HTTPS_PROXY": proxy.url, "HTTP_PROXY": proxy.url,
+            }  # fmt: skip
+            sf = OfficialCli(arguments.node, arguments.sf, folder / "home", environment)
+            same = official_cli(checks, plain, sf, folder)
         checks.check("sf asked nobody but the simulator", proxy.others == [], proxy.others)
         checks.check("sf reads the same rows as simple-salesforce", same == rows)
 
@@ -90,16 +96,13 @@ class Simulated:
         self.port = free_port()
         self.url = f"https://localhost:{self.port}"
         self.control_headers = {"Authorization": f"Bearer control-of-{name}"}
-        process = stack.enter_context(
-            running(
-                binary, folder, name, "simulate", "--listen", f"127.0.0.1:{self.port}", "--tls", "--ca-out", self.authority,
-                "--certificate", folder / "app.pem", "--client-id", CLIENT_ID, "--username", USERNAME,
-                "--control-secret-path", secret, "--query-batch", BATCH,
-                # By its name, too, where no named host has audiences of its own.
-                "--audience", f"https://{LOGIN}", "--audience", self.url, *more,
-            )
-        )  # fmt: skip
-        process.wait_for_port(self.port)
+        options = [
+            "--tls", "--ca-out", self.authority, "--certificate", folder / "app.pem", "--client-id", CLIENT_ID,
+            "--username", USERNAME, "--control-secret-path", secret, "--query-batch", BATCH,
+            # By its name, too, where no named host has audiences of its own.
+            "--audience", f"https://{LOGIN}", "--audience", self.url, *more,
+        ]  # fmt: skip
+        stack.enter_context(simulating(binary, folder, self.port, *options, name=name))
 
     def control(self, method, path, body=None):
         answer = requests.request(
@@ -233,7 +236,7 @@ def other_forms(checks, simulated, folder):
     checks.check("a revoked token is refused", (dead.status_code, dead.json()[0]["errorCode"]) == (401, "INVALID_SESSION_ID"))
 
 
-class OneWay:
+class OneWay(Listening):
     """A proxy that lets tunnels through to one port of loopback and remembers what else was asked for."""
 
     def __init__(self, port):
@@ -256,17 +259,7 @@ class OneWay:
             def log_message(self, *_):
                 pass
 
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
-
-    def __enter__(self):
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-        return self
-
-    def __exit__(self, *_):
-        self.server.shutdown()
-        self.server.server_close()
+        super().__init__(Handler)
 
 
 def pass_on(source, sink):
@@ -275,33 +268,6 @@ def pass_on(source, sink):
             sink.sendall(data)
     with contextlib.suppress(OSError):
         sink.shutdown(socket.SHUT_WR)
-
-
-class OfficialCli:
-    """`sf` with a home of its own, behind a proxy: it would try Salesforce's true hosts, too."""
-
-    def __init__(self, arguments, folder, simulated, proxy):
-        self.command = [arguments.node, arguments.sf]
-        home = folder / "home"
-        home.mkdir()
-        keep = {name: value for name, value in os.environ.items() if name in ("PATH", "LANG", "TMPDIR")}
-        self.environment = keep | {
-            "HOME": str(home),
-            "NODE_EXTRA_CA_CERTS": str(simulated.authority),
-            "HTTPS_PROXY": proxy.url,
-            "HTTP_PROXY": proxy.url,
-            "SF_AUTOUPDATE_DISABLE": "true",
-            "SF_DISABLE_TELEMETRY": "true",
-            "SF_SKIP_NEW_VERSION_CHECK": "true",
-            "SF_USE_GENERIC_UNIX_KEYCHAIN": "true",
-        }
-
-    def run(self, *arguments, **environment):
-        done = subprocess.run(
-            [*self.command, *map(str, arguments)], env=self.environment | environment, stdin=subprocess.DEVNULL,
-            capture_output=True, text=True, timeout=180, check=False,
-        )  # fmt: skip
-        return done.returncode, done.stdout, done.stderr[-2000:]
 
 
 def official_cli(checks, simulated, sf, folder):
