@@ -1,6 +1,8 @@
-//! Where the private key of an integration is. Nothing is opened here; `keys/` does that.
+//! Where the private key of an integration is, and what opens it. Nothing is opened here; `keys/` does that.
 
 use std::path::PathBuf;
+
+use secrecy::SecretString;
 
 use super::report::Located;
 
@@ -9,6 +11,17 @@ use super::report::Located;
 pub struct Key {
     /// What holds it.
     pub holder: KeyHolder,
+    /// Its certificate, PEM or DER, where that is not in the file of the key.
+    pub certificate_path: Option<Located<PathBuf>>,
+}
+
+impl Key {
+    /// The same without passwords: a key that is open needs none.
+    pub fn without_passwords(mut self) -> Self {
+        let KeyHolder::File(file) = &mut self.holder;
+        (file.password, file.entry_password) = (None, None);
+        self
+    }
 }
 
 /// What holds a private key.
@@ -23,4 +36,10 @@ pub enum KeyHolder {
 pub struct KeyFile {
     /// `client_key_path`, resolved.
     pub path: Located<PathBuf>,
+    /// Of an encrypted key, or of a keystore.
+    pub password: Option<Located<SecretString>>,
+    /// Of the key in a keystore, where it is another.
+    pub entry_password: Option<Located<SecretString>>,
+    /// Which key of a keystore.
+    pub alias: Option<Located<String>>,
 }

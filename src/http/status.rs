@@ -1,7 +1,9 @@
 //! `/status.json`: what an operator wants to know about each integration, without a secret.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use serde::Serialize;
 
 use super::standing;
@@ -42,8 +44,25 @@ struct IntegrationStatus {
     circuit_open: bool,
     /// Salesforce's clock less this machine's, as of the last answer.
     clock_skew_seconds: Option<i64>,
+    key: KeyStatus,
     /// Callers that report the token again and again although it works from here.
     token_unusable_for: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct KeyStatus {
+    /// SHA-256 of its public key.
+    thumbprint: String,
+    certificate: Option<CertificateStatus>,
+}
+
+#[derive(Debug, Serialize)]
+struct CertificateStatus {
+    not_before: String,
+    not_after: String,
+    /// Less than nothing once it has ended.
+    days_left: i64,
+    size_bytes: usize,
 }
 
 #[derive(Debug, Serialize)]
@@ -100,11 +119,14 @@ pub(super) struct ProcessStatus {
     pub(super) ready: bool,
     pub(super) uptime: Duration,
     pub(super) configuration: standing::Told,
+    /// The date, by which certificates end.
+    pub(super) today: Timestamp,
 }
 
 /// The status of a generation now; integrations by name.
 pub(super) fn of(snapshot: &Snapshot, now: Moment, process: ProcessStatus) -> Status {
-    let mut integrations: Vec<IntegrationStatus> = snapshot.holdings().map(|holding| one(holding, now)).collect();
+    let told = |holding: &Arc<Holding>| one(holding, key(snapshot, holding, process.today), now);
+    let mut integrations: Vec<IntegrationStatus> = snapshot.holdings().map(told).collect();
     integrations.sort_by(|a, b| a.name.cmp(&b.name));
     Status {
         version: env!("CARGO_PKG_VERSION"),
@@ -124,14 +146,27 @@ pub(super) fn of(snapshot: &Snapshot, now: Moment, process: ProcessStatus) -> St
     }
 }
 
-fn one(holding: &Holding, now: Moment) -> IntegrationStatus {
+fn key(snapshot: &Snapshot, holding: &Holding, today: Timestamp) -> KeyStatus {
+    let certificate = snapshot.certificates(holding.name()).next().flatten();
+    KeyStatus {
+        thumbprint: holding.integration().thumbprint().as_str().to_owned(),
+        certificate: certificate.map(|certificate| CertificateStatus {
+            not_before: certificate.not_before.to_string(),
+            not_after: certificate.not_after.to_string(),
+            days_left: certificate.not_after.duration_since(today).as_hours().div_euclid(24),
+            size_bytes: certificate.size,
+        }),
+    }
+}
+
+fn one(holding: &Holding, key: KeyStatus, now: Moment) -> IntegrationStatus {
     let good = holding.peek().filter(|kept| kept.promise.expires_in(now).is_some());
     let (failure, integration) = (holding.failure(), holding.integration());
     let token = good.as_ref().map(|kept| TokenStatus {
         fingerprint: kept.value.grant.token.fingerprint().to_string(),
         remaining_seconds: kept.promise.remaining(now).as_secs(),
         lifetime_source: kept.promise.source().as_str(),
-        minted_at: jiff::Timestamp::from_millisecond(kept.value.minted_at).unwrap_or_default().to_string(),
+        minted_at: Timestamp::from_millisecond(kept.value.minted_at).unwrap_or_default().to_string(),
         instance_url: kept.value.grant.instance_url.as_str().trim_end_matches('/').to_owned(),
     });
     IntegrationStatus {
@@ -165,6 +200,7 @@ fn one(holding: &Holding, now: Moment) -> IntegrationStatus {
         },
         circuit_open: integration.is_circuit_open(),
         clock_skew_seconds: integration.clock_skew(),
+        key,
         token_unusable_for: holding.barred(now).iter().map(ToString::to_string).collect(),
     }
 }

@@ -31,7 +31,7 @@ use crate::clock::{Clock, Moment};
 use crate::config;
 use crate::config::hosts::Allowlist;
 use crate::hash::sha256;
-use crate::keys::Signer;
+use crate::keys::{Signer, Thumbprint};
 use crate::names::IntegrationName;
 use crate::promise::Promise;
 use crate::telemetry::metrics::Metrics;
@@ -173,6 +173,11 @@ impl Integration {
     /// Forgets the failures of its token host.
     pub fn forgive(&self) {
         self.circuit.forgive();
+    }
+
+    /// Which key signs for it.
+    pub fn thumbprint(&self) -> &Thumbprint {
+        self.signer.thumbprint()
     }
 
     /// By how many seconds Salesforce's clock is ahead of this machine's, as of the last answer.

@@ -4,6 +4,7 @@
 //! files and asks nobody over the network.
 
 mod caller;
+mod certificates;
 mod limits;
 
 use std::collections::HashMap;
@@ -13,11 +14,13 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use ipnet::IpNet;
+use jiff::Timestamp;
 use secrecy::SecretString;
 use tokio_util::task::TaskTracker;
 
 pub use self::caller::Caller;
 use self::caller::{Grants, Only};
+use self::certificates::Certificates;
 pub use self::limits::CallersGate;
 use self::limits::MINTS_FOR_EACH;
 use crate::ask::{Ask, Selector, SelectorKind};
@@ -26,7 +29,7 @@ use crate::clock::Moment;
 use crate::config::report::Report;
 use crate::config::{self, Config};
 use crate::holding::Holding;
-use crate::keys;
+use crate::keys::{self, Certificate};
 use crate::limits::Kind;
 use crate::names::{CallerName, IntegrationName};
 use crate::policy::Rule;
@@ -38,6 +41,7 @@ pub struct Snapshot {
     holdings: HashMap<IntegrationName, Arc<Holding>>,
     by_instance: HashMap<String, Vec<Arc<Holding>>>,
     by_username: HashMap<String, Vec<Arc<Holding>>>,
+    certificates: Certificates,
     callers: Vec<Arc<Caller>>,
     directory: Directory,
     issuer: Option<String>,
@@ -97,6 +101,8 @@ impl Snapshot {
     ) -> Result<(Self, Report), Report> {
         let mut report = Report::default();
         let opened = keys::open_all(config.integrations.iter().flat_map(config::Integration::keys), &mut report);
+        let now = surroundings.clock.timestamp();
+        let certificates = Certificates::watch(&config.integrations, &opened, now, &mut report);
         if report.has_errors() {
             return Err(report);
         }
@@ -105,7 +111,8 @@ impl Snapshot {
         let mut by_username: HashMap<String, Vec<Arc<Holding>>> = HashMap::new();
         for settings in &config.integrations {
             let Some(signer) = opened.signer(&settings.key) else { continue };
-            let integration = Integration::new(settings.clone(), signer, surroundings.clone());
+            let kept = config::Integration { key: settings.key.clone().without_passwords(), ..settings.clone() };
+            let integration = Integration::new(kept, signer, surroundings.clone());
             let before = previous.and_then(|previous| previous.holdings.get(&settings.name)).map(Arc::as_ref);
             let holding = Arc::new(Holding::succeed(integration, before, flights.clone()));
             if let Some(instance_url) = &settings.instance_url {
@@ -129,6 +136,7 @@ impl Snapshot {
             holdings,
             by_instance,
             by_username,
+            certificates,
             callers,
             directory,
             issuer: config.server.issuer().map(str::to_owned),
@@ -262,6 +270,16 @@ impl Snapshot {
     /// All integrations, in no order: for those who look after them, never for an answer to a caller.
     pub fn holdings(&self) -> impl ExactSizeIterator<Item = &Arc<Holding>> {
         self.holdings.values()
+    }
+
+    /// The certificates of an integration's keys, in the order of the keys.
+    pub fn certificates(&self, integration: &IntegrationName) -> impl Iterator<Item = Option<&Certificate>> {
+        self.certificates.of(integration)
+    }
+
+    /// Tells of certificates that have come closer to their end.
+    pub fn look_after_certificates(&self, now: Timestamp) {
+        self.certificates.look_after(now);
     }
 
     /// Forbids further logins to integrations that are not part of `next`, or are another one there. A flight of theirs

@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use url::Url;
 
-use super::Workshop;
+use super::{Workshop, keys};
 use crate::config::hosts::Allowlist;
 use crate::config::report::{Located, Report};
 use crate::config::setting::Field;
 use crate::config::times::SessionTimeout;
 use crate::config::urls::{InstanceUrl, TokenUrl};
 use crate::config::values::Named;
-use crate::config::{Integration, Key, KeyFile, KeyHolder, file, secret, show};
+use crate::config::{Integration, file, secret, show};
 use crate::names::IntegrationName;
 
 const PRODUCTION: &str = "https://login.salesforce.com";
@@ -43,8 +43,11 @@ fn integration(
     hosts: Option<&Allowlist>,
     shop: &mut Workshop<'_>,
 ) -> Option<Integration> {
-    let key = shop.key_path(file.client_key_path).map(|path| Key { holder: KeyHolder::File(KeyFile { path }) });
-    shop.keys.extend(key.clone());
+    let passwords = [
+        (file.client_key_password_path, file.client_key_password_env),
+        (file.client_key_entry_password_path, file.client_key_entry_password_env),
+    ];
+    let key = keys::in_file(file.client_key_path, passwords, file.client_key_alias, file.certificate_path, shop);
     let session_timeout = file.session_timeout.located().map(|timeout| session_timeout(&timeout, &mut shop.report));
     pinning(&file.instance_url, &file.pin_instance_url, &mut shop.report);
     let instance_url = file.instance_url.located().map(|url| instance_url(&url, hosts, &mut shop.report));

@@ -7,6 +7,7 @@
 mod callers;
 mod doors;
 mod integrations;
+mod keys;
 mod proofs;
 mod way_out;
 
