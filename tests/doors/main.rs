@@ -22,6 +22,7 @@ mod http2;
 mod keys;
 mod metrics;
 mod post_token;
+mod private_memory;
 mod raw_http;
 mod reload;
 mod routes;
