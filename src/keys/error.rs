@@ -114,8 +114,10 @@ pub(super) enum Concern {
 
 const RSA: &str = "make an RSA key of 2048, 3072 or 4096 bits: `openssl genrsa -out key.pem 2048`, and upload a \
                    certificate made with it";
-const TO_PKCS12: &str = "convert it: `keytool -importkeystore -srckeystore FILE -srcstoretype JCEKS -destkeystore key.p12 \
+const FROM_JCEKS: &str = "convert it: `keytool -importkeystore -srckeystore FILE -srcstoretype JCEKS -destkeystore key.p12 \
                          -deststoretype PKCS12`, and name key.p12 here";
+const FROM_JKS: &str = "convert it: `keytool -importkeystore -srckeystore FILE -destkeystore key.p12 -deststoretype PKCS12`, \
+                        and name key.p12 here";
 const FROM_BCFKS: &str = "convert it: `keytool -importkeystore -srckeystore FILE -srcstoretype BCFKS -destkeystore key.p12 \
                           -deststoretype PKCS12 -providerclass \
                           org.bouncycastle.jcajce.provider.BouncyCastleFipsProvider -providerpath bc-fips.jar`, and name \
@@ -141,7 +143,7 @@ impl KeyError {
             Self::CertificateUnread => "name the certificate that was uploaded to the app, as PEM or DER",
             Self::EscapedLineEnds => "put real line ends in, for example with `printf '%b' \"$KEY\" > key.pem`",
             Self::JavaKeystore("BCFKS") => FROM_BCFKS,
-            Self::JavaKeystore(_) => TO_PKCS12,
+            Self::JavaKeystore(_) => FROM_JCEKS,
             Self::Malformed(_) => "export or copy the whole file again; of a PEM text, from `-----BEGIN` to `-----END`",
             Self::NoKey => "export it again together with its private key; Salesforce does so for exportable keys only",
             Self::NotRsa(_) | Self::RsaPss | Self::TooLong(_) | Self::TooShort => RSA,
@@ -156,6 +158,7 @@ impl KeyError {
             Self::Pkcs7 => "name the file with the private key; certificates alone sign nothing",
             Self::PublicKey => "name the file with the private key that belongs to this public key",
             Self::Several(_) => "leave one private key in the file",
+            Self::TooManyRounds("PKCS#12 keystore") => FROM_PKCS12,
             Self::TooManyRounds(_) | Self::EncryptedByHeader => AGAIN_AS_PKCS8,
             Self::Unknown => {
                 "name a private key (PEM, DER) or a keystore (PKCS#12, JKS); PEM text starts with \
@@ -164,6 +167,7 @@ impl KeyError {
             Self::UnknownAlias(_) => "write one of these; `keytool -list -keystore FILE` shows them too",
             Self::Unreadable(_, remedy) | Self::CertificateUnreadable(_, remedy) => remedy,
             Self::Ber | Self::Unsupported { what: "PKCS#12 keystore", .. } => FROM_PKCS12,
+            Self::Unsupported { what: "JKS keystore", .. } => FROM_JKS,
             Self::Unsupported { .. } => OLD_TO_PKCS8,
             Self::Utf16 => "make it plain text: `iconv -f UTF-16 -t UTF-8 FILE > key.pem`",
             Self::WrongEntryPassword => {

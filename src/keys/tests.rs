@@ -242,6 +242,10 @@ fn a_keystore_of_many_dear_keys_costs_no_more_than_one() {
     assert!(open(&keystore(&bag(1, &key)), PLAIN).is_ok());
     assert!(matches!(open(&keystore(&bag(1, &key).repeat(2)), PLAIN).unwrap_err(), KeyError::Ambiguous(_)));
     assert_eq!(open(&keystore(&[]), PLAIN).unwrap_err(), KeyError::NoKey);
+    let beyond = bag(2, &encrypted(&pbkdf2(&[0x7F, 0, 0, 0]), &[0; 8]));
+    let error = open(&keystore(&beyond), PLAIN).unwrap_err();
+    assert_eq!(error, KeyError::TooManyRounds("PKCS#12 keystore"));
+    assert!(error.remedy("a.p12").contains("`openssl pkcs12 -in a.p12 -nocerts -out key.pem`"));
 }
 
 #[test]

@@ -80,3 +80,61 @@ fn place(key: &Key) -> Located<()> {
     let at = key.certificate_path.as_ref().unwrap_or(&file.path);
     Located { value: (), setting: at.setting.clone(), place: at.place.clone() }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::sync::Arc;
+
+    use tracing_subscriber::fmt::MakeWriter;
+
+    use super::*;
+
+    /// The log of this thread.
+    #[derive(Clone, Default)]
+    struct Log(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Log {
+        fn write(&mut self, text: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(text);
+            Ok(text.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl<'a> MakeWriter<'a> for Log {
+        type Writer = Self;
+
+        fn make_writer(&'a self) -> Self {
+            self.clone()
+        }
+    }
+
+    #[test]
+    fn each_stage_of_an_ending_is_logged_once() {
+        let at = |text: &str| text.parse::<Timestamp>().unwrap();
+        let (not_before, not_after) = (at("2026-01-01T00:00:00Z"), at("2027-01-01T00:00:00Z"));
+        let certificate = Certificate { not_before, not_after, size: 768 };
+        let watched = Watched { certificate, told: Mutex::new(Stage::Good) };
+        let all = Certificates(HashMap::from([("elf-prod".parse().unwrap(), vec![None, Some(watched)])]));
+        let log = Log::default();
+        let subscriber = tracing_subscriber::fmt().with_writer(log.clone()).with_ansi(false).finish();
+        tracing::subscriber::with_default(subscriber, || {
+            for day in
+                ["2026-11-01", "2026-12-10", "2026-12-11", "2026-12-30", "2026-12-31", "2027-01-02", "2027-02-01"]
+            {
+                all.look_after(at(&format!("{day}T12:00:00Z")));
+            }
+        });
+        let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+        let lines: Vec<_> = text.lines().collect();
+        let told = ["ends in 21 days", "ends in 1 day", "ends within a day", "ended at 2027-01-01T00:00:00Z"];
+        assert_eq!(lines.len(), told.len(), "{text}");
+        for (line, told) in lines.iter().zip(told) {
+            assert!(line.contains("WARN") && line.contains("integration=elf-prod") && line.contains(told), "{line}");
+        }
+    }
+}

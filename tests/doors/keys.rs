@@ -15,7 +15,7 @@ use tempfile::TempDir;
 
 use crate::canary;
 use crate::get_token::is_a_token;
-use crate::support::house::{House, Plan};
+use crate::support::house::{House, Plan, key_pair};
 use crate::support::process::{Ended, Process};
 use crate::support::until;
 use crate::support::wire::{Connection, get};
@@ -628,4 +628,31 @@ async fn key_of(house: &House) -> Value {
 fn replace(house: &House, name: &str, content: &[u8]) {
     write(&house.folder().join("next"), content);
     fs::rename(house.folder().join("next"), house.folder().join(name)).unwrap();
+}
+
+#[tokio::test]
+async fn a_certificate_that_nears_its_end_is_told_by_check_and_by_the_log() {
+    let pair = rcgen::KeyPair::from_pem(&key_pair().0).unwrap();
+    let end = aquila::clock::Clock::system().timestamp() + jiff::SignedDuration::from_hours(24 * 10);
+    let date = end.to_zoned(jiff::tz::TimeZone::UTC).date();
+    let mut params = rcgen::CertificateParams::default();
+    let (month, day) = (u8::try_from(date.month()).unwrap(), u8::try_from(date.day()).unwrap());
+    params.not_after = rcgen::date_time_ymd(date.year().into(), month, day);
+    let certificate = params.self_signed(&pair).unwrap().pem();
+    // Beside the key, as in a bundle.
+    let bundle = format!("{certificate}{}", key_pair().0);
+    let mut drawer = Drawer::new();
+    write(&drawer.path("bundle.pem"), bundle.as_bytes());
+    drawer.add("elf", "client_key_path = \"bundle.pem\"");
+    let (code, found) = drawer.checked().await;
+    assert_eq!(code, Some(0));
+    let [severity, setting, message, _] = &found["elf"][0];
+    assert_eq!((severity.as_str(), setting.as_str()), ("warning", "client_key_path"));
+    assert!(message.contains("the certificate of this key ends in "), "{message}");
+
+    let house = House::open().await;
+    replace(&house, "key.pem", bundle.as_bytes());
+    let told = house.reloaded("applied", 2).await;
+    assert!(told["last_reload"]["findings"].to_string().contains("the certificate of this key ends in "), "{told}");
+    until("the log", || house.process.stderr().contains("the certificate of this key ends in ")).await;
 }
