@@ -60,8 +60,8 @@ pub struct Ending {
     pub reload: Arc<Notify>,
 }
 
-/// How often ageing tokens are looked at.
-const LOOK_AFTER_TOKENS: Duration = Duration::from_secs(1);
+/// How often ageing tokens and certificates are looked at.
+const LOOK_AFTER: Duration = Duration::from_secs(1);
 /// What the last audit records may take when there is no time left otherwise.
 const LAST_RECORDS: Duration = Duration::from_secs(1);
 
@@ -194,7 +194,7 @@ impl App {
         // after the start must not be told otherwise.
         readiness.set(true);
         tasks.spawn(prefetch(snapshots.current(), ops_stop.drain.clone()));
-        tasks.spawn(look_after_tokens(snapshots, ops_stop.drain.clone()));
+        tasks.spawn(look_after(snapshots, callers_door.clock.clone(), ops_stop.drain.clone()));
         // Not once the stop has begun: what is being served is finished by the rules under which it came.
         tasks.spawn(reloader.run(Arc::clone(&ending.reload), ending.graceful.clone()));
         let ops_router = ops_door.router();
@@ -252,8 +252,8 @@ async fn close(trail: Arc<Trail>, by: Instant, immediate: &CancellationToken) {
 }
 
 /// Renews ahead of their end the tokens that are in use, and does whatever else has to be done beside the answers.
-async fn look_after_tokens(snapshots: Arc<Snapshots>, stop: CancellationToken) {
-    let mut ticks = tokio::time::interval(LOOK_AFTER_TOKENS);
+async fn look_after(snapshots: Arc<Snapshots>, clock: Clock, stop: CancellationToken) {
+    let mut ticks = tokio::time::interval(LOOK_AFTER);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
@@ -261,6 +261,7 @@ async fn look_after_tokens(snapshots: Arc<Snapshots>, stop: CancellationToken) {
                 let current = snapshots.current();
                 current.holdings().for_each(|holding| holding.look_after());
                 current.directory().tokens().look_after();
+                current.look_after_certificates(clock.timestamp());
             }
             () = stop.cancelled() => return,
         }

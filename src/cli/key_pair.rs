@@ -184,7 +184,7 @@ mod tests {
         let (_, pem) = x509_parser::pem::parse_x509_pem(made.certificate.as_bytes()).unwrap();
         assert_eq!(pem.contents, made.certificate_der);
 
-        let key = keys::parse(made.private_key.as_bytes()).unwrap();
+        let key = keys::parse(made.private_key.as_bytes(), &keys::Unlock::default()).unwrap().key;
         let of_certificate = crate::hash::hex(&crate::hash::sha256([certificate.public_key().raw]));
         assert_eq!(keys::Signer::thumbprint(&key).as_str(), of_certificate);
     }

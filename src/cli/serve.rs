@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
-use rustix::process::{Resource, getrlimit, setrlimit};
+#[cfg(target_os = "linux")]
+use rustix::process::{DumpableBehavior, set_dumpable_behavior};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::task::TaskTracker;
 
@@ -25,12 +27,17 @@ pub(super) struct ServeArgs {
 }
 
 pub(super) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
+    // Before the first password is read; told when there is a log.
+    let kept_private = keep_memory_private();
     let loaded = match config::load(&args.config) {
         Ok(loaded) => loaded,
         Err(refused) => return Ok(refuse(everything_wrong(&refused))),
     };
     telemetry::start_log(&loaded.config.log);
     telemetry::tell(loaded.warnings.clone());
+    if let Err(error) = kept_private {
+        tracing::warn!(%error, remedy = "turn core dumps off for the service", "the memory of the process may be dumped");
+    }
     allow_many_connections();
     let prepared = match Prepared::new(loaded, Clock::system()) {
         Ok((prepared, warnings)) => {
@@ -98,6 +105,14 @@ pub(super) fn ending() -> std::io::Result<Ending> {
         }
     });
     Ok(ending)
+}
+
+/// No core dump, and no other process of the same user may look into this one's memory: keys are in it. The limit alone
+/// does not bind a system that pipes core dumps into a program.
+fn keep_memory_private() -> rustix::io::Result<()> {
+    #[cfg(target_os = "linux")]
+    set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
+    setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })
 }
 
 /// The soft limit of open files is often 1024, and every caller holds one.

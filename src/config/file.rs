@@ -13,8 +13,8 @@ use super::setting::{Field, Keys, Presence, Setting, Table, section, section_sch
 use super::times::{RequestTimeout, SessionTimeout, Shutdown};
 use super::urls::{AudienceUrl, InstanceUrl, ProxyUrl, PublicUrl, TokenUrl};
 use super::values::{
-    ClientId, Digest, EnvironmentName, FilePath, Filter, Format, HostPattern, Label, Limit, Listen, LoginBudget, Named,
-    RootStore, Username,
+    Alias, ClientId, Digest, EnvironmentName, FilePath, Filter, Format, HostPattern, Label, Limit, Listen, LoginBudget,
+    Named, RootStore, Username,
 };
 use crate::names::{CallerName, IntegrationName, IntegrationPattern, IssuerName, SubjectPattern};
 use crate::signature::Algorithm;
@@ -114,21 +114,42 @@ section! {
 
 section! {
     /// One Salesforce integration user, reached through one app in one org.
-    Integration later [
-        "client_key_password_path", "client_key_password_env", "client_key_alias",
-        "certificate_path"
-    ] {
+    Integration later [] {
         /// `aud` of the assertion, sent byte for byte as written. Default: login or test at salesforce.com by the host
         /// of `token_url`.
         audience_url: AudienceUrl, optional;
-        /// File with the private key whose certificate was uploaded to the app.
+        /// File with the private key whose certificate was uploaded to the app: PEM, DER, PKCS#12 or JKS, told by content.
         client_key_path: FilePath, optional;
         /// A private key in an HSM, instead of a file.
         client_key_pkcs11: Pkcs11, optional;
+        /// File with the password of the key or of the keystore.
+        client_key_password_path: FilePath, optional;
+        /// Environment variable with the password of the key or of the keystore.
+        client_key_password_env: EnvironmentName, optional;
+        /// File with the password of the key in a keystore. Default: the password of the keystore.
+        client_key_entry_password_path: FilePath, optional;
+        /// Environment variable with the password of the key in a keystore. Default: the password of the keystore.
+        client_key_entry_password_env: EnvironmentName, optional;
+        /// Which key of the keystore, where there are several.
+        client_key_alias: Alias, optional;
+        /// File with the certificate of the key, PEM or DER, whose end is watched. Default: the one beside the key.
+        certificate_path: FilePath, optional;
         /// File with the private key that is tried when the other is refused: while the certificate of the app is changed.
         next_key_path: FilePath, optional;
         /// The same in an HSM, instead of a file.
         next_key_pkcs11: Pkcs11, optional;
+        /// File with the password of the next key or of its keystore.
+        next_key_password_path: FilePath, optional;
+        /// Environment variable with the password of the next key or of its keystore.
+        next_key_password_env: EnvironmentName, optional;
+        /// File with the password of the next key in its keystore. Default: the password of the keystore.
+        next_key_entry_password_path: FilePath, optional;
+        /// Environment variable with the password of the next key in its keystore. Default: the password of the keystore.
+        next_key_entry_password_env: EnvironmentName, optional;
+        /// Which key of its keystore is the next one.
+        next_key_alias: Alias, optional;
+        /// File with the certificate of the next key, PEM or DER, whose end is watched. Default: the one beside the key.
+        next_certificate_path: FilePath, optional;
         /// The Salesforce username: `sub` of the assertion.
         username: Username, required;
         /// The consumer key of the app: `iss` of the assertion.

@@ -294,6 +294,14 @@ pub struct Integration {
 }
 
 impl Integration {
+    /// The same without the passwords of its keys: keys that are open need none.
+    #[must_use]
+    pub fn without_passwords(mut self) -> Self {
+        self.key = self.key.without_passwords();
+        self.next_key = self.next_key.map(Key::without_passwords);
+        self
+    }
+
     /// Every key that it names.
     pub fn keys(&self) -> impl Iterator<Item = &Key> {
         std::iter::once(&self.key).chain(&self.next_key)

@@ -167,6 +167,13 @@ word! {
     {"type": "string", "minLength": 1, "maxLength": 255}
 }
 word! {
+    /// A name of a key in a keystore.
+    Alias like "elf_integration",
+    |text| !text.is_empty() && text.chars().count() <= 255 && !text.chars().any(char::is_control),
+    "a name of 1 to 255 characters", "write the name of the key; `keytool -list -keystore FILE` shows it",
+    {"type": "string", "minLength": 1, "maxLength": 255}
+}
+word! {
     /// A consumer key.
     ClientId like "3MVG9…",
     |text| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic()),

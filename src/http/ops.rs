@@ -103,7 +103,10 @@ async fn metrics(State(door): State<OpsDoor>, headers: HeaderMap) -> Response<Bo
         return unauthorized();
     }
     let now = door.clock.now();
-    for holding in door.snapshots.current().holdings() {
+    let snapshot = door.snapshots.current();
+    for holding in snapshot.holdings() {
+        let ends = snapshot.certificates(holding.name()).flatten().map(|certificate| certificate.not_after.as_second());
+        door.metrics.set_certificate_end(holding.name(), ends.min());
         let remaining = holding.peek().map(|kept| kept.promise.remaining(now));
         door.metrics.set_token_remaining(holding.name(), remaining);
         let integration = holding.integration();
@@ -125,7 +128,8 @@ async fn status_json(State(door): State<OpsDoor>, headers: HeaderMap) -> Respons
     }
     let now = door.clock.now();
     let uptime = now.since(door.started);
-    let process = ProcessStatus { ready: door.readiness.get(), uptime, configuration: door.standing.told() };
+    let (ready, configuration, today) = (door.readiness.get(), door.standing.told(), door.clock.timestamp());
+    let process = ProcessStatus { ready, uptime, configuration, today };
     let status = status::of(&door.snapshots.current(), now, process);
     ([(CACHE_CONTROL, "no-store")], axum::Json(status)).into_response()
 }

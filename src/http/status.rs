@@ -1,7 +1,9 @@
 //! `/status.json`: what an operator wants to know about each integration, without a secret.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use serde::Serialize;
 
 use super::standing;
@@ -49,6 +51,15 @@ struct IntegrationStatus {
 }
 
 #[derive(Debug, Serialize)]
+struct CertificateStatus {
+    not_before: String,
+    not_after: String,
+    /// Less than nothing once it has ended.
+    days_left: i64,
+    size_bytes: usize,
+}
+
+#[derive(Debug, Serialize)]
 struct SessionStatus {
     timeout_seconds: u64,
     /// For how long a token is promised after a proof of life.
@@ -60,12 +71,14 @@ struct SessionStatus {
 #[derive(Debug, Serialize)]
 struct KeyStatus {
     setting: &'static str,
+    /// SHA-256 of its public key.
     thumbprint: String,
     /// Whether the next login begins with it.
     in_use: bool,
     accepted_seconds_ago: Option<u64>,
     /// Since Salesforce last refused its signature.
     refused_seconds_ago: Option<u64>,
+    certificate: Option<CertificateStatus>,
 }
 
 #[derive(Debug, Serialize)]
@@ -113,11 +126,14 @@ pub(super) struct ProcessStatus {
     pub(super) ready: bool,
     pub(super) uptime: Duration,
     pub(super) configuration: standing::Told,
+    /// The date, by which certificates end.
+    pub(super) today: Timestamp,
 }
 
 /// The status of a generation now; integrations by name.
 pub(super) fn of(snapshot: &Snapshot, now: Moment, process: ProcessStatus) -> Status {
-    let mut integrations: Vec<IntegrationStatus> = snapshot.holdings().map(|holding| one(holding, now)).collect();
+    let told = |holding: &Arc<Holding>| one(holding, keys(snapshot, holding, (now, process.today)), now);
+    let mut integrations: Vec<IntegrationStatus> = snapshot.holdings().map(told).collect();
     integrations.sort_by(|a, b| a.name.cmp(&b.name));
     Status {
         version: env!("CARGO_PKG_VERSION"),
@@ -137,26 +153,33 @@ pub(super) fn of(snapshot: &Snapshot, now: Moment, process: ProcessStatus) -> St
     }
 }
 
-fn keys(holding: &Holding, now: Moment) -> Vec<KeyStatus> {
+fn keys(snapshot: &Snapshot, holding: &Holding, (now, today): (Moment, Timestamp)) -> Vec<KeyStatus> {
     let ago = |at: Option<Moment>| at.map(|at| now.since(at).as_secs());
-    let told = holding.integration().keys().into_iter().map(|key| KeyStatus {
+    let certificates = snapshot.certificates(holding.name()).chain(std::iter::repeat(None));
+    let told = holding.integration().keys().into_iter().zip(certificates).map(|(key, certificate)| KeyStatus {
         setting: key.setting.as_str(),
         thumbprint: key.thumbprint.as_str().to_owned(),
         in_use: key.in_use,
         accepted_seconds_ago: ago(key.accepted),
         refused_seconds_ago: ago(key.refused),
+        certificate: certificate.map(|certificate| CertificateStatus {
+            not_before: certificate.not_before.to_string(),
+            not_after: certificate.not_after.to_string(),
+            days_left: certificate.not_after.duration_since(today).as_hours().div_euclid(24),
+            size_bytes: certificate.size,
+        }),
     });
     told.collect()
 }
 
-fn one(holding: &Holding, now: Moment) -> IntegrationStatus {
+fn one(holding: &Holding, keys: Vec<KeyStatus>, now: Moment) -> IntegrationStatus {
     let good = holding.peek().filter(|kept| kept.promise.expires_in(now).is_some());
     let (failure, integration) = (holding.failure(), holding.integration());
     let token = good.as_ref().map(|kept| TokenStatus {
         fingerprint: kept.value.grant.token.fingerprint().to_string(),
         remaining_seconds: kept.promise.remaining(now).as_secs(),
         lifetime_source: kept.promise.source().as_str(),
-        minted_at: jiff::Timestamp::from_millisecond(kept.value.minted_at).unwrap_or_default().to_string(),
+        minted_at: Timestamp::from_millisecond(kept.value.minted_at).unwrap_or_default().to_string(),
         instance_url: kept.value.grant.instance_url.as_str().trim_end_matches('/').to_owned(),
     });
     IntegrationStatus {
@@ -184,7 +207,7 @@ fn one(holding: &Holding, now: Moment) -> IntegrationStatus {
             promise_seconds: holding.trust().lasts().as_secs(),
             cut_by_experience: holding.trust().is_cut(),
         },
-        keys: keys(holding, now),
+        keys,
         login_budget: BudgetStatus {
             per_hour: integration.settings().login_budget_per_hour,
             remaining: integration.logins_left(),

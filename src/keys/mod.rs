@@ -1,24 +1,39 @@
 //! Private keys that sign assertions.
 //!
-//! A key is opened once, checked whole, and from then on only signs. Files are recognised by content, never by name.
+//! A key is opened once, checked whole, and from then on only signs. Files are recognised by content, never by name:
+//! keytool writes PKCS#12 into files called `.jks`. [`parse`] is the one way in for their bytes; it is pure, its work is
+//! bounded, and no content makes it panic.
 //! Not here: what is signed (`salesforce/assertion.rs`) and until when somebody waits for it (`salesforce/login.rs`).
 
+mod alias;
+mod binary;
+mod certificate;
+mod der;
+mod error;
+mod jks;
+mod pbe;
 mod pem;
 mod pkcs11;
+mod pkcs12;
 mod ring;
 mod rsa;
 
+#[cfg(test)]
+mod tests;
+
 use std::fmt;
-use std::fs::File;
-use std::io::Read;
-use std::path::Path;
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
+use secrecy::{ExposeSecret, SecretString};
 use zeroize::Zeroizing;
 
+pub use self::certificate::{Certificate, Finding, Stage};
+use self::error::Concern;
+pub use self::error::KeyError;
 pub use self::pkcs11::fault::HsmError;
 pub use self::ring::{Opened, forgive, open_all};
+use self::rsa::Encoding;
 pub use self::rsa::SoftwareKey;
 
 /// A key that makes RS256 signatures (RSASSA-PKCS1-v1_5 with SHA-256, RFC 7518 section 3.3).
@@ -60,114 +75,98 @@ pub enum SignError {
     Unavailable(String),
 }
 
-/// Why a key was not opened. The text names what was found; [`KeyError::remedy`] says what to do.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum KeyError {
-    /// Certificates and no key.
-    #[error("the file holds a certificate, not a private key")]
-    Certificate,
-    /// A DER structure without PEM armour, or PKCS#12.
-    #[error("the file is binary (DER or PKCS#12), and this version reads PEM")]
-    Binary,
-    /// `ENCRYPTED PRIVATE KEY` or `Proc-Type: 4,ENCRYPTED`.
-    #[error("the private key is encrypted with a password")]
-    Encrypted,
-    /// The key is in an HSM, and did not open there.
-    #[error(transparent)]
-    Hsm(#[from] HsmError),
-    /// Line ends typed as two characters.
-    #[error("the line ends of the PEM text are the two characters \\ and n")]
-    EscapedLineEnds,
-    /// Java's own formats.
-    #[error("the file is a Java keystore ({0}), and this version reads PEM")]
-    JavaKeystore(&'static str),
-    /// The armour promises more than the body keeps.
-    #[error("the {0} block is damaged: it is not a whole RSA private key")]
-    Malformed(&'static str),
-    /// No armour at all.
-    #[error("the file holds no PEM block")]
-    NoPem,
-    /// EC, Ed25519, DSA and others.
-    #[error("the private key is {0}, and Salesforce takes RSA only")]
-    NotRsa(&'static str),
-    /// `OPENSSH PRIVATE KEY`.
-    #[error("the private key is in OpenSSH's own format")]
-    OpenSsh,
-    /// A public key and no private one.
-    #[error("the file holds a public key, not a private one")]
-    PublicKey,
-    /// `id-RSASSA-PSS` in PKCS#8.
-    #[error("the private key is for RSA-PSS signatures alone, and Salesforce takes RS256 (RSA PKCS#1 v1.5) only")]
-    RsaPss,
-    /// More than one private key.
-    #[error("the file holds {0} private keys, and it must be plain which one signs")]
-    Several(usize),
-    /// Too long for Salesforce.
-    #[error("the RSA key has {0} bits, and Salesforce takes 4096 at most")]
-    TooLong(usize),
-    /// Too short for Salesforce.
-    #[error("the RSA key has fewer than 2048 bits")]
-    TooShort,
-    /// The file system said no.
-    #[error("the key file cannot be read: {0}")]
-    Unreadable(String),
+/// What may open a key file beside its content, as it is configured.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Unlock<'a> {
+    /// Of an encrypted key, or of a keystore.
+    pub password: Option<&'a SecretString>,
+    /// Of the key in a keystore, where it is another.
+    pub entry_password: Option<&'a SecretString>,
+    /// Which key of a keystore.
+    pub alias: Option<&'a str>,
 }
 
-impl KeyError {
-    /// What the operator can do about it.
-    pub fn remedy(&self) -> &'static str {
+impl<'a> Unlock<'a> {
+    fn password(&self) -> Option<&'a str> {
+        self.password.map(ExposeSecret::expose_secret)
+    }
+
+    fn entry_password(&self) -> Option<&'a str> {
+        self.entry_password.map(ExposeSecret::expose_secret)
+    }
+}
+
+/// What a file's content holds.
+#[derive(Debug)]
+pub struct Parsed {
+    /// The key.
+    pub key: SoftwareKey,
+    /// Its certificate, if it is there too.
+    pub certificate: Option<Certificate>,
+    /// What its owner should know.
+    pub notes: Vec<Note>,
+}
+
+/// Something that works and is not as it should be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Note {
+    /// There is one key without a name.
+    AliasUnused,
+    /// There is no such password in this format.
+    EntryPasswordUnused,
+    /// Nothing shows whether the keystore was changed.
+    NoIntegrity,
+    /// The key is not encrypted.
+    PasswordUnused,
+}
+
+impl Note {
+    /// What was found, and what to do.
+    pub fn sentence(self) -> (&'static str, &'static str) {
         match self {
-            Self::Certificate => "name the file with the private key that belongs to this certificate",
-            Self::Binary => {
-                "convert it: `openssl pkcs12 -in FILE -nodes -nocerts -out key.pem` for PKCS#12, \
-                 `openssl pkey -inform DER -in FILE -out key.pem` for DER"
+            Self::AliasUnused => ("the key file is no keystore, and its key has no name", "remove this setting"),
+            Self::EntryPasswordUnused => ("only a key in a keystore has a password of its own", "remove this setting"),
+            Self::NoIntegrity => (
+                "the keystore has no integrity check (MAC): nothing shows whether it was changed",
+                "export it again without `-nomac`",
+            ),
+            Self::PasswordUnused => {
+                ("the private key is not encrypted, and the password is not used", "remove this setting")
             }
-            Self::Encrypted => "remove the password: `openssl pkey -in FILE -out key.pem`, and give key.pem mode 0600",
-            Self::EscapedLineEnds => "put real line ends in, for example with `printf '%b' \"$KEY\" > key.pem`",
-            Self::Hsm(error) => error.remedy(),
-            Self::JavaKeystore(_) => {
-                "convert it: `keytool -importkeystore -srckeystore FILE -destkeystore key.p12 -deststoretype PKCS12`, \
-                 then `openssl pkcs12 -in key.p12 -nodes -nocerts -out key.pem`"
-            }
-            Self::Malformed(_) => "export the key again and copy the whole file, from `-----BEGIN` to `-----END`",
-            Self::NoPem => "name a PEM file: its text starts with `-----BEGIN PRIVATE KEY-----`",
-            Self::NotRsa(_) | Self::RsaPss => {
-                "make an RSA key: `openssl genrsa -out key.pem 2048`, and upload a certificate made with it"
-            }
-            Self::OpenSsh => "convert it: `ssh-keygen -p -m PEM -f FILE`",
-            Self::PublicKey => "name the file with the private key that belongs to this public key",
-            Self::Several(_) => "leave one private key in the file",
-            Self::TooLong(_) | Self::TooShort => {
-                "make an RSA key of 2048, 3072 or 4096 bits: `openssl genrsa -out key.pem 2048`"
-            }
-            Self::Unreadable(_) => "check the path, and that the user who runs the service may read the file",
+        }
+    }
+
+    fn concern(self) -> Concern {
+        match self {
+            Self::AliasUnused => Concern::Alias,
+            Self::EntryPasswordUnused => Concern::EntryPassword,
+            Self::NoIntegrity => Concern::File,
+            Self::PasswordUnused => Concern::Password,
         }
     }
 }
 
-/// A PEM file with a 4096-bit key has 3.3 KB; a bundle with its chain a few times that.
-const MAX_FILE: u64 = 256 * 1024;
-
-/// The content of a key file.
-///
-/// Takes regular files up to 256 KiB: a FIFO, a device or a huge file is refused instead of waited for.
-pub fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, KeyError> {
-    let unreadable = |error: std::io::Error| KeyError::Unreadable(error.to_string());
-    let metadata = std::fs::metadata(path).map_err(unreadable)?;
-    if !metadata.is_file() {
-        return Err(KeyError::Unreadable("it is not a regular file".to_owned()));
-    }
-    if metadata.len() > MAX_FILE {
-        return Err(KeyError::Unreadable(format!("it has more than {} KiB", MAX_FILE / 1024)));
-    }
-    // Room for the whole of it from the start, so that no half-filled buffer is left behind unwiped.
-    let length = usize::try_from(metadata.len()).unwrap_or_default();
-    let mut content = Zeroizing::new(Vec::with_capacity(length + 1));
-    File::open(path).and_then(|file| file.take(metadata.len()).read_to_end(&mut content)).map_err(unreadable)?;
-    Ok(content)
+/// A private key as it was found, before anybody looked inside.
+struct Found {
+    der: Zeroizing<Vec<u8>>,
+    encoding: Encoding,
+    /// Those that may be its own, in DER.
+    certificates: Vec<Vec<u8>>,
+    notes: Vec<Note>,
 }
 
-/// The key in a file's content.
-pub fn parse(content: &[u8]) -> Result<SoftwareKey, KeyError> {
-    pem::private_key(content)?.open()
+/// The key in a file's content, with its certificate if that is there too.
+///
+/// # Errors
+/// Anything but one whole RSA key that Salesforce takes.
+pub fn parse(content: &[u8], unlock: &Unlock<'_>) -> Result<Parsed, KeyError> {
+    let found = match content {
+        [0xCE, 0xCE, 0xCE, 0xCE, ..] => return Err(KeyError::JavaKeystore("JCEKS")),
+        [0x30, ..] => binary::private_key(content, unlock)?,
+        _ if content.starts_with(&jks::MAGIC) => jks::private_key(content, unlock)?,
+        _ => pem::private_key(content, unlock)?,
+    };
+    let key = SoftwareKey::from_der(&found.der, found.encoding)?;
+    let certificate = certificate::of(&found.certificates, key.thumbprint()).map_err(|_| KeyError::OtherCertificate)?;
+    Ok(Parsed { key, certificate, notes: found.notes })
 }

@@ -3,81 +3,92 @@
 //! Text around the blocks, Windows line ends and other blocks beside the key are tolerated (RFC 7468 section 2 allows
 //! the first two; bundles with the certificate are common).
 
-use rustls::pki_types::pem::{self, SectionKind};
+use base64::prelude::*;
 use zeroize::Zeroizing;
 
-use super::KeyError;
-use super::rsa::{Encoding, SoftwareKey};
-
-/// A private key in DER, before anybody looked inside.
-pub(super) struct UnverifiedKey {
-    der: Zeroizing<Vec<u8>>,
-    encoding: Encoding,
-}
-
-impl UnverifiedKey {
-    /// Checks it and makes it a key that signs.
-    pub(super) fn open(self) -> Result<SoftwareKey, KeyError> {
-        SoftwareKey::from_der(&self.der, self.encoding)
-    }
-}
+use super::rsa::Encoding;
+use super::{Found, KeyError, Unlock, binary, jks};
 
 /// The one private key in `content`.
-pub(super) fn private_key(content: &[u8]) -> Result<UnverifiedKey, KeyError> {
+pub(super) fn private_key(content: &[u8], unlock: &Unlock<'_>) -> Result<Found, KeyError> {
     let labels = labels(content);
-    let private = labels.iter().filter(|label| label.ends_with("PRIVATE KEY")).count();
-    match private {
-        0 => return Err(instead_of_a_key(content, &labels)),
-        1 => {}
-        several => return Err(KeyError::Several(several)),
-    }
-    let label = labels.iter().find(|label| label.ends_with("PRIVATE KEY")).map_or("", String::as_str);
-    let encoding = match label {
-        "PRIVATE KEY" => Encoding::Pkcs8,
-        "RSA PRIVATE KEY" if contains(content, b"Proc-Type:") => return Err(KeyError::Encrypted),
-        "RSA PRIVATE KEY" => Encoding::Pkcs1,
-        "ENCRYPTED PRIVATE KEY" => return Err(KeyError::Encrypted),
+    let mut private = labels.iter().filter(|label| label.ends_with("PRIVATE KEY"));
+    let label = match (private.next(), private.count()) {
+        (None, _) => return Err(instead_of_a_key(content, &labels)),
+        (Some(label), 0) => label,
+        (Some(_), more) => return Err(KeyError::Several(more + 1)),
+    };
+    let encoding = match label.as_str() {
+        "PRIVATE KEY" => Some(Encoding::Pkcs8),
+        "RSA PRIVATE KEY" => Some(Encoding::Pkcs1),
+        "ENCRYPTED PRIVATE KEY" => None,
         "EC PRIVATE KEY" => return Err(KeyError::NotRsa("an elliptic-curve key (EC)")),
         "DSA PRIVATE KEY" => return Err(KeyError::NotRsa("a DSA key")),
         "OPENSSH PRIVATE KEY" => return Err(KeyError::OpenSsh),
         _ => return Err(KeyError::NotRsa("of a kind that is not known here")),
     };
+    if contains(content, b"Proc-Type:") {
+        return Err(KeyError::EncryptedByHeader);
+    }
     if contains(content, b"-----\\n") {
         return Err(KeyError::EscapedLineEnds);
     }
-    let der = decode(from_the_key_on(content, label)).ok_or_else(|| KeyError::Malformed(encoding.label()))?;
-    Ok(UnverifiedKey { der, encoding })
+    let damaged = || KeyError::Malformed(encoding.map_or("private key", Encoding::label));
+    let der = blocks(content, label).next().flatten().ok_or_else(damaged)?;
+    let found = match encoding {
+        Some(encoding) => binary::plain(&der, encoding, unlock),
+        None => binary::encrypted(&der, unlock)?,
+    };
+    Ok(Found { certificates: certificates(content), ..found })
 }
 
-/// Leaves out what stands before the key: a byte order mark, or another block, which may be damaged.
-fn from_the_key_on<'a>(content: &'a [u8], label: &str) -> &'a [u8] {
-    let begin = format!("-----BEGIN {label}-----");
-    find(content, begin.as_bytes()).and_then(|at| content.get(at..)).unwrap_or(content)
+/// All certificates that can be read, in DER.
+pub(super) fn certificates(content: &[u8]) -> Vec<Vec<u8>> {
+    blocks(content, "CERTIFICATE").flatten().map(|der| der.to_vec()).collect()
 }
 
-fn decode(mut content: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
-    while let Some((kind, der)) = pem::from_buf(&mut content).ok()? {
-        let der = Zeroizing::new(der);
-        if matches!(kind, SectionKind::PrivateKey | SectionKind::RsaPrivateKey) {
-            return Some(der);
-        }
-    }
-    None
+/// What the blocks of this label hold; nothing for one that is damaged.
+fn blocks<'a>(content: &'a [u8], label: &str) -> impl Iterator<Item = Option<Zeroizing<Vec<u8>>>> + use<'a> {
+    let (begin, end) = (format!("-----BEGIN {label}-----"), format!("-----END {label}-----"));
+    let mut rest = content;
+    std::iter::from_fn(move || {
+        rest = rest.get(find(rest, begin.as_bytes())? + begin.len()..)?;
+        let Some(length) = find(rest, end.as_bytes()) else { return Some(None) };
+        let body = rest.get(..length)?;
+        // Room for all of it: a buffer that grows leaves copies behind that nobody wipes.
+        let mut text = Zeroizing::new(Vec::with_capacity(body.len()));
+        text.extend(body.iter().filter(|byte| !byte.is_ascii_whitespace()));
+        let mut der = Zeroizing::new(vec![0; text.len() / 4 * 3]);
+        let length = BASE64_STANDARD.decode_slice(text.as_slice(), &mut der).ok();
+        Some(length.map(|length| {
+            der.truncate(length);
+            der
+        }))
+    })
 }
 
 fn instead_of_a_key(content: &[u8], labels: &[String]) -> KeyError {
     let has = |suffix: &str| labels.iter().any(|label| label.ends_with(suffix));
     match content {
-        [0xFE, 0xED, 0xFE, 0xED, ..] => KeyError::JavaKeystore("JKS"),
-        [0xCE, 0xCE, 0xCE, 0xCE, ..] => KeyError::JavaKeystore("JCEKS"),
-        [0x30, 0x80..=0x84, ..] => KeyError::Binary,
+        [0xFF, 0xFE, ..] | [0xFE, 0xFF, ..] => KeyError::Utf16,
         _ if has("PUBLIC KEY") => KeyError::PublicKey,
         _ if has("CERTIFICATE") => KeyError::Certificate,
-        _ => KeyError::NoPem,
+        _ if has("PKCS7") || has("CMS") => KeyError::Pkcs7,
+        _ if is_base64_of_a_key(content) => KeyError::Base64,
+        _ => KeyError::Unknown,
     }
 }
 
-/// The labels of all blocks, in order. They hold no secret: anything but upper-case words is left out.
+/// Whether it is the text of DER or JKS: what is copied out of a Kubernetes secret.
+fn is_base64_of_a_key(content: &[u8]) -> bool {
+    let text: Zeroizing<Vec<u8>> =
+        Zeroizing::new(content.iter().copied().filter(|b| !b.is_ascii_whitespace()).collect());
+    let Ok(bytes) = BASE64_STANDARD.decode(&*text).map(Zeroizing::new) else { return false };
+    bytes.len() > 64
+        && (matches!(bytes.as_slice(), [0x30, 0x82, ..] | [b'-', b'-', ..]) || bytes.starts_with(&jks::MAGIC))
+}
+
+/// The labels of all blocks, in order. They hold no secret: anything but upper-case words and digits is left out.
 fn labels(content: &[u8]) -> Vec<String> {
     const BEGIN: &[u8] = b"-----BEGIN ";
     let mut labels = Vec::new();
@@ -85,7 +96,8 @@ fn labels(content: &[u8]) -> Vec<String> {
     while let Some(at) = find(rest, BEGIN) {
         rest = rest.get(at + BEGIN.len()..).unwrap_or_default();
         let label = rest.split(|&byte| byte == b'-').next().unwrap_or_default();
-        let is_label = label.len() <= 40 && label.iter().all(|&b| b.is_ascii_uppercase() || b == b' ' || b == b'5');
+        let is_label =
+            label.len() <= 40 && label.iter().all(|&b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b' ');
         if is_label {
             labels.push(String::from_utf8_lossy(label).into_owned());
         }
@@ -103,13 +115,17 @@ fn find(content: &[u8], part: &[u8]) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{KeyError, parse};
-    use crate::keys::Signer;
+    use super::super::KeyError;
+    use crate::keys::{Parsed, Signer, SoftwareKey, Unlock};
     use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der};
     use aws_lc_rs::rsa::{KeyPair, KeySize};
     use base64::prelude::*;
     use proptest::prelude::*;
     use std::sync::OnceLock;
+
+    fn parse(content: &[u8]) -> Result<SoftwareKey, KeyError> {
+        super::super::parse(content, &Unlock::default()).map(|Parsed { key, .. }| key)
+    }
 
     fn pkcs8() -> &'static [u8] {
         static KEY: OnceLock<Vec<u8>> = OnceLock::new();
@@ -171,21 +187,24 @@ mod tests {
             (armour("CERTIFICATE", b"x").into(), KeyError::Certificate),
             (armour("PUBLIC KEY", b"x").into(), KeyError::PublicKey),
             (armour("RSA PUBLIC KEY", b"x").into(), KeyError::PublicKey),
-            (armour("ENCRYPTED PRIVATE KEY", b"x").into(), KeyError::Encrypted),
-            (proc_type.into(), KeyError::Encrypted),
+            (armour("ENCRYPTED PRIVATE KEY", b"x").into(), KeyError::Malformed("private key")),
+            (proc_type.into(), KeyError::EncryptedByHeader),
             (armour("EC PRIVATE KEY", b"x").into(), KeyError::NotRsa("an elliptic-curve key (EC)")),
             (armour("PRIVATE KEY", &ec_in_pkcs8).into(), KeyError::NotRsa("an elliptic-curve key (EC)")),
             (armour("PRIVATE KEY", &pss_in_pkcs8()).into(), KeyError::RsaPss),
             (armour("OPENSSH PRIVATE KEY", b"x").into(), KeyError::OpenSsh),
             (format!("{key}{key}").into(), KeyError::Several(2)),
             (key.replace('\n', "\\n").into(), KeyError::EscapedLineEnds),
-            (armour("PRIVATE KEY", &pkcs8()[..600]).into(), KeyError::Malformed("PRIVATE KEY")),
-            (armour("RSA PRIVATE KEY", pkcs8()).into(), KeyError::Malformed("RSA PRIVATE KEY")),
-            (key.get(..400).unwrap().into(), KeyError::Malformed("PRIVATE KEY")),
-            (vec![0xFE, 0xED, 0xFE, 0xED, 0, 0, 0, 2], KeyError::JavaKeystore("JKS")),
-            (pkcs8().to_vec(), KeyError::Binary),
-            (b"hello".to_vec(), KeyError::NoPem),
-            (Vec::new(), KeyError::NoPem),
+            (armour("PRIVATE KEY", &pkcs8()[..600]).into(), KeyError::Malformed("private key (PKCS#8)")),
+            (armour("RSA PRIVATE KEY", pkcs8()).into(), KeyError::Malformed("private key (PKCS#1)")),
+            (key.get(..400).unwrap().into(), KeyError::Malformed("private key (PKCS#8)")),
+            (vec![0xFE, 0xED, 0xFE, 0xED, 0, 0, 0, 2], KeyError::Malformed("JKS keystore")),
+            (BASE64_STANDARD.encode(pkcs8()).into(), KeyError::Base64),
+            (key.encode_utf16().flat_map(u16::to_le_bytes).collect(), KeyError::Unknown),
+            ([0xFF, 0xFE].into_iter().chain(key.encode_utf16().flat_map(u16::to_le_bytes)).collect(), KeyError::Utf16),
+            (armour("PKCS7", b"x").into(), KeyError::Pkcs7),
+            (b"hello".to_vec(), KeyError::Unknown),
+            (Vec::new(), KeyError::Unknown),
         ];
         for (content, expected) in cases {
             assert_eq!(parse(&content).unwrap_err(), expected);

@@ -26,11 +26,11 @@ pub(super) enum Encoding {
 }
 
 impl Encoding {
-    /// Its PEM label.
+    /// What it is called.
     pub(super) fn label(self) -> &'static str {
         match self {
-            Self::Pkcs1 => "RSA PRIVATE KEY",
-            Self::Pkcs8 => "PRIVATE KEY",
+            Self::Pkcs1 => "private key (PKCS#1)",
+            Self::Pkcs8 => "private key (PKCS#8)",
         }
     }
 }

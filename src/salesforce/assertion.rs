@@ -52,7 +52,7 @@ pub(super) fn compact(signing_input: &str, signature: &[u8]) -> Zeroizing<String
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::keys;
+    use crate::keys::{self, Unlock};
 
     /// RFC 7515 appendix A.2: its payload and its key, turned from JWK to PKCS#1 PEM.
     #[test]
@@ -63,7 +63,7 @@ mod tests {
             input,
             "eyJhbGciOiJSUzI1NiJ9.eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0cnVlfQ"
         );
-        let key = keys::parse(include_bytes!("../../tests/fixtures/rfc7515-a2.pem")).unwrap();
+        let key = keys::parse(include_bytes!("../../tests/fixtures/rfc7515-a2.pem"), &Unlock::default()).unwrap().key;
         let assertion = compact(&input, &key.signature(input.as_bytes()).unwrap());
         let expected = "cC4hiUPoj9Eetdgtv3hF80EGrhuB__dzERat0XF9g2VtQgr9PJbu3XOiZj5RZmh7\
                         AAuHIm4Bh-0Qc_lF5YKt_O8W2Fp5jujGbds9uJdbF9CUAr7t1dnZcAcQjbKBYNX4\

@@ -235,7 +235,7 @@ mod tests {
             let der = AsDer::<Pkcs8V1Der<'_>>::as_der(&pair).unwrap();
             let body = BASE64_STANDARD.encode(der.as_ref());
             let pem = format!("-----BEGIN PRIVATE KEY-----\n{body}\n-----END PRIVATE KEY-----\n");
-            Arc::new(keys::parse(pem.as_bytes()).unwrap())
+            Arc::new(keys::parse(pem.as_bytes(), &keys::Unlock::default()).unwrap().key)
         };
         Arc::clone(&KEYS.get_or_init(|| [made(), made(), made()])[number])
     }

@@ -4,20 +4,23 @@
 //! files and asks nobody over the network.
 
 mod caller;
+mod certificates;
+mod in_force;
 mod limits;
 
 use std::collections::HashMap;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use ipnet::IpNet;
+use jiff::Timestamp;
 use secrecy::SecretString;
 use tokio_util::task::TaskTracker;
 
 pub use self::caller::Caller;
 use self::caller::{Grants, Only};
+use self::certificates::Certificates;
+pub use self::in_force::Snapshots;
 use self::limits::MINTS_FOR_EACH;
 use crate::ask::{Ask, Selector, SelectorKind};
 use crate::authn::{AuthnError, Credentials, Directory, Occasion, Proof, Tokens};
@@ -25,7 +28,7 @@ use crate::clock::Moment;
 use crate::config::report::Report;
 use crate::config::{self, Config};
 use crate::holding::Holding;
-use crate::keys::{self, Signer};
+use crate::keys::{self, Certificate, Signer};
 use crate::limits::Kind;
 use crate::names::{CallerName, IntegrationName};
 use crate::policy::Rule;
@@ -37,6 +40,7 @@ pub struct Snapshot {
     holdings: HashMap<IntegrationName, Arc<Holding>>,
     by_instance: HashMap<String, Vec<Arc<Holding>>>,
     by_username: HashMap<String, Vec<Arc<Holding>>>,
+    certificates: Certificates,
     callers: Vec<Arc<Caller>>,
     directory: Directory,
     issuer: Option<String>,
@@ -96,6 +100,8 @@ impl Snapshot {
     ) -> Result<(Self, Report), Report> {
         let mut report = Report::default();
         let opened = keys::open_all(config.integrations.iter().flat_map(config::Integration::keys), &mut report);
+        let now = surroundings.clock.timestamp();
+        let certificates = Certificates::watch(&config.integrations, &opened, now, &mut report);
         if report.has_errors() {
             return Err(report);
         }
@@ -106,7 +112,8 @@ impl Snapshot {
             let Some(first) = opened.signer(&settings.key) else { continue };
             let next = settings.next_key.as_ref().and_then(|key| opened.signer(key).zip(Some(key)));
             let next = next.and_then(|(next, key)| another(next, &first, key, &mut report));
-            let integration = Integration::new(settings.clone(), Keys { first, next }, surroundings.clone());
+            let integration =
+                Integration::new(settings.clone().without_passwords(), Keys { first, next }, surroundings.clone());
             let before = previous.and_then(|previous| previous.holdings.get(&settings.name)).map(Arc::as_ref);
             let holding = Arc::new(Holding::succeed(integration, before, flights.clone()));
             if let Some(instance_url) = &settings.instance_url {
@@ -130,6 +137,7 @@ impl Snapshot {
             holdings,
             by_instance,
             by_username,
+            certificates,
             callers,
             directory,
             issuer: config.server.issuer().map(str::to_owned),
@@ -265,6 +273,16 @@ impl Snapshot {
         self.holdings.values()
     }
 
+    /// The certificates of an integration's keys, in the order of the keys.
+    pub fn certificates(&self, integration: &IntegrationName) -> impl Iterator<Item = Option<&Certificate>> {
+        self.certificates.of(integration)
+    }
+
+    /// Tells of certificates that have come closer to their end.
+    pub fn look_after_certificates(&self, now: Timestamp) {
+        self.certificates.look_after(now);
+    }
+
     /// Hands what goes on over to `next`, which is in force, and forbids further logins to integrations that are not part
     /// of it, or are another one there. A flight of theirs that is under way ends without: no key signs once it is out of
     /// the configuration.
@@ -366,31 +384,4 @@ fn another(
 
 fn without_slash(url: &str) -> &str {
     url.strip_suffix('/').unwrap_or(url)
-}
-
-/// The generation in force.
-#[derive(Debug)]
-pub struct Snapshots(ArcSwap<Snapshot>);
-
-impl Snapshots {
-    /// Starts with one.
-    pub fn new(first: Snapshot) -> Self {
-        Self(ArcSwap::from_pointee(first))
-    }
-
-    /// The one in force now; a request calls this once.
-    pub fn current(&self) -> Arc<Snapshot> {
-        self.0.load_full()
-    }
-
-    /// Whether what comes from this address may say where it came from.
-    pub fn is_trusted_proxy(&self, address: IpAddr) -> bool {
-        let snapshot = self.0.load();
-        snapshot.trusted_proxies.iter().any(|network| network.contains(&address))
-    }
-
-    /// Puts another one in force, for every request that begins from now on.
-    pub fn replace(&self, next: Arc<Snapshot>) {
-        self.0.store(next);
-    }
 }

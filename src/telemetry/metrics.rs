@@ -30,6 +30,7 @@ pub struct Metrics {
     circuit_open: IntGaugeVec,
     next_key_in_use: IntGaugeVec,
     token_remaining: GaugeVec,
+    certificate_expiry: IntGaugeVec,
     auth_failures: IntCounterVec,
     issuer_key_fetches: IntCounterVec,
     config_reloads: IntCounterVec,
@@ -121,6 +122,12 @@ impl Metrics {
             next_grants: counter(&registry, "next_grants_total", NEXT_GRANTS, &["caller", "integration"])?,
             throttled: counter(&registry, "throttled_total", THROTTLED, &["limit"])?,
             token_remaining: gauge(&registry, "token_remaining_seconds", TOKEN_REMAINING, "integration")?,
+            certificate_expiry: whole_gauge(
+                &registry,
+                "certificate_expiry_timestamp_seconds",
+                CERTIFICATE_EXPIRY,
+                "integration",
+            )?,
             answers: Found::new(),
             registry,
         };
@@ -251,6 +258,15 @@ impl Metrics {
         }
     }
 
+    /// Sets when the certificate of an integration's key ends, in seconds since 1970; called when somebody looks.
+    pub fn set_certificate_end(&self, integration: &IntegrationName, end: Option<i64>) {
+        match end {
+            Some(end) => self.certificate_expiry.with_label_values(&[integration.as_str()]).set(end),
+            // It is an error only if there was none before.
+            None => drop(self.certificate_expiry.remove_label_values(&[integration.as_str()])),
+        }
+    }
+
     /// Everything in the Prometheus text format, version 0.0.4.
     pub fn render(&self) -> Result<Vec<u8>, prometheus::Error> {
         let mut text = Vec::with_capacity(16 * 1024);
@@ -275,6 +291,7 @@ const AUDIT_LOST: &str = "Audit records that could not be written.";
 const NEXT_DENIALS: &str = "Requests that were allowed and that next_integrations would refuse.";
 const NEXT_GRANTS: &str = "Requests that were refused and that next_integrations would allow.";
 const THROTTLED: &str = "Requests answered with 429, by the setting that limits them.";
+const CERTIFICATE_EXPIRY: &str = "When the first certificate of the integration's keys ends.";
 const TOKEN_REMAINING: &str = "What is left of the promise of the current token.";
 
 fn named(name: &str, help: &str) -> Opts {

@@ -309,12 +309,12 @@ async fn a_key_that_salesforce_would_not_take_is_refused_with_what_it_is_and_wha
     let elliptic = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).unwrap().serialize_pem();
     for (case, text, said, remedy) in [
         ("EC", elliptic, "Salesforce takes RSA only", "openssl genrsa"),
-        ("encrypted", encrypted, "encrypted with a password", "remove the password"),
+        ("encrypted", encrypted, "needs a password, and none is configured", "client_key_password_path"),
         ("certificate", certificate.clone(), "a certificate, not a private key", "private key that belongs"),
         ("public", public, "a public key, not a private one", "private key that belongs"),
         ("1024 bits", openssl(&["genrsa", "1024"]), "fewer than 2048 bits", "2048, 3072 or 4096"),
         ("two", format!("{key}{key}"), "2 private keys", "leave one"),
-        ("nothing", String::new(), "no PEM block", "BEGIN PRIVATE KEY"),
+        ("nothing", String::new(), "no private key in a format that is known", "BEGIN PRIVATE KEY"),
         ("cut", key[..key.len() / 2].to_owned(), "", "BEGIN"),
     ] {
         write_private(&path, &text);

@@ -22,6 +22,7 @@ mod hostile;
 mod insisting;
 mod introspect;
 mod issuers;
+mod key_certificates;
 mod life;
 mod lifetime;
 mod limits;

@@ -43,15 +43,24 @@ fn integration(
     hosts: Option<&Allowlist>,
     shop: &mut Workshop<'_>,
 ) -> Option<Integration> {
-    let source = keys::Source { path: file.client_key_path, pkcs11: file.client_key_pkcs11 };
-    if !source.is_written() {
-        let remedy = "add `client_key_path`, or `client_key_pkcs11`";
-        shop.report.error(&source.path.at, "this setting is missing", remedy);
-    }
-    let key = keys::key(source, shop);
-    let next = keys::Source { path: file.next_key_path, pkcs11: file.next_key_pkcs11 };
-    let has_next = next.is_written();
-    let next_key = if has_next { keys::key(next, shop) } else { None };
+    let first = keys::Source {
+        path: file.client_key_path,
+        pkcs11: file.client_key_pkcs11,
+        password: (file.client_key_password_path, file.client_key_password_env),
+        entry_password: (file.client_key_entry_password_path, file.client_key_entry_password_env),
+        alias: file.client_key_alias,
+        certificate_path: file.certificate_path,
+    };
+    let key = keys::first(first, shop);
+    let next = keys::Source {
+        path: file.next_key_path,
+        pkcs11: file.next_key_pkcs11,
+        password: (file.next_key_password_path, file.next_key_password_env),
+        entry_password: (file.next_key_entry_password_path, file.next_key_entry_password_env),
+        alias: file.next_key_alias,
+        certificate_path: file.next_certificate_path,
+    };
+    let next_key = keys::next(next, shop);
     let session_timeout = file.session_timeout.located().map(|timeout| session_timeout(&timeout, &mut shop.report));
     pinning(&file.instance_url, &file.pin_instance_url, &mut shop.report);
     let instance_url = file.instance_url.located().map(|url| instance_url(&url, hosts, &mut shop.report));
@@ -74,7 +83,7 @@ fn integration(
         prefetch: file.prefetch.value?,
         login_budget_per_hour: file.login_budget_per_hour.value?.0,
         key: key?,
-        next_key: if has_next { Some(next_key?) } else { None },
+        next_key: next_key?,
     })
 }
 

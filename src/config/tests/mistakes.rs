@@ -40,7 +40,7 @@ token_url = "https://evilsalesforce.com"
 instance_url = "https://acme.my.salesforce.com/x"
 pin_instance_url = "yes"
 session_timeout = "2500ms"
-next_key_path = "k"
+next_key_alias = "k"
 [integrations.two]
 client_key_path = "k"
 username = "u"
@@ -91,7 +91,7 @@ fn every_mistake_is_told_at_once_in_the_order_of_the_file() {
         "error 26:20 integrations.elf-prod.pin_instance_url: expected true or false, found text",
         "warning 27:19 integrations.elf-prod.session_timeout: Salesforce offers no such",
         "warning 27:19 integrations.elf-prod.session_timeout: half of this … no whole second",
-        "error 28:1 integrations.elf-prod.next_key_path: this version does not have",
+        "error 28:18 integrations.elf-prod.next_key_alias: there is no next key",
         "error 33:13 integrations.two.token_url: plain http is for loopback only",
         "error 34:20 integrations.two.pin_instance_url: there is no `instance_url`",
         "error 36:17 callers.a.integrations[0]: there is no integration … did you mean `elf-prod`?",
