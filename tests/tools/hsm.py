@@ -5,14 +5,15 @@ with those that openssl makes with the same key.
 """
 
 import argparse
-import base64
 import contextlib
+import json
 import os
 import pathlib
 import sys
 import tempfile
 import threading
 
+import canary
 from checks import Checks
 from hsm_parts import CLIENT_ID, PIN, Broker, Obedient, Relay, Tokens, daemon, fetch, key_setting, signed_by, until
 from service import free_port, new_key, openssl, private_key, running, self_signed
@@ -45,10 +46,10 @@ class Scene:
         self.broker = Broker(binary, folder, digest, key)
         self.used = 0
 
-    def simulated(self, stack, name, certificate):
+    def simulated(self, stack, name, certificate, *more):
         port = free_port()
         users = [part for user in self.users for part in ("--username", user)]
-        options = ["--listen", f"127.0.0.1:{port}", "--certificate", certificate, "--client-id", CLIENT_ID, *users]
+        options = ["--listen", f"127.0.0.1:{port}", "--certificate", certificate, "--client-id", CLIENT_ID, *users, *more]
         stack.enter_context(running(self.binary, self.folder, name, "simulate", *options)).wait_for_port(port)
         return f"http://127.0.0.1:{port}/services/oauth2/token"
 
@@ -77,7 +78,7 @@ def main():
     binary = str(pathlib.Path(arguments.parse_args().binary).resolve())
     with Checks("hsm") as checks, tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
         scene = Scene(binary, pathlib.Path(folder), stack)
-        for part in (signatures, generated, mistakes, pins_at_start, lost_sessions, pulled, slow, wrong_pin, changed_pin,
+        for part in (signatures, generated, moved, mistakes, pins_at_start, lost_sessions, pulled, slow, wrong_pin, changed_pin,
                      restarted_daemon, made_anew):  # fmt: skip
             scene.fresh()
             print(f"-- {part.__name__.replace('_', ' ')}", flush=True)
@@ -97,6 +98,7 @@ def signatures(checks, scene):
             answers = [scene.ask()[0] for _ in range(5)] + [scene.broker.ask("software")[0]]
             checks.check(f"{name}: Salesforce takes the assertions", answers == [200] * 6, answers)
             for assertion in scene.relay.assertions:
+                canary.note("an assertion signed in the HSM", assertion)
                 signed, signature = signed_by(assertion)
                 expected = openssl("dgst", "-sha256", "-sign", scene.key, stdin=signed.encode())
                 checks.check(f"{name}: a signature is that of openssl, byte for byte", signature == expected)
@@ -120,6 +122,34 @@ def generated(checks, scene):
         with scene.broker.serving("generated"):
             status, body, _ = scene.ask()
             checks.check("a key that was made in the token mints", status == 200, body)
+
+
+def moved(checks, scene):
+    """A key moves from a file into the HSM, by way of the next key."""
+    secret = scene.folder / "control"
+    secret.write_text("throw-away-control-secret-of-this-stage")
+    certificate = scene.folder / "inside.crt"
+    with contextlib.ExitStack() as stack:
+        options = ["--control-secret-path", secret]
+        url = scene.simulated(stack, "simulate-moved", scene.folder / "elf.crt", *options)
+        file, token = f'client_key_path = "{scene.key}"', key_setting(scene.tokens.module, key="inside")
+        scene.broker.write(scene.integrations(f"{file}\n{token.replace('client_key', 'next_key')}", url))
+        process = stack.enter_context(scene.broker.serving("moved"))
+        old, new = scene.next(), scene.next()
+        checks.check("a token by the key in the file", scene.broker.ask(old)[0] == 200)
+        body = json.dumps({"certificate": certificate.read_text()}).encode()
+        app = f"{url.split('/services')[0]}/__simulator/apps/{CLIENT_ID}"
+        headers = {"authorization": f"Bearer {secret.read_text()}"}
+        checks.check("the other certificate is applied", fetch(app, body, headers, "PATCH")[0] == 200)
+        status, answer, _ = scene.broker.ask(new)
+        checks.check("a token by the key in the HSM, in the same request", status == 200, answer)
+        in_use = [(key["setting"], key["in_use"]) for key in scene.broker.status(new)["keys"]]
+        checks.check("told as such", in_use == [("client_key", False), ("next_key", True)], in_use)
+        warm = scene.broker.ask(old)[1]["access_token"]
+        told = scene.broker.reloaded(process, lambda: scene.broker.write(scene.integrations(token, url)))
+        same = scene.broker.ask(old)[1].get("access_token") == warm
+        checks.check("promoted: the token that the file made serves on", told["outcome"] == "applied" and same, told)
+        checks.check("promoted: the HSM signs alone", scene.ask()[0] == 200)
 
 
 def mistakes(checks, scene):
