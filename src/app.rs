@@ -24,6 +24,7 @@ use crate::http::ops::OpsDoor;
 use crate::http::standing::Standing;
 use crate::limits::Failures;
 use crate::reload::{Doors, Generation, Reloader, Shared, prefetch, whole_file};
+use crate::salesforce::Integration;
 use crate::snapshot::Snapshots;
 use crate::telemetry::audit::{self, Trail};
 use crate::tls::SwappableTls;
@@ -88,6 +89,13 @@ impl Prepared {
             report.push(whole_file("audit.path", format!("no record can be kept: {error}"), remedy));
             report
         })
+    }
+
+    /// The integrations, sorted by name.
+    pub fn integrations(&self) -> Vec<&Integration> {
+        let mut all: Vec<_> = self.generation.snapshot.holdings().map(|holding| holding.integration()).collect();
+        all.sort_by(|one, other| one.name().cmp(other.name()));
+        all
     }
 
     /// The configuration it was prepared from.

@@ -16,7 +16,7 @@ const LAYERS: &[&[&str]] = &[
     &["names", "token", "clock", "promise", "ask", "hash", "signature"],
     &["config", "telemetry"],
     &["keys", "salesforce", "authn", "policy", "limits", "cache", "tls"],
-    &["holding", "snapshot", "broker"],
+    &["holding", "snapshot", "broker", "walk"],
     &["http"],
     &["app", "reload"],
     &["cli", "main"],

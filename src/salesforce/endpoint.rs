@@ -31,14 +31,30 @@ pub struct WayOut {
     request_timeout: Duration,
 }
 
-/// An answer, whole and in memory. The body may hold a token, hence the wrapping.
-pub(super) struct Reply {
-    pub(super) status: u16,
+/// An answer in memory. The body may hold a token, hence the wrapping, and no `Debug`.
+#[expect(missing_debug_implementations, reason = "the body may hold a token")]
+pub struct Reply {
+    /// The status.
+    pub status: u16,
     /// The `Date` header: what time it is there.
-    pub(super) date: Option<Timestamp>,
+    pub date: Option<Timestamp>,
     /// How long `Retry-After` asks to be left alone, at most a day; who waits has a bound of its own.
-    pub(super) retry_after: Option<Duration>,
-    pub(super) body: Zeroizing<Vec<u8>>,
+    pub retry_after: Option<Duration>,
+    /// The `Sforce-Limit-Info` header: API requests of the org within 24 hours, and how many it may make.
+    pub api_usage: Option<(u64, u64)>,
+    /// Whether there is more than was read, which only happens where no more was wanted.
+    pub cut: bool,
+    /// The body.
+    pub body: Zeroizing<Vec<u8>>,
+}
+
+/// How much of a body is wanted.
+#[derive(Clone, Copy)]
+enum Wanted {
+    /// All of it, or none if it is longer than [`MAX_BODY`].
+    Whole,
+    /// So many bytes; the rest is left.
+    Begin(usize),
 }
 
 /// Whose tokens an app may introspect: its own, for which it proves itself.
@@ -125,25 +141,42 @@ impl WayOut {
             .header(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"))
             // Wiped when the last holder inside the client lets go.
             .body(Bytes::from_owner(form));
-        self.send(request, deadline).await
+        self.send(request, deadline, Wanted::Whole).await
+    }
+
+    /// One GET of what everybody may see.
+    pub(super) async fn look(&self, url: Url, deadline: Instant) -> Result<Reply, MintError> {
+        let request = self.client.get(url).header(ACCEPT, HeaderValue::from_static("application/json"));
+        self.send(request, deadline, Wanted::Whole).await
     }
 
     /// One GET with a token.
     pub(super) async fn get(&self, url: Url, token: &AccessToken, deadline: Instant) -> Result<Reply, MintError> {
+        self.send(self.authorized(url, token)?, deadline, Wanted::Whole).await
+    }
+
+    /// The same for a body that may be long: its first `most` bytes.
+    pub(super) async fn get_begin(
+        &self,
+        url: Url,
+        token: &AccessToken,
+        most: usize,
+        deadline: Instant,
+    ) -> Result<Reply, MintError> {
+        self.send(self.authorized(url, token)?, deadline, Wanted::Begin(most)).await
+    }
+
+    fn authorized(&self, url: Url, token: &AccessToken) -> Result<RequestBuilder, MintError> {
         let mut bearer = HeaderValue::from_str(&Zeroizing::new(format!("Bearer {}", token.expose())))
             .map_err(|_| MintError::new(Cause::Malformed, "the token does not fit into a header"))?;
         bearer.set_sensitive(true);
-        let request = self
-            .client
-            .get(url)
-            .header(ACCEPT, HeaderValue::from_static("application/json"))
-            .header(AUTHORIZATION, bearer);
-        self.send(request, deadline).await
+        let request = self.client.get(url).header(ACCEPT, HeaderValue::from_static("application/json"));
+        Ok(request.header(AUTHORIZATION, bearer))
     }
 
-    async fn send(&self, request: RequestBuilder, deadline: Instant) -> Result<Reply, MintError> {
+    async fn send(&self, request: RequestBuilder, deadline: Instant, wanted: Wanted) -> Result<Reply, MintError> {
         let deadline = deadline.min(Instant::now() + self.request_timeout);
-        exchange(request, deadline).await
+        exchange(request, deadline, wanted).await
     }
 }
 
@@ -213,26 +246,35 @@ fn bundled() -> impl Iterator<Item = Certificate> {
     TLS_SERVER_ROOT_CERTS.iter().filter_map(|certificate| Certificate::from_der(certificate).ok())
 }
 
-async fn exchange(request: RequestBuilder, deadline: Instant) -> Result<Reply, MintError> {
+async fn exchange(request: RequestBuilder, deadline: Instant, wanted: Wanted) -> Result<Reply, MintError> {
     let head = timeout_at(deadline, request.send()).await;
     let mut response = head.map_err(|_| late("no answer in time"))?.map_err(|error| no_answer::before_it(&error))?;
     let status = response.status().as_u16();
-    refuse_early(&response)?;
+    refuse_early(&response, wanted)?;
     let date = date(response.headers(), DATE);
     let retry_after = retry_after(response.headers(), date);
+    let api_usage = api_usage(response.headers());
+    let mut cut = false;
     let mut body = Zeroizing::new(Vec::with_capacity(4096));
     loop {
         let seen = format!("status {status}, then {} bytes", body.len());
         let chunk = timeout_at(deadline, response.chunk()).await;
         let chunk = chunk.map_err(|_| late(&format!("{seen} and no more in time")))?;
         let Some(chunk) = chunk.map_err(|error| no_answer::within_it(&error, &seen))? else { break };
-        if body.len() + chunk.len() > MAX_BODY {
-            return Err(too_long(status));
+        let room = match wanted {
+            Wanted::Whole if body.len() + chunk.len() > MAX_BODY => return Err(too_long(status)),
+            Wanted::Whole => chunk.len(),
+            Wanted::Begin(most) => most - body.len(),
+        };
+        cut = chunk.len() > room;
+        let taken = chunk.get(..room).unwrap_or(&chunk);
+        grow(&mut body, taken.len());
+        body.extend_from_slice(taken);
+        if cut {
+            break;
         }
-        grow(&mut body, chunk.len());
-        body.extend_from_slice(&chunk);
     }
-    Ok(Reply { status, date, retry_after, body })
+    Ok(Reply { status, date, retry_after, api_usage, cut, body })
 }
 
 fn late(seen: &str) -> MintError {
@@ -244,9 +286,10 @@ fn too_long(status: u16) -> MintError {
 }
 
 /// What the head alone gives away; not a byte of such a body is read.
-fn refuse_early(response: &Response) -> Result<(), MintError> {
+fn refuse_early(response: &Response, wanted: Wanted) -> Result<(), MintError> {
     let status = response.status().as_u16();
-    if response.content_length().is_some_and(|length| length > MAX_BODY as u64) {
+    let is_too_long = response.content_length().is_some_and(|length| length > MAX_BODY as u64);
+    if matches!(wanted, Wanted::Whole) && is_too_long {
         return Err(too_long(status));
     }
     // Nothing was asked for but plain bytes, and nothing is ever unpacked.
@@ -276,6 +319,13 @@ fn retry_after(headers: &HeaderMap, date: Option<Timestamp>) -> Option<Duration>
         Duration::try_from(until.duration_since(date?)).unwrap_or_default()
     };
     Some(wait.min(LONGEST_RETRY_AFTER))
+}
+
+/// `api-usage=18/5000`, alone or as one of several.
+fn api_usage(headers: &HeaderMap) -> Option<(u64, u64)> {
+    let text = headers.get("sforce-limit-info")?.to_str().ok()?;
+    let (used, most) = text.split(',').find_map(|part| part.trim().strip_prefix("api-usage="))?.split_once('/')?;
+    Some((used.trim().parse().ok()?, most.trim().parse().ok()?))
 }
 
 /// Growing in place may move the bytes and leave a copy behind; this moves them by hand and wipes the old place.

@@ -80,7 +80,7 @@ impl Integration {
     }
 
     /// One request to the token endpoint, if its host is not left alone and the budget has room for it.
-    async fn attempt(&self, need: Need, deadline: Instant) -> Result<Grant, MintError> {
+    pub(super) async fn attempt(&self, need: Need, deadline: Instant) -> Result<Grant, MintError> {
         let clock = &self.surroundings.clock;
         let started = clock.now();
         let pass = self.circuit.enter(self.name(), started).map_err(|wait| {
@@ -93,6 +93,7 @@ impl Integration {
         // Signed before the budget is touched: a key that does not sign costs no login.
         let assertion = self.assertion().await?;
         self.spend(need)?;
+        self.logins.fetch_add(1, Ordering::Relaxed);
         let way_out = &self.surroundings.way_out;
         let reply = way_out.post_assertion(&self.settings.token_url, &assertion, deadline).await;
         match &reply {

@@ -185,7 +185,10 @@ fn route(world: &World, ask: &Ask, caller: &Caller, now: Timestamp) -> Result<Re
     match resource.as_slice() {
         [] => Ok(json_answer(StatusCode::OK, &resources(&ask.place, caller, version))),
         ["limits"] => {
-            let used = world.with(|state| state.api_calls);
+            let (used, closed) = world.with(|state| (state.api_calls, state.switches.limits_need_view_setup));
+            if closed {
+                return Err(RestRow::InsufficientAccess.into());
+            }
             Ok(json_answer(StatusCode::OK, &limits::told(used, world.api_calls_per_day)))
         }
         ["query"] => query(world, ask, (caller, version), now),

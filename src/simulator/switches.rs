@@ -98,6 +98,10 @@ pub struct Switches {
     ///
     /// UNSURE; default `false`, the harder world, for the same reason.
     pub introspection_counts_as_activity: bool,
+    /// Whether `limits` wants *View Setup and Configuration*, which no user here has: 403 `INSUFFICIENT_ACCESS`.
+    ///
+    /// UNSURE; default `false`. Older documents ask for it.
+    pub limits_need_view_setup: bool,
 }
 
 /// The two answers reported for a user that does not exist.
@@ -133,6 +137,7 @@ impl Default for Switches {
             answers_chunked: false,
             userinfo_counts_as_activity: false,
             introspection_counts_as_activity: false,
+            limits_need_view_setup: false,
         }
     }
 }

@@ -19,6 +19,7 @@ mod certificates;
 mod command_line;
 mod get_token;
 mod http2;
+mod live;
 mod metrics;
 mod post_token;
 mod raw_http;

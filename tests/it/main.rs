@@ -25,6 +25,7 @@ mod issuers;
 mod life;
 mod lifetime;
 mod limits;
+mod live;
 mod memory;
 mod min_ttl;
 mod network;

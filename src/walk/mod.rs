@@ -1,0 +1,115 @@
+//! The walk of `aquila check --live`: from the name of the token host to the event log files, one row for each step.
+//!
+//! The story is [`walk`]. Every step asks Salesforce by the same way out as the service, and each row says what was
+//! asked, what came back, and what to do. A step that cannot be asked because an earlier one failed is unknown and says
+//! why. Invariants: at most [`LONGEST`] for an integration, no more than [`MOST_PAIRS`] logins beyond those that the
+//! service itself would make, nothing secret in a row. Not here: how rows look, which is `cli/check`.
+
+mod event_logs;
+mod host;
+mod login;
+mod org;
+mod rest;
+mod row;
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+pub use self::row::{Facts, Row, Step, Verdict, Walked};
+use crate::salesforce::{Grant, Integration};
+
+/// No walk takes longer; what was not asked by then is unknown.
+pub const LONGEST: Duration = Duration::from_secs(60);
+/// So many pairs of token host and audience are tried at most, when that is asked for. Each is a login.
+pub const MOST_PAIRS: usize = 5;
+
+/// What is asked for beyond the usual steps.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Extras {
+    /// Other pairs of token host and audience, if the configured one is refused.
+    pub try_audiences: bool,
+    /// The beginning of one event log file.
+    pub read_one_log: bool,
+}
+
+impl Extras {
+    fn want(self, step: Step) -> bool {
+        match step {
+            Step::Audiences => self.try_audiences,
+            Step::LogFile => self.read_one_log,
+            _ => true,
+        }
+    }
+}
+
+/// Walks the way of a token and of what it is for. `told` hears which step is next.
+pub async fn walk(integration: &Integration, extras: Extras, told: &(dyn Fn(Step) + Sync)) -> Walked {
+    let mut walk = Walk {
+        integration,
+        extras,
+        told,
+        deadline: Instant::now() + LONGEST,
+        rows: Vec::with_capacity(Step::ALL.len()),
+        pair_logins: 0,
+        api_usage: None,
+    };
+    let reached = walk.host().await;
+    let signs = walk.key().await;
+    match walk.login(reached, signs).await {
+        Some(grant) => walk.org(&grant).await,
+        None => walk.leave_out(&Step::WITH_A_TOKEN, "there is no token to ask with: see mint"),
+    }
+    Walked {
+        integration: integration.name().clone(),
+        host: host::name(&integration.settings().token_url),
+        username: integration.settings().username.clone(),
+        logins: integration.logins_made() + walk.pair_logins,
+        rows: walk.rows,
+    }
+}
+
+/// A walk under way.
+struct Walk<'a> {
+    integration: &'a Integration,
+    extras: Extras,
+    told: &'a (dyn Fn(Step) + Sync),
+    deadline: Instant,
+    rows: Vec<Row>,
+    /// Logins with other pairs than the configured one.
+    pair_logins: u32,
+    /// What the org said last of its API requests: made, and allowed.
+    api_usage: Option<(u64, u64)>,
+}
+
+impl Walk<'_> {
+    fn begin(&self, step: Step) {
+        (self.told)(step);
+    }
+
+    fn push(&mut self, row: Row) {
+        self.rows.push(row);
+    }
+
+    /// Rows for steps that cannot be asked.
+    fn leave_out(&mut self, steps: &[Step], why: &str) {
+        let extras = self.extras;
+        let wanted = steps.iter().filter(|step| extras.want(**step));
+        self.rows.extend(wanted.map(|step| Row::unknown(*step, "not asked", why)));
+    }
+
+    /// What the org is asked with a token, in the order of the rows.
+    async fn org(&mut self, grant: &Grant) {
+        self.user_and_org(grant).await;
+        match self.session(grant).await {
+            Ok(()) => {
+                self.permissions(grant).await;
+                self.event_logs(grant).await;
+                self.api_requests(grant).await;
+            }
+            Err(refused) => self.without_rest(&refused),
+        }
+        self.lifetime(grant).await;
+        self.ip_lock();
+    }
+}
