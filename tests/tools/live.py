@@ -1,9 +1,10 @@
-"""The newcomer's round, with the real binary: material, check --live, serve, and a client that reads an Event Log File.
+"""The newcomer's round, with the real binary: setup, check --live, serve, and clients that read an Event Log File.
 
     aquila check --live ──http──> aquila simulate
     simple-salesforce ──https──> TLS front of this script ──http──> aquila simulate, with a token of aquila serve
 
-Then the same walk on an org where a permission is missing, and on a terminal.
+The inputs of docs/elastic.md ask as that page configures them. Then the same walk on an org where a permission is
+missing, and on a terminal.
 """
 
 import argparse
@@ -16,20 +17,26 @@ import os
 import pathlib
 import pty
 import re
+import shlex
 import struct
 import subprocess
 import tempfile
 import termios
+import time
 
 import requests
+from joserfc import jwt
+from joserfc.jwk import RSAKey
 from simple_salesforce import Salesforce
 
 from checks import Checks
 from interop import TlsFront
-from service import free_port, loopback_tls, new_key, private_key, running, self_signed
+from service import free_port, loopback_tls, new_key, openssl, private_key, running
 
 CALLER = "log-shipper"
-INTEGRATION = "elf-try"
+ELASTIC = "elastic"
+# As docs/elastic.md names it.
+INTEGRATION = "elf-prod"
 USERNAME = "elastic-log@acme.example"
 CONTROL = "throw-away-control-secret"
 WITHIN = 90.0
@@ -45,15 +52,17 @@ def main():
             os.environ.pop(proxy, None)
             os.environ.pop(proxy.upper(), None)
         simulator = Simulator(free_port())
-        config, certificate = material(binary, folder, simulator.port)
-        key, ops, door = complete(binary, config)
+        page = Page(pathlib.Path(__file__).parents[2] / "docs/elastic.md")
+        config, command = material(checks, binary, folder, simulator.port)
+        keys, ops, door = complete(binary, config, page)
+        key = keys[CALLER]
 
         before = check(binary, config)
         checks.check("before the simulator runs the walk fails with status 1", before.returncode == 1, before.stdout)
         rows = by_step(before)
         checks.check("and says that there is no connection", rows["connection"]["verdict"] == "fail", rows["connection"])
 
-        simulator.start(stack, binary, folder, certificate)
+        simulator.start(stack, binary, folder, command)
         seen = green(checks, binary, config, simulator)
         serve = stack.enter_context(running(binary, folder, "serve", "serve", "--config", config))
         serve.wait_until_ready(ops)
@@ -62,32 +71,38 @@ def main():
         os.environ["REQUESTS_CA_BUNDLE"] = str(tls["ca"])
         front = stack.enter_context(TlsFront(tls, simulator.port))
         read_the_same_file(checks, token, front.port, seen)
+        salesforce_input(checks, page, door, front.port, config.parent / "elastic.key", token)
+        httpjson_input(checks, page, door, front.port, keys[ELASTIC])
         beside_the_service(checks, binary, config, door, key, token)
         a_permission_is_missing(checks, binary, config, simulator)
         on_a_terminal(checks, binary, config)
         checks.check("SIGTERM ends the service with status 0", serve.stop() == 0, serve.tail())
 
 
-def material(binary, folder, port):
-    """Key, certificate and the integration's part of the configuration: the paths of the last two."""
-    certificate = self_signed(folder / "elf.crt", private_key(folder / "elf.pem"))
-    config = folder / "aquila.toml"
-    config.write_text(
-        f"""
-[integrations.{INTEGRATION}]
-client_key_path = "elf.pem"
-username = "{USERNAME}"
-client_id = "simulated-client-id"
-token_url = "http://127.0.0.1:{port}"
-session_timeout = "2h"
-"""
-    )
-    return config, certificate
+def material(checks, binary, folder, port):
+    """What `aquila setup` makes: the configuration, and the command by which it has the simulator started."""
+    org = folder / "org"
+    done = subprocess.run(
+        [binary, "setup", "--dir", org, "--my-domain", f"http://127.0.0.1:{port}", "--username", USERNAME,
+         "--email", "admin@acme.example", "--integration", INTEGRATION],
+        capture_output=True, text=True, timeout=WITHIN, check=False,
+    )  # fmt: skip
+    checks.check("setup makes key, certificate and configuration", done.returncode == 0, done.stdout + done.stderr)
+    steps = (org / "STEPS.md").read_text().replace("\\\n", " ")
+    command = next(line for line in steps.splitlines() if line.strip().startswith("aquila simulate "))
+    return org / "aquila.toml", shlex.split(command)[1:]
 
 
-def complete(binary, config):
-    """A caller, and ports of our own. The caller's key, and the ports of both doors, ops first."""
-    key, digest = new_key(binary, CALLER)
+def complete(binary, config, page):
+    """Two callers, one as docs/elastic.md writes it, and ports of our own. Their keys by name, and both doors' ports."""
+    keys = {}
+    keys[CALLER], digest = new_key(binary, CALLER)
+    keys[ELASTIC], elastic_digest = new_key(binary, ELASTIC)
+    key = private_key(config.parent / "elastic.key")
+    (config.parent / "elastic.pub").write_bytes(openssl("pkey", "-in", key, "-pubout"))
+    blocks = [block for block in page.blocks("toml") if f"[callers.{ELASTIC}]" in block]
+    public_url = re.search(r'public_url = "(.+?)"', blocks[0]).group(1)
+    elastic = blocks[0][blocks[0].index(f"[callers.{ELASTIC}]") :]
     ops, door = free_port(), free_port()
     with open(config, "a") as file:
         file.write(
@@ -96,8 +111,12 @@ def complete(binary, config):
 integrations = ["elf-*"]
 api_key_sha256 = ["{digest}"]
 
+{elastic}
+api_key_sha256 = ["{elastic_digest}"]
+
 [server]
 listen = "127.0.0.1:{door}"
+public_url = "{public_url}"
 
 [ops]
 listen = "127.0.0.1:{ops}"
@@ -106,19 +125,20 @@ listen = "127.0.0.1:{ops}"
 path = "audit.jsonl"
 """
         )
-    return key, ops, door
+    return keys, ops, door
 
 
 class Simulator:
     def __init__(self, port):
         self.port = port
 
-    def start(self, stack, binary, folder, certificate):
+    def start(self, stack, binary, folder, command):
+        """By a command that names files beside the configuration."""
         secret = folder / "control.secret"
         secret.write_text(CONTROL)
-        arguments = ["--certificate", certificate, "--username", USERNAME, "--control-secret-path", secret]
+        command = [str(folder / "org" / word) if word.endswith(".crt") else word for word in command]
         process = stack.enter_context(
-            running(binary, folder, "simulate", "simulate", "--listen", f"127.0.0.1:{self.port}", *arguments)
+            running(binary, folder, "simulate", *command, "--control-secret-path", secret)
         )
         process.wait_for_port(self.port)
 
@@ -175,6 +195,78 @@ def read_the_same_file(checks, token, port, seen):
     checks.check("it has as many rows", len(rows) - 1 == facts["rows"] and facts["whole"], (len(rows), facts["rows"]))
     cells = {cell for row in rows[1:] for cell in row if len(cell) > 12}
     checks.check("and none of its cells is in what the walk said", not any(cell in seen["seen"] for cell in cells))
+
+
+class Page:
+    """A page of the documentation, by its blocks."""
+
+    def __init__(self, path):
+        self.text = path.read_text()
+
+    def blocks(self, language):
+        return re.findall(rf"```{language}\n(.*?)```", self.text, re.S)
+
+    def input(self, kind):
+        return Input(next(block for block in self.blocks("yaml") if f"type: {kind}\n" in block))
+
+
+class Input:
+    """The settings of one input, as far as they are a name and a value on a line."""
+
+    def __init__(self, block):
+        pairs = re.findall(r'^ *([\w.]+): +(?:"([^"]*)"|([^"\s#]+))', block, re.M)
+        self.settings = [(name, quoted or plain) for name, quoted, plain in pairs]
+
+    def all(self, name):
+        return [value for known, value in self.settings if known == name]
+
+    def one(self, name):
+        (value,) = self.all(name)
+        return value
+
+
+def salesforce_input(checks, page, door, front, key, token):
+    """The request as the library inside of the input makes it: a form with an assertion of four claims, and no jti."""
+    settings = page.input("salesforce")
+    org, broker = settings.all("url")
+    checks.check("the page sends the token to an org and the request to the broker", "my.salesforce.com" in org, org)
+    claims = {
+        "aud": broker, "exp": int(time.time()) + 180,
+        "iss": settings.one("client.id"), "sub": settings.one("client.username"),
+    }  # fmt: skip
+    assertion = jwt.encode({"alg": "RS256", "typ": "JWT"}, claims, RSAKey.import_key(key.read_bytes()))
+    form = {"grant_type": "urn:ietf:params:oauth:grant-type:jwt-bearer", "assertion": assertion}
+    answer = requests.post(f"http://127.0.0.1:{door}/services/oauth2/token", data=form, timeout=15)
+    told = answer.json()
+    checks.check("the broker takes what the salesforce input signs", answer.status_code == 200, answer.text)
+    checks.check("and answers with the token in memory", told["access_token"] == token, sorted(told))
+
+    salesforce = Salesforce(instance_url=f"https://localhost:{front}", session_id=told["access_token"])
+    found = salesforce.query(settings.one("default"))
+    checks.check("its first query finds log files", found["totalSize"] > 0, found)
+    newest = found["records"][-1]
+    url = f"https://{salesforce.sf_instance}{newest['LogFile']}"
+    answer = salesforce.session.get(url, headers=salesforce.headers, timeout=10)
+    rows = list(csv.DictReader(io.StringIO(answer.text)))
+    checks.check("and they have rows of logins", {row["EVENT_TYPE"] for row in rows} == {"Login"}, answer.text[:200])
+    again = settings.one("value").replace("[[ .cursor.event_log_file.last_event_time ]]", newest["CreatedDate"])
+    checks.check("the next query goes on behind them", salesforce.query(again)["totalSize"] < found["totalSize"], again)
+
+
+def httpjson_input(checks, page, door, front, key):
+    """Client credentials by HTTP Basic, as Go's library sends them first."""
+    settings = page.input("httpjson")
+    path = settings.one("token_url").removeprefix("https://aquila.example")
+    form = {"grant_type": "client_credentials"}
+    answer = requests.post(
+        f"http://127.0.0.1:{door}{path}", data=form, auth=(settings.one("client.id"), key), timeout=15
+    )
+    checks.check("the broker takes the key of the httpjson input", answer.status_code == 200, answer.text)
+    token = answer.json()["access_token"]
+    url = settings.one("request.url").replace("https://acme.my.salesforce.com", f"https://localhost:{front}")
+    query = {"q": settings.one("default")}
+    listed = requests.get(url, params=query, headers={"Authorization": f"Bearer {token}"}, timeout=15)
+    checks.check("its query lists log files", listed.json()["totalSize"] > 0, listed.text[:300])
 
 
 def beside_the_service(checks, binary, config, door, key, token):
