@@ -102,8 +102,8 @@ impl File {
     }
 
     /// The minute is enough.
-    fn date(&self) -> &str {
-        self.log_date.get(..16).unwrap_or(&self.log_date)
+    fn date(&self) -> String {
+        printable(self.log_date.get(..16).unwrap_or(&self.log_date))
     }
 
     fn began(&self) -> Option<Timestamp> {

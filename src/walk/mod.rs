@@ -2,7 +2,7 @@
 //!
 //! The story is [`walk`]. Every step asks Salesforce by the same way out as the service, and each row says what was
 //! asked, what came back, and what to do. A step that cannot be asked because an earlier one failed is unknown and says
-//! why. Invariants: at most [`LONGEST`] for an integration, no more than [`MOST_PAIRS`] logins beyond those that the
+//! why. Invariants: at most [`Extras::within`] for an integration, no more than [`MOST_PAIRS`] logins beyond those that the
 //! service itself would make, nothing secret in a row. Not here: how rows look, which is `cli/check`.
 
 mod event_logs;
@@ -24,13 +24,21 @@ pub const LONGEST: Duration = Duration::from_secs(60);
 /// So many pairs of token host and audience are tried at most, when that is asked for. Each is a login.
 pub const MOST_PAIRS: usize = 5;
 
-/// What is asked for beyond the usual steps.
-#[derive(Debug, Clone, Copy, Default)]
+/// What is asked for beyond the usual steps, and within which time.
+#[derive(Debug, Clone, Copy)]
 pub struct Extras {
     /// Other pairs of token host and audience, if the configured one is refused.
     pub try_audiences: bool,
     /// The beginning of one event log file.
     pub read_one_log: bool,
+    /// How long the whole walk may take.
+    pub within: Duration,
+}
+
+impl Default for Extras {
+    fn default() -> Self {
+        Self { try_audiences: false, read_one_log: false, within: LONGEST }
+    }
 }
 
 impl Extras {
@@ -49,7 +57,7 @@ pub async fn walk(integration: &Integration, extras: Extras, told: &(dyn Fn(Step
         integration,
         extras,
         told,
-        deadline: Instant::now() + LONGEST,
+        deadline: Instant::now() + extras.within,
         rows: Vec::with_capacity(Step::ALL.len()),
         pair_logins: 0,
         api_usage: None,

@@ -10,20 +10,23 @@ use aquila::config;
 use aquila::simulator::{
     App, Door, EventLogs, Fault, FaultAnswer, Flaw, RestRow, Row, Settings, Simulator, Switches, Tls, TokenRow, User,
 };
-use aquila::walk::{Extras, MOST_PAIRS, Step, Verdict, Walked, walk};
+use aquila::walk::{Extras, LONGEST, MOST_PAIRS, Step, Verdict, Walked, walk};
 use jiff::SignedDuration;
 use rcgen::{CertificateParams, KeyPair, PKCS_RSA_SHA256, RsaKeySize};
 use serde_json::{Map, Value, json};
 
 use crate::canary;
+use crate::support::eyes::raw;
 use crate::support::plan::{CLIENT_ID, CLIENT_SECRET, INTEGRATION, Plan, username};
+use crate::support::proxy::Proxy;
 use crate::support::stage::Stage;
+use crate::support::{client, seconds};
 
 /// The rows without the two that are only asked for by a flag: host, key, mint, org.
 const HEALTHY: &str = "PPPP PU P PPPPPPPUU";
 
-const TRY_AUDIENCES: Extras = Extras { try_audiences: true, read_one_log: false };
-const READ_ONE_LOG: Extras = Extras { try_audiences: false, read_one_log: true };
+const TRY_AUDIENCES: Extras = Extras { try_audiences: true, read_one_log: false, within: LONGEST };
+const READ_ONE_LOG: Extras = Extras { try_audiences: false, read_one_log: true, within: LONGEST };
 
 /// What the walk of the usual integration says, searched for secrets.
 async fn walked(stage: &Stage, extras: Extras) -> Walked {
@@ -83,7 +86,7 @@ async fn a_healthy_org_passes_with_one_login_and_the_running_service_does_not_no
     let stage = Stage::usual().await;
     let token = stage.token().await;
     stage.simulator.reset_counts();
-    let walked = walked(&stage, Extras { try_audiences: true, read_one_log: true }).await;
+    let walked = walked(&stage, Extras { read_one_log: true, ..TRY_AUDIENCES }).await;
     is(&walked, "PPPP PU PP PPPPPPPPUU");
     assert_eq!((walked.logins, stage.simulator.counts().token_posts), (1, 1));
     let steps: Vec<Step> = walked.rows.iter().map(|row| row.step).collect();
@@ -253,6 +256,55 @@ async fn when_no_pair_works_the_tries_end_and_what_another_pair_cannot_cure_is_n
     assert_eq!(tried.logins, 1);
 }
 
+const MY_DOMAIN: &str = "acme.my.salesforce.com";
+const LOGIN: &str = "login.salesforce.com";
+
+/// An org with the names of Salesforce, which only a proxy finds, asked at the login host.
+async fn named_org(change: fn(&mut App)) -> (Stage, Proxy) {
+    let names = [MY_DOMAIN, LOGIN, "test.salesforce.com"].map(str::to_owned);
+    let (tls, authority) = Tls::throw_away(&names).unwrap();
+    let address = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap();
+    let proxy = Proxy::to(address, None).await;
+    let plan = Stage::plan().file("ca.pem", authority).salesforce_line("ca_path = \"ca.pem\"");
+    let plan = plan.salesforce_line(format!("proxy_url = \"{}\"", proxy.url()));
+    let plan = plan.token_url(INTEGRATION, format!("https://{LOGIN}"));
+    let plan = plan.integration_line(format!("instance_url = \"https://{MY_DOMAIN}\""));
+    let plan = plan.simulator(|settings| {
+        settings.listen = address;
+        settings.tls = Some(tls);
+        let hosts = [("my-domain", MY_DOMAIN), ("production", LOGIN), ("sandbox", "test.salesforce.com")];
+        settings.hosts = hosts.map(|(kind, name)| format!("{kind}={name}").parse().unwrap()).to_vec();
+        settings.instance_url = Some(format!("https://{MY_DOMAIN}"));
+        settings.apps.iter_mut().for_each(change);
+    });
+    (plan.start().await, proxy)
+}
+
+#[tokio::test]
+async fn an_external_client_app_is_found_at_its_my_domain_by_the_way_out_of_the_service() {
+    let (stage, proxy) = named_org(|app| app.external = true).await;
+    let tried = walked(&stage, TRY_AUDIENCES).await;
+    is(&tried, "PPPP PU FP PPPPPPPUU");
+    assert_eq!(fact(&tried, Step::Mint, "cause"), "app_not_in_org");
+    let set = format!("set token_url = \"https://{MY_DOMAIN}\" and audience_url = \"https://{LOGIN}\"");
+    says(&tried, Step::Audiences, "granted", &set);
+    assert_eq!((tried.logins, stage.simulator.counts().token_posts), (2, 2));
+    let book = proxy.book();
+    let asked = |host: &str| book.heads.iter().any(|head| head.starts_with(&format!("CONNECT {host}:443 ")));
+    assert!(asked(LOGIN) && asked(MY_DOMAIN) && !asked("test.salesforce.com"), "{:?}", book.heads);
+}
+
+#[tokio::test]
+async fn no_more_pairs_are_tried_than_is_promised_and_none_at_a_host_that_the_service_would_not_ask() {
+    let (stage, proxy) = named_org(|app| app.installed = false).await;
+    let tried = walked(&stage, TRY_AUDIENCES).await;
+    is(&tried, "PPPP PU FF UUUUUUUUU");
+    assert!(tried.logins > 3 && tried.logins <= 1 + u32::try_from(MOST_PAIRS).unwrap(), "{}", tried.logins);
+    assert_eq!(u64::from(tried.logins), stage.simulator.counts().token_posts);
+    let known = |head: &String| [LOGIN, MY_DOMAIN, "test.salesforce.com"].iter().any(|host| head.contains(host));
+    assert!(proxy.book().heads.iter().all(known));
+}
+
 #[tokio::test]
 async fn a_token_for_another_instance_is_a_warning_and_one_for_a_strange_host_goes_nowhere() {
     let plan = Stage::plan().integration_line("instance_url = \"https://acme.my.salesforce.com\"");
@@ -290,6 +342,17 @@ async fn a_user_without_view_event_log_files_does_not_see_the_object() {
 }
 
 #[tokio::test]
+async fn an_org_that_does_not_know_a_permission_leaves_it_unknown() {
+    let stage = Stage::usual().await;
+    stage.simulator.force(Fault::once(Door::Rest, FaultAnswer::AsUsual));
+    let refusal = r#"[{"message":"No such column 'PermissionsViewEventLogFiles'","errorCode":"INVALID_FIELD"}]"#;
+    stage.simulator.force(Fault::once(Door::Rest, raw(400, &[], refusal)));
+    let walked = usual(&stage).await;
+    is(&walked, "PPPP PU P PPPUUPPUU");
+    says(&walked, Step::ViewEventLogFiles, "INVALID_FIELD", "View Summary");
+}
+
+#[tokio::test]
 async fn view_all_data_is_told_as_more_than_is_needed() {
     let stage = Stage::usual().await;
     stage.simulator.put_user(users(|user| user.view_all_data = true));
@@ -324,6 +387,37 @@ async fn an_org_without_hourly_files_is_told_as_daily_only() {
 }
 
 #[tokio::test]
+async fn of_a_log_file_that_is_longer_than_any_other_answer_the_beginning_is_read() {
+    let long = EventLogs { days: 2, hourly: false, events_per_hour: 200 };
+    let stage = Stage::plan().simulator(|settings| settings.event_logs = long).start().await;
+    let walked = walked(&stage, READ_ONE_LOG).await;
+    is(&walked, "PPPP PU P PPPPPPPPUU");
+    let path = walked.rows.iter().find(|row| row.step == Step::LogFile).unwrap().asked.clone();
+    let path = path.split_whitespace().nth(1).unwrap().trim_end_matches(',').to_owned();
+    let url = format!("{}/services/data/v60.0/sobjects/{path}", stage.simulator.base_url());
+    let whole = client().get(url).bearer_auth(stage.token().await.text).send().await.unwrap().text().await.unwrap();
+    assert!(whole.len() > 1024 * 1024, "{}", whole.len());
+    says(&walked, Step::LogFile, "it begins with ", "nothing");
+    let rows = fact(&walked, Step::LogFile, "rows").as_u64().unwrap();
+    assert!((100..4000).contains(&rows), "{rows}");
+    assert_eq!(fact(&walked, Step::LogFile, "whole"), json!(false));
+}
+
+#[tokio::test]
+async fn a_walk_ends_within_its_time_whatever_hangs() {
+    let stage = Stage::usual().await;
+    for door in [Door::Rest, Door::Userinfo] {
+        stage.simulator.force(Fault::always(door, FaultAnswer::NeverAnswer));
+    }
+    let started = tokio::time::Instant::now();
+    let walked = walked(&stage, Extras { within: seconds(2), ..Extras::default() }).await;
+    is(&walked, "PPPP PU P UFUUUUUUU");
+    says(&walked, Step::Session, "no answer in time", "");
+    // One call alone may take five seconds by request_timeout.
+    assert!(started.elapsed() < seconds(4), "{:?}", started.elapsed());
+}
+
+#[tokio::test]
 async fn api_requests_that_are_used_up_are_told_whichever_call_meets_it() {
     for (per_day, expected) in [(0, "PPPP PU P PUUUUUFUU"), (3, "PPPP PU P PPPPPPFUU")] {
         let stage = Stage::plan().simulator(|settings| settings.api_calls_per_day = per_day).start().await;
@@ -353,7 +447,9 @@ async fn introspection_tells_a_life_a_short_one_or_that_the_secret_is_wrong() {
     is(&walked, "PPPP PU P PPPPPPPWU");
     says(&walked, Step::Lifetime, "less than half", "set session_timeout");
 
-    let walked = usual(&Stage::plan().client_secret("SIMULATED_secret_of_another_app").start().await).await;
+    let other = "SIMULATED_secret_of_another_app";
+    canary::note("the secret of another app", other);
+    let walked = usual(&Stage::plan().client_secret(other).start().await).await;
     is(&walked, "PPPP PU P PPPPPPPFU");
     says(&walked, Step::Lifetime, "invalid_client", "Consumer Key and Secret");
 }

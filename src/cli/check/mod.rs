@@ -81,7 +81,8 @@ pub(super) fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
     };
     let walked = match prepared.filter(|_| args.live && !bad) {
         Some(prepared) => {
-            let extras = Extras { try_audiences: args.try_audiences, read_one_log: args.read_one_log };
+            let extras =
+                Extras { try_audiences: args.try_audiences, read_one_log: args.read_one_log, ..Extras::default() };
             runtime()?.block_on(live::walk_all(&prepared, args.integration.as_deref(), extras))
         }
         None => Vec::new(),
