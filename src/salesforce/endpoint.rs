@@ -370,11 +370,11 @@ mod tests {
         pairs.iter().map(|(name, text)| (name.clone(), HeaderValue::from_str(text).unwrap())).collect()
     }
 
-    /// Takes one request and answers it with these bytes; the request as it came.
-    async fn answered(listener: tokio::net::TcpListener, answer: String) -> String {
+    /// Takes one request, which ends like this, and answers it with these bytes; the request as it came.
+    async fn answered(listener: tokio::net::TcpListener, ending: &str, answer: String) -> String {
         let (mut stream, _) = listener.accept().await.unwrap();
         let (mut request, mut piece) = (String::new(), [0; 4096]);
-        while !request.ends_with("ytes") {
+        while !request.ends_with(ending) {
             let count = stream.read(&mut piece).await.unwrap();
             request.push_str(std::str::from_utf8(&piece[..count]).unwrap());
         }
@@ -382,16 +382,41 @@ mod tests {
         request
     }
 
-    #[tokio::test]
-    async fn an_introspection_is_one_post_and_its_answer_keeps_the_headers_that_count() {
-        let settings = config::Salesforce {
+    fn way_out() -> WayOut {
+        WayOut::new(&config::Salesforce {
             allowed_hosts: Vec::new(),
             request_timeout: Duration::from_secs(5),
             proxy: None,
             roots: Roots::Bundled,
             ca_path: None,
-        };
-        let way_out = WayOut::new(&settings).unwrap();
+        })
+        .unwrap()
+    }
+
+    #[tokio::test]
+    async fn of_a_long_body_as_much_is_read_as_is_wanted_and_a_short_one_whole() {
+        let token = AccessToken::parse("00D!a".to_owned()).unwrap();
+        for (length, expected) in [(50_000_000_000_u64, ("0123", true)), (10, ("0123", true)), (4, ("0123", false))] {
+            let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+            let url = Url::parse(&format!("http://{}/log", listener.local_addr().unwrap())).unwrap();
+            let sent = usize::try_from(length.min(10)).unwrap();
+            let body = "0123456789".get(..sent).unwrap();
+            let answer = format!(
+                "HTTP/1.1 200 OK\r\nSforce-Limit-Info: api-usage=18/5000\r\nContent-Length: {length}\r\n\r\n{body}"
+            );
+            let deadline = Instant::now() + Duration::from_secs(5);
+            let way_out = way_out();
+            let (reply, _) =
+                tokio::join!(way_out.get_begin(url, &token, 4, deadline), answered(listener, "\r\n\r\n", answer),);
+            let reply = reply.map_err(|error| error.to_string()).unwrap();
+            assert_eq!((str::from_utf8(&reply.body).unwrap(), reply.cut), expected, "{length}");
+            assert_eq!(reply.api_usage, Some((18, 5000)));
+        }
+    }
+
+    #[tokio::test]
+    async fn an_introspection_is_one_post_and_its_answer_keeps_the_headers_that_count() {
+        let way_out = way_out();
         let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let token_url = format!("http://{}/services/oauth2/token", listener.local_addr().unwrap());
         let token_url = Url::parse(&token_url).unwrap();
@@ -402,7 +427,7 @@ mod tests {
         let deadline = Instant::now() + Duration::from_secs(5);
         let (reply, request) = tokio::join!(
             way_out.introspect(&token_url, &app, &token, deadline),
-            answered(listener, answer.to_owned()),
+            answered(listener, "ytes", answer.to_owned()),
         );
         assert!(request.starts_with("POST /services/oauth2/introspect HTTP/1.1\r\n"), "{request}");
         assert!(request.to_lowercase().contains("content-type: application/x-www-form-urlencoded\r\n"), "{request}");

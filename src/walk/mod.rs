@@ -21,6 +21,8 @@ use crate::salesforce::{Grant, Integration};
 
 /// No walk takes longer; what was not asked by then is unknown.
 pub const LONGEST: Duration = Duration::from_secs(60);
+/// Why nothing is asked about event log files where that is not wanted.
+const SKIPPED: &str = "--skip-event-logs";
 /// So many pairs of token host and audience are tried at most, when that is asked for. Each is a login.
 pub const MOST_PAIRS: usize = 5;
 
@@ -31,13 +33,15 @@ pub struct Extras {
     pub try_audiences: bool,
     /// The beginning of one event log file.
     pub read_one_log: bool,
+    /// Nothing about event log files: the integration is for something else.
+    pub skip_event_logs: bool,
     /// How long the whole walk may take.
     pub within: Duration,
 }
 
 impl Default for Extras {
     fn default() -> Self {
-        Self { try_audiences: false, read_one_log: false, within: LONGEST }
+        Self { try_audiences: false, read_one_log: false, skip_event_logs: false, within: LONGEST }
     }
 }
 
@@ -108,11 +112,17 @@ impl Walk<'_> {
 
     /// What the org is asked with a token, in the order of the rows.
     async fn org(&mut self, grant: &Grant) {
-        self.user_and_org(grant).await;
-        match self.session(grant).await {
+        let who = self.who(grant).await;
+        let (session, usable) = self.session(grant).await;
+        self.push(self.user_and_org(grant, who, usable.is_ok()));
+        self.push(session);
+        match usable {
             Ok(()) => {
                 self.permissions(grant).await;
-                self.event_logs(grant).await;
+                match self.extras.skip_event_logs {
+                    true => self.leave_out(&[Step::EventLogFiles], SKIPPED),
+                    false => self.event_logs(grant).await,
+                }
                 self.api_requests(grant).await;
             }
             Err(refused) => self.without_rest(&refused),

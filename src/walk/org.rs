@@ -4,9 +4,10 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::rest::Refused;
-use super::{Row, Step, Walk};
-use crate::salesforce::{Cause, Grant, Introspection, printable};
+use super::{Row, SKIPPED, Step, Walk};
+use crate::salesforce::{CONFIRM_PATH, Cause, Grant, Introspection, printable};
 
+const USERINFO: &str = "/services/oauth2/userinfo";
 const RIGHTS: &str =
     "SELECT PermissionsApiEnabled, PermissionsViewEventLogFiles, PermissionsViewAllData FROM UserPermissionAccess";
 
@@ -41,24 +42,35 @@ struct Rights {
 }
 
 impl Walk<'_> {
-    /// Whose token it is.
-    pub(super) async fn user_and_org(&mut self, grant: &Grant) {
+    /// Whose token it is, asked of the org.
+    pub(super) async fn who(&mut self, grant: &Grant) -> Result<Value, Refused> {
         self.begin(Step::UserAndOrg);
-        let (step, asked) = (Step::UserAndOrg, "GET /services/oauth2/userinfo");
-        let reply = self.integration.ask(grant, "/services/oauth2/userinfo", None, self.deadline).await;
-        // It refuses in plain text, `Bad_OAuth_Token`, also a token that merely lacks the scopes of identity.
-        let row = match self.read(reply) {
-            Ok(told) => self.identity(asked, &told),
-            Err(refused) if refused.status == Some(403) => {
-                Row::fail(step, asked, "status 403: Salesforce takes this for a bad token")
-                    .remedy("see session; if that passes, add the scope id or openid to the app")
-            }
-            Err(refused) => Row::unknown(step, asked, refused.seen),
-        };
-        self.push(row);
+        let reply = self.integration.ask(grant, USERINFO, None, self.deadline).await;
+        self.read(reply)
     }
 
-    fn identity(&self, asked: &str, told: &Value) -> Row {
+    /// The row of it. `usable` says whether the REST API takes the token.
+    pub(super) fn user_and_org(&self, grant: &Grant, told: Result<Value, Refused>, usable: bool) -> Row {
+        let (step, asked) = (Step::UserAndOrg, format!("GET {USERINFO}"));
+        match told {
+            Ok(told) => self.identity(asked, &told),
+            // In plain text, `Bad_OAuth_Token`; perhaps also to a token that merely lacks the scopes of identity.
+            Err(refused) if refused.status == Some(403) && usable => {
+                let known =
+                    grant.id.as_deref().and_then(ids).map_or_else(String::new, |(org, user)| {
+                        format!("; by the login it is user {user} of org {org}")
+                    });
+                Row::warn(step, asked, format!("status 403, although the REST API takes the token{known}"))
+                    .remedy("Setup > External Client App Manager > the app > Settings: add the scope openid, if you want to see it here")
+            }
+            Err(refused) if refused.status == Some(403) => {
+                Row::fail(step, asked, "status 403: Salesforce takes this for a bad token").remedy("see session")
+            }
+            Err(refused) => Row::unknown(step, asked, refused.seen),
+        }
+    }
+
+    fn identity(&self, asked: String, told: &Value) -> Row {
         let text = |name: &str| printable(told.get(name).and_then(Value::as_str).unwrap_or("?"));
         let (user, org) = (text("preferred_username"), text("organization_id"));
         let configured = &self.integration.settings().username;
@@ -72,17 +84,16 @@ impl Walk<'_> {
         row.fact("username", user).fact("organization_id", org).fact("user_id", text("user_id"))
     }
 
-    /// Whether the REST API takes the token.
-    pub(super) async fn session(&mut self, grant: &Grant) -> Result<(), Refused> {
+    /// Whether the REST API takes the token, and the row of that.
+    pub(super) async fn session(&mut self, grant: &Grant) -> (Row, Result<(), Refused>) {
         self.begin(Step::Session);
-        let asked = format!("GET {}", crate::salesforce::CONFIRM_PATH);
+        let asked = format!("GET {CONFIRM_PATH}");
         let told = self.resource(grant, "", None).await;
         let row = match &told {
             Ok(_) => Row::pass(Step::Session, asked, "the REST API takes the token"),
             Err(refused) => session_refused(asked, refused),
         };
-        self.push(row);
-        told.map(|_| ())
+        (row, told.map(|_| ()))
     }
 
     /// The rows of a REST API that is closed.
@@ -129,6 +140,7 @@ impl Walk<'_> {
             false => row(Step::ApiEnabled, api, Row::fail, "not granted").remedy(GRANT_API),
         });
         self.push(match (logs, all) {
+            _ if self.extras.skip_event_logs => Row::unknown(Step::ViewEventLogFiles, "not asked", SKIPPED),
             (true, _) => row(Step::ViewEventLogFiles, logs, Row::pass, "granted"),
             (false, true) => {
                 let seen = "not granted; View All Data opens event log files all the same";
@@ -209,6 +221,13 @@ impl Walk<'_> {
     }
 }
 
+/// Org and user of an identity URL, `…/id/ORG/USER`.
+fn ids(identity: &str) -> Option<(String, String)> {
+    let mut parts = identity.rsplit('/');
+    let (user, org) = (parts.next()?, parts.next()?);
+    (parts.next()? == "id").then(|| (printable(org), printable(user)))
+}
+
 fn session_refused(asked: String, refused: &Refused) -> Row {
     let (step, seen) = (Step::Session, refused.seen.clone());
     match refused.code.as_str() {
@@ -238,6 +257,13 @@ fn left_of(asked: &str, left: u64, most: u64) -> Row {
 mod tests {
     use super::super::Verdict;
     use super::*;
+
+    #[test]
+    fn an_identity_url_ends_in_org_and_user() {
+        let url = "https://login.salesforce.com/id/00Dxx0000001gPLEAY/005xx000001SwiUAAS";
+        assert_eq!(ids(url), Some(("00Dxx0000001gPLEAY".to_owned(), "005xx000001SwiUAAS".to_owned())));
+        assert_eq!((ids("https://login.salesforce.com/"), ids("")), (None, None));
+    }
 
     #[test]
     fn api_requests_are_scarce_below_a_tenth() {

@@ -45,6 +45,9 @@ pub(super) struct CheckArgs {
     /// Read the beginning of one event log file; its columns and the number of its rows are shown, its content is not.
     #[arg(long, requires = "live")]
     pub(super) read_one_log: bool,
+    /// Ask nothing about event log files: the integration is for something else.
+    #[arg(long, requires = "live", conflicts_with = "read_one_log")]
+    pub(super) skip_event_logs: bool,
     /// Print the JSON Schema of the configuration and exit.
     #[arg(long, conflicts_with_all = ["config", "integration", "output"])]
     pub(super) schema: bool,
@@ -81,8 +84,12 @@ pub(super) fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
     };
     let walked = match prepared.filter(|_| args.live && !bad) {
         Some(prepared) => {
-            let extras =
-                Extras { try_audiences: args.try_audiences, read_one_log: args.read_one_log, ..Extras::default() };
+            let extras = Extras {
+                try_audiences: args.try_audiences,
+                read_one_log: args.read_one_log,
+                skip_event_logs: args.skip_event_logs,
+                ..Extras::default()
+            };
             runtime()?.block_on(live::walk_all(&prepared, args.integration.as_deref(), extras))
         }
         None => Vec::new(),
@@ -271,7 +278,12 @@ mod tests {
         assert!(parse("check --schema --config a.toml").is_err());
         let live = parse("check --config a.toml --live --try-audiences --read-one-log").unwrap();
         assert!(live.live && live.try_audiences && live.read_one_log);
-        for wrong in ["check --schema --live", "check --config a --try-audiences", "check --config a --read-one-log"] {
+        for wrong in [
+            "check --schema --live",
+            "check --config a --try-audiences",
+            "check --config a --read-one-log",
+            "check --config a --live --read-one-log --skip-event-logs",
+        ] {
             assert!(parse(wrong).is_err(), "{wrong}");
         }
     }
