@@ -53,7 +53,7 @@ impl<'a> Answers<'a> {
             return Ok(fallback);
         };
         if !self.asked {
-            writeln!(to, "An empty answer takes what stands in brackets; Ctrl-C ends it, and nothing is written.\n")?;
+            writeln!(to, "An empty answer takes what is in brackets. Ctrl-C ends it, nothing written.\n")?;
             self.asked = true;
         }
         let default = question.default.unwrap_or_default();

@@ -32,11 +32,11 @@ use facts::{Address, ApiName, App, ConsumerKey, Days, Facts, Folder, Kind, Label
 /// What is told by flags; the rest is asked, or has a default.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-It writes an RSA key, its certificate, a Salesforce DX project (an app that knows the certificate, its policies, two
-permission sets) and the integration's part of aquila.toml, and tells what is left to do. Nothing is sent anywhere, and
-no file is overwritten.
-
-On a terminal it asks for what no flag says; elsewhere --dir, --my-domain, --username and --email are required.")]
+It writes an RSA key, its certificate, a Salesforce DX project (an app that knows the certificate, its policies, two \
+permission sets) and the integration's part of aquila.toml, and tells what is left to do. Nothing is sent anywhere, and \
+no file is overwritten.\n\n\
+--dir, --my-domain, --username and --email are what it has to know. If one of them is left out it asks, on a terminal, \
+for everything that no flag says.")]
 pub(super) struct SetupArgs {
     /// The folder for the files; it is made if it is not there.
     #[arg(long, value_name = "DIR")]
@@ -83,6 +83,13 @@ pub(super) struct SetupArgs {
     client_id: Option<ConsumerKey>,
 }
 
+impl SetupArgs {
+    /// Whether anything is left out for which there is no default.
+    fn lacks_something(&self) -> bool {
+        self.dir.is_none() || self.my_domain.is_none() || self.username.is_none() || self.email.is_none()
+    }
+}
+
 /// What Salesforce takes as a certificate, in bytes.
 const LARGEST_CERTIFICATE: usize = 4096;
 
@@ -91,7 +98,9 @@ pub(super) fn run(args: SetupArgs) -> anyhow::Result<ExitCode> {
     // Questions are talk and go to standard error; where nobody sees them nobody is asked.
     let (mut typed, mut shown) = (std::io::stdin().lock(), std::io::stderr());
     let terminal = typed.is_terminal() && shown.is_terminal() && std::io::stdout().is_terminal();
-    let mut answers = Answers::new(terminal.then_some((&mut typed, &mut shown)));
+    // A command that says all it has to is obeyed as it stands.
+    let ask = terminal && args.lacks_something();
+    let mut answers = Answers::new(ask.then_some((&mut typed, &mut shown)));
     let Some(facts) = facts_of(args, &mut answers)? else { return Ok(wrong_usage(&answers.missing)) };
     // Before the key, which takes a while.
     disk::vacant(facts.folder.path(), [facts.key_file().as_str()])?;
@@ -189,22 +198,13 @@ fn told(facts: &Facts, pair: &KeyPair, validity: Validity, components: usize) ->
         Some(_) => "whole but for a caller",
         None => "its client_id is still empty",
     };
+    let size = pair.certificate.len();
     let made = [
-        (
-            format!("{name}.pem"),
-            format!("the private key: RSA, {} bits, mode 0600. It stays with the broker", facts.bits),
-        ),
-        (
-            format!("{name}.crt"),
-            format!(
-                "its certificate until {}: {} bytes of the {LARGEST_CERTIFICATE} that Salesforce takes",
-                validity.until,
-                pair.certificate.len()
-            ),
-        ),
+        (format!("{name}.pem"), format!("the private key: RSA, {} bits, mode 0600; it stays here", facts.bits)),
+        (format!("{name}.crt"), format!("its certificate until {}: {size} bytes of at most 4096", validity.until)),
         (format!("{name}.der"), format!("the same in DER, {} bytes", pair.certificate_der.len())),
-        ("aquila.toml".to_owned(), format!("the integration for `aquila serve`; {client_id}")),
-        ("salesforce/".to_owned(), format!("a Salesforce DX project of {components} components, without any secret")),
+        ("aquila.toml".to_owned(), format!("the integration; {client_id}")),
+        ("salesforce/".to_owned(), format!("a DX project of {components} components, nothing secret in it")),
         ("STEPS.md".to_owned(), "the steps that follow here".to_owned()),
     ];
     let width = made.iter().map(|(name, _)| name.len()).max().unwrap_or_default();

@@ -2,31 +2,59 @@
 
 use std::fmt::Write as _;
 
+use self::Part::{Lines, Prose};
 use super::facts::{Facts, Kind};
 use super::stanza;
+
+/// What Salesforce's CLI is to call the administrator's login.
+const ALIAS: &str = "aquila";
 
 /// The page with every step and the clicks instead of files.
 const PAGE: &str = "docs/salesforce-setup.md";
 
+/// What a step is made of.
+enum Part {
+    /// Sentences, broken into lines where they have to be.
+    Prose(String),
+    /// Lines as they are: commands, or what to fill in.
+    Lines(Vec<String>),
+}
+
+/// What fits beside the number of a step on the narrowest of usual terminals.
+const WIDTH: usize = 75;
+
 /// The steps, numbered, with commands that work from where `folder` is a path to the files.
 pub(super) fn text(facts: &Facts, folder: &str) -> String {
     let file = |name: &str| word(if folder == "." { name.to_owned() } else { format!("{folder}/{name}") });
-    let steps = match facts.org.simulated() {
+    let configuration = file("aquila.toml");
+    let mut steps = match facts.org.simulated() {
         Some(listen) => {
-            vec![simulator(facts, &listen, &file(&facts.certificate_file())), proof(&file("aquila.toml"), "")]
+            vec![simulator(facts, &listen, &file(&facts.certificate_file())), proof("The proof:", &configuration)]
         }
         None => vec![
             user(facts),
             deployment(facts, &file("salesforce")),
             assignment(facts),
-            consumer_key(facts, &file("aquila.toml")),
-            proof(&file("aquila.toml"), "A new app, or a change of one, takes 2 to 10 minutes to work. Then:"),
+            consumer_key(facts, &configuration),
+            proof("A new app, or a change of one, takes 2 to 10 minutes to work. Then:", &configuration),
         ],
     };
+    steps.push(caller(&configuration));
     let mut text = String::new();
-    for (number, step) in steps.iter().chain([&caller(&file("aquila.toml"))]).enumerate() {
-        // Writing to a `String` cannot fail.
-        let _ = writeln!(text, "{}. {}\n", number + 1, step.trim_end());
+    for (number, parts) in (1..).zip(steps) {
+        let mut mark = format!("{number}. ");
+        for part in parts {
+            let (lines, indent) = match part {
+                Prose(sentences) => (broken(&sentences), "   "),
+                Lines(lines) => (lines, "       "),
+            };
+            for line in lines {
+                // Writing to a `String` cannot fail.
+                let _ = writeln!(text, "{}{line}", if mark.is_empty() { indent } else { mark.as_str() });
+                mark.clear();
+            }
+            text.push('\n');
+        }
     }
     if facts.org.simulated().is_none() {
         let _ = writeln!(text, "Each step at length, and by clicks instead of files: {PAGE}");
@@ -34,108 +62,123 @@ pub(super) fn text(facts: &Facts, folder: &str) -> String {
     text
 }
 
-fn user(facts: &Facts) -> String {
-    format!(
-        "The integration user, unless it is there. Setup > Users > New User:
-
-       User License   Salesforce Integration
-       Profile        Minimum Access - API Only Integrations
-       Username       {}
-
-   Then on its page, under Permission Set License Assignments: Salesforce API Integration.",
-        facts.username
-    )
+fn user(facts: &Facts) -> Vec<Part> {
+    let fields = [
+        "User License   Salesforce Integration".to_owned(),
+        "Profile        Minimum Access - API Only Integrations".to_owned(),
+        format!("Username       {}", facts.username),
+    ];
+    vec![
+        Prose("The integration user, unless it is there. Setup > Users > New User:".to_owned()),
+        Lines(fields.into()),
+        Prose("Then on its page, Permission Set License Assignments: Salesforce API Integration.".to_owned()),
+    ]
 }
 
-fn deployment(facts: &Facts, project: &str) -> String {
+fn deployment(facts: &Facts, project: &str) -> Vec<Part> {
     let refused = match facts.app.kind {
         Kind::ExternalClientApp => {
-            "If the OAuth settings are refused: Setup > External Client App Settings, allow access to OAuth consumer
-   secrets via Metadata API, deploy, and take it back."
+            "If the OAuth settings are refused: Setup > External Client App Settings, allow access to OAuth consumer secrets \
+             via Metadata API, deploy, and take it back."
         }
         Kind::ConnectedApp => {
-            "If the app is refused: since Spring '26 Salesforce Support has to allow new Connected Apps. Without
-   --connected-app this command makes an External Client App, which needs no such permission."
+            "If the app is refused: since Spring '26 Salesforce Support has to allow new Connected Apps. Without \
+             --connected-app this command makes an External Client App, which needs no such permission."
         }
     };
-    format!(
-        "The app and the permission sets, by an administrator with Salesforce's CLI
-   (npm install --global @salesforce/cli):
-
-       sf org login web --instance-url {} --alias aquila-admin
-       (cd {project} && sf project deploy start --source-dir force-app --target-org aquila-admin)
-
-   {refused}",
-        facts.org
-    )
+    let commands = [
+        format!("sf org login web --alias {ALIAS} --instance-url {}", facts.org),
+        format!("(cd {project} &&"),
+        format!(" sf project deploy start --source-dir force-app --target-org {ALIAS})"),
+    ];
+    vec![
+        Prose(
+            "The app and the permission sets, by an administrator with Salesforce's CLI (npm package @salesforce/cli):"
+                .to_owned(),
+        ),
+        Lines(commands.into()),
+        Prose(refused.to_owned()),
+    ]
 }
 
-fn assignment(facts: &Facts) -> String {
-    format!(
-        "Both permission sets for the user, one to read event log files, one to be let into the app:
-
-       sf org assign permset --name {} --name {} \\
-         --on-behalf-of {} --target-org aquila-admin",
-        facts.event_logs_set(),
-        facts.access_set(),
-        word(facts.username.to_string())
-    )
+fn assignment(facts: &Facts) -> Vec<Part> {
+    let user = word(facts.username.to_string());
+    let commands = [
+        format!("sf org assign permset --on-behalf-of {user} \\"),
+        format!("  --name {} --name {} \\", facts.event_logs_set(), facts.access_set()),
+        format!("  --target-org {ALIAS}"),
+    ];
+    vec![
+        Prose("Both permission sets for the user, one to read event log files, one to be let into the app:".to_owned()),
+        Lines(commands.into()),
+    ]
 }
 
-fn consumer_key(facts: &Facts, configuration: &str) -> String {
+fn consumer_key(facts: &Facts, configuration: &str) -> Vec<Part> {
     let (label, set) = (&facts.app.label, facts.access_set());
-    let (clicks, policies) = match facts.app.kind {
+    let (key, policies) = match facts.app.kind {
         Kind::ExternalClientApp => (
             format!(
-                "Setup > External Client App Manager > {label} > Settings > OAuth Settings >\n   Consumer Key and Secret"
+                "Setup > External Client App Manager > {label} > Settings > OAuth Settings > Consumer Key and Secret"
             ),
-            "Policies".to_owned(),
+            "At Policies".to_owned(),
         ),
         Kind::ConnectedApp => (
             format!("Setup > App Manager > {label} > View > Manage Consumer Details"),
-            format!("Setup > Manage Connected Apps > {label}"),
+            format!("At Setup > Manage Connected Apps > {label}"),
         ),
     };
-    let key = match stanza::client_id(facts) {
-        Some(_) => format!("Compare the consumer key with `client_id` in {configuration}:\n   {clicks}."),
-        None => format!("Copy the consumer key (never the secret) into `client_id` in {configuration}:\n   {clicks}."),
+    let what = match stanza::client_id(facts) {
+        Some(_) => "Compare the consumer key with",
+        None => "Copy the consumer key, not the secret, into",
     };
-    format!(
-        "{key}
-   See at {policies} that Permitted Users is \"Admin approved users are pre-authorized\" and that
-   {set} is among the permission sets."
-    )
+    vec![
+        Prose(format!("{what} `client_id` in {configuration}. {key}.")),
+        Prose(format!(
+            "{policies} see that Permitted Users is \"Admin approved users are pre-authorized\" and that {set} is among the \
+             permission sets."
+        )),
+    ]
 }
 
-fn proof(configuration: &str, before: &str) -> String {
-    let before = if before.is_empty() { "The proof:" } else { before };
-    format!(
-        "{before}
-
-       aquila check --config {configuration}
-       aquila check --config {configuration} --live"
-    )
+fn proof(before: &str, configuration: &str) -> Vec<Part> {
+    let check = format!("aquila check --config {configuration}");
+    vec![Prose(before.to_owned()), Lines(vec![check.clone(), format!("{check} --live")])]
 }
 
-fn simulator(facts: &Facts, listen: &str, certificate: &str) -> String {
-    let client_id = stanza::client_id(facts).unwrap_or_default();
-    format!(
-        "This is a trial without an org: start the SIMULATED one, which knows the certificate.
-
-       aquila simulate --listen {listen} --certificate {certificate} \\
-         --client-id {} --username {}",
-        word(client_id),
-        word(facts.username.to_string())
-    )
+fn simulator(facts: &Facts, listen: &str, certificate: &str) -> Vec<Part> {
+    let client_id = word(stanza::client_id(facts).unwrap_or_default());
+    let commands = [
+        format!("aquila simulate --listen {listen} --certificate {certificate} \\"),
+        format!("  --client-id {client_id} --username {}", word(facts.username.to_string())),
+    ];
+    vec![
+        Prose("This is a trial without an org: start the SIMULATED one, which knows the certificate.".to_owned()),
+        Lines(commands.into()),
+    ]
 }
 
-fn caller(configuration: &str) -> String {
-    format!(
-        "Somebody who may ask. Put the lines that this prints into {configuration}, as its end shows:
+fn caller(configuration: &str) -> Vec<Part> {
+    vec![
+        Prose(format!("Somebody who may ask. Put the lines that this prints into {configuration}, as its end shows:")),
+        Lines(vec!["aquila new-key log-shipper".to_owned(), format!("aquila serve --config {configuration}")]),
+    ]
+}
 
-       aquila new-key log-shipper
-       aquila serve --config {configuration}"
-    )
+/// Lines of at most [`WIDTH`] characters, broken between words; a longer word stands alone.
+fn broken(sentences: &str) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in sentences.split(' ') {
+        match lines.last_mut() {
+            // Markdown would take a `>` at the beginning of a line for a quotation.
+            Some(line) if word == ">" || line.chars().count() + 1 + word.chars().count() <= WIDTH => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
 }
 
 /// A word of a shell's command line.
@@ -152,9 +195,10 @@ mod tests {
     #[test]
     fn every_step_names_what_it_is_about_and_commands_survive_a_shell() {
         let text = text(&facts(), "my folder");
+        let one_line = text.split_whitespace().collect::<Vec<_>>().join(" ");
         for told in [
             "1. The integration user",
-            "--instance-url https://acme.my.salesforce.com --alias",
+            "sf org login web --alias aquila --instance-url https://acme.my.salesforce.com",
             "(cd 'my folder/salesforce' && sf project deploy start --source-dir force-app",
             "--name Aquila_elf_prod_Event_Logs --name Aquila_elf_prod_Access",
             r"--on-behalf-of 'o'\''brien@acme.example'",
@@ -164,9 +208,17 @@ mod tests {
             "aquila check --config 'my folder/aquila.toml' --live",
             "6. Somebody who may ask",
         ] {
-            assert!(text.contains(told), "{told} in\n{text}");
+            assert!(one_line.contains(told), "{told} in\n{text}");
         }
         assert!(!text.contains("simulate"), "{text}");
+        let prose = text.lines().filter(|line| !line.starts_with("       "));
+        assert!(prose.clone().count() > 15 && prose.clone().all(|line| line.chars().count() <= 80), "{text}");
+    }
+
+    #[test]
+    fn lines_are_broken_between_words_and_none_begins_with_a_mark_of_quotation() {
+        let long = "x".repeat(WIDTH);
+        assert_eq!(broken(&format!("a {long} > Setup > b")), ["a", &format!("{long} >"), "Setup > b"]);
     }
 
     #[test]
@@ -174,7 +226,7 @@ mod tests {
         let mut facts = facts();
         facts.app.kind = Kind::ConnectedApp;
         facts.client_id = Some("3MVG9".parse().unwrap());
-        let text = text(&facts, ".");
+        let text = text(&facts, ".").split_whitespace().collect::<Vec<_>>().join(" ");
         for told in
             ["Manage Consumer Details", "Compare the consumer key", "Salesforce Support", "(cd salesforce && sf"]
         {
