@@ -2,7 +2,7 @@
 
 use url::Url;
 
-use super::{MOST_PAIRS, Row, Step, Walk};
+use super::{MOST_PAIRS, Row, Step, Verdict, Walk};
 use crate::config::{self, hosts};
 use crate::salesforce::{Cause, Grant, Integration, MintError};
 
@@ -57,6 +57,7 @@ impl Walk<'_> {
         match minted {
             Ok(grant) => {
                 self.push(granted(settings, &grant, asked, took));
+                self.certificate_proved();
                 if self.extras.try_audiences {
                     self.push(Row::pass(Step::Audiences, "not asked", "the configured pair works"));
                 }
@@ -76,6 +77,16 @@ impl Walk<'_> {
         }
     }
 
+    /// A login proves that the app holds the certificate of this key: nobody has to compare them by hand.
+    fn certificate_proved(&mut self) {
+        let row = self.rows.iter_mut().find(|row| row.step == Step::Certificate && row.verdict == Verdict::Unknown);
+        if let Some(row) = row {
+            "none is configured beside the key, so its age is unknown; the app holds the right one, as mint proves"
+                .clone_into(&mut row.seen);
+            row.remedy = None;
+        }
+    }
+
     /// Tries other pairs, each a login, until one is granted or one is refused for a reason that more logins make worse.
     async fn other_pairs(&mut self, first: MintError) -> Option<Grant> {
         self.begin(Step::Audiences);
@@ -88,6 +99,7 @@ impl Walk<'_> {
             self.pair_logins += other.logins_made();
             let error = match outcome {
                 Ok(grant) => {
+                    self.certificate_proved();
                     seen.push(format!("{pair}: granted"));
                     let remedy = format!("set token_url = \"{}\" and audience_url = \"{audience}\"", short(&token_url));
                     let row = Row::pass(Step::Audiences, asked, seen.join("; ")).remedy(remedy);
@@ -114,7 +126,7 @@ fn certificate(_settings: &config::Integration, thumbprint: &str) -> Row {
         "to compare: `openssl x509 -in CERTIFICATE -pubkey -noout | openssl pkey -pubin -outform DER | sha256sum` is to \
          print {thumbprint}"
     );
-    let seen = "none is configured beside the key; if mint passes, the app holds the right one";
+    let seen = "none is configured beside the key, so its age is unknown; whether the app holds it, a login proves";
     Row::unknown(Step::Certificate, "the certificate of the key", seen).remedy(remedy)
 }
 

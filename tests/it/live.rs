@@ -93,6 +93,7 @@ async fn a_healthy_org_passes_with_one_login_and_the_running_service_does_not_no
     let steps: Vec<Step> = walked.rows.iter().map(|row| row.step).collect();
     assert_eq!(steps, Step::ALL);
     says(&walked, Step::UserAndOrg, "elf-prod@acme.example (0055g", "nothing");
+    says(&walked, Step::Certificate, "as mint proves", "nothing");
     says(&walked, Step::EventLogFiles, "hourly and daily, newest of 20", "nothing");
     says(&walked, Step::LogFile, "5 rows of", "nothing");
     says(&walked, Step::LogFile, "EVENT_TYPE, TIMESTAMP", "nothing");
