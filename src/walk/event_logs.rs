@@ -1,4 +1,4 @@
-//! Event log files: how many the user sees, of which types, how new, and, where that is asked for, the beginning of one.
+//! Event log files: how many the user sees, of which types, how new, and, where it is asked for, the beginning of one.
 //!
 //! What a log file says of people stays in it: of its content only the names of the columns and the number of rows are
 //! told.
@@ -21,8 +21,8 @@ const STALE_DAYS: i64 = 3;
 /// So many types are named to people.
 const NAMED_TYPES: usize = 6;
 
-const GENERATE: &str = "Setup > Event Manager (or Event Monitoring Settings): is event monitoring licensed and are log files \
-     generated? The first come a day later, the first hourly ones after some hours";
+const GENERATE: &str = "Setup > Event Manager (or Event Monitoring Settings): is event monitoring licensed, and \
+     are log files generated? The first come a day later, the first hourly ones after some hours";
 const LET_SEE: &str = "Setup > Permission Sets > one that the user has > System Permissions: tick View Event Log Files";
 
 #[derive(Deserialize)]
@@ -62,7 +62,8 @@ impl Walk<'_> {
     async fn files(&mut self, grant: &Grant) -> Result<(usize, Vec<File>), Refused> {
         let soql = |interval: &str| {
             format!(
-                "SELECT Id, EventType, LogDate, LogFileLength{interval} FROM EventLogFile ORDER BY LogDate DESC LIMIT {MOST_FILES}"
+                "SELECT Id, EventType, LogDate, LogFileLength{interval} FROM EventLogFile ORDER BY LogDate DESC \
+                 LIMIT {MOST_FILES}"
             )
         };
         let told = match self.query::<File>(grant, &soql(", Interval")).await {

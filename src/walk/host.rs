@@ -7,7 +7,7 @@ use crate::salesforce::{Cause, MintError, Reply};
 
 /// Below this a clock is right: `Date` has whole seconds, and an answer takes a few.
 const NOTABLE: i64 = 60;
-/// An assertion lives for so long, in seconds. Where Salesforce's clock is further ahead, each is expired when it comes.
+/// An assertion lives for so long, in seconds. If Salesforce's clock is further ahead, each is expired when it comes.
 const FATAL: i64 = 150;
 
 const BY_NTP: &str = "set this machine's clock by NTP";

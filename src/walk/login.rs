@@ -87,7 +87,7 @@ impl Walk<'_> {
         }
     }
 
-    /// Tries other pairs, each a login, until one is granted or one is refused for a reason that more logins make worse.
+    /// Tries other pairs, each a login, until one is granted or is refused for a reason that more logins make worse.
     async fn other_pairs(&mut self, first: MintError) -> Option<Grant> {
         self.begin(Step::Audiences);
         let asked = format!("other pairs of token host and audience, {MOST_PAIRS} at most, each a login");
@@ -100,6 +100,7 @@ impl Walk<'_> {
             let error = match outcome {
                 Ok(grant) => {
                     self.certificate_proved();
+                    self.other = Some(other);
                     seen.push(format!("{pair}: granted"));
                     let remedy = format!("set token_url = \"{}\" and audience_url = \"{audience}\"", short(&token_url));
                     let row = Row::pass(Step::Audiences, asked, seen.join("; ")).remedy(remedy);
@@ -123,8 +124,8 @@ impl Walk<'_> {
 /// whether it belongs to the key are told here.
 fn certificate(_settings: &config::Integration, thumbprint: &str) -> Row {
     let remedy = format!(
-        "to compare: `openssl x509 -in CERTIFICATE -pubkey -noout | openssl pkey -pubin -outform DER | sha256sum` is to \
-         print {thumbprint}"
+        "to compare: `openssl x509 -in CERTIFICATE -pubkey -noout | openssl pkey -pubin -outform DER | sha256sum` is \
+         to print {thumbprint}"
     );
     let seen = "none is configured beside the key, so its age is unknown; whether the app holds it, a login proves";
     Row::unknown(Step::Certificate, "the certificate of the key", seen).remedy(remedy)

@@ -2,8 +2,8 @@
 //!
 //! The story is [`walk`]. Every step asks Salesforce by the same way out as the service, and each row says what was
 //! asked, what came back, and what to do. A step that cannot be asked because an earlier one failed is unknown and says
-//! why. Invariants: at most [`Extras::within`] for an integration, no more than [`MOST_PAIRS`] logins beyond those that the
-//! service itself would make, nothing secret in a row. Not here: how rows look, which is `cli/check`.
+//! why. Invariants: at most [`Extras::within`] for an integration, no more than [`MOST_PAIRS`] logins beyond those that
+//! the service itself would make, nothing secret in a row. Not here: how rows look, which is `cli/check`.
 
 mod event_logs;
 mod host;
@@ -63,6 +63,7 @@ pub async fn walk(integration: &Integration, extras: Extras, told: &(dyn Fn(Step
         told,
         deadline: Instant::now() + extras.within,
         rows: Vec::with_capacity(Step::ALL.len()),
+        other: None,
         pair_logins: 0,
         api_usage: None,
     };
@@ -88,6 +89,8 @@ struct Walk<'a> {
     told: &'a (dyn Fn(Step) + Sync),
     deadline: Instant,
     rows: Vec<Row>,
+    /// The integration with the pair of token host and audience that works, if that is not the configured one.
+    other: Option<Integration>,
     /// Logins with other pairs than the configured one.
     pair_logins: u32,
     /// What the org said last of its API requests: made, and allowed.
@@ -101,6 +104,11 @@ impl Walk<'_> {
 
     fn push(&mut self, row: Row) {
         self.rows.push(row);
+    }
+
+    /// By whose pair of token host and audience there is a token.
+    fn granting(&self) -> &Integration {
+        self.other.as_ref().unwrap_or(self.integration)
     }
 
     /// Rows for steps that cannot be asked.

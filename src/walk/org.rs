@@ -14,11 +14,16 @@ const RIGHTS: &str =
 const GRANT_API: &str = "Setup > Permission Sets > one that the user has > System Permissions: tick API Enabled";
 const GRANT_LOGS: &str =
     "Setup > Permission Sets > one that the user has > System Permissions: tick View Event Log Files";
-const NO_ALL_DATA: &str = "Setup > Permission Sets, and the user's profile: untick View All Data; View Event Log Files is enough to read \
-     event log files";
-const UNLOCK: &str = "Setup > Session Settings: untick Lock sessions to the IP address from which they originated, or let \
-     Aquila and its callers leave by one address; see also IP Relaxation of the app, and API Access Control";
-const MORE_REQUESTS: &str = "Setup > Company Information: API Requests, Last 24 Hours; find out who makes them, or buy more. The count falls by itself";
+const NO_ALL_DATA: &str = "Setup > Permission Sets, and the user's profile: untick View All Data; View Event Log \
+     Files is enough to read event log files";
+const UNLOCK: &str = "Setup > Session Settings: untick Lock sessions to the IP address from which they originated, or \
+     let Aquila and its callers leave by one address; see also IP Relaxation of the app, and API Access Control";
+const ADD_OPENID: &str = "Setup > External Client App Manager > the app > Settings: add the scope openid, if you want to \
+     see it here";
+const OPEN_REST: &str = "Setup > External Client App Manager > the app: the scope api, and IP Relaxation among its \
+     Policies; and API Access Control";
+const MORE_REQUESTS: &str = "Setup > Company Information: API Requests, Last 24 Hours; find out who makes them, or \
+     buy more. The count falls by itself";
 
 /// Steps that need the REST API, without the two that say why it is closed.
 const BY_REST: [Step; 6] = [
@@ -61,7 +66,7 @@ impl Walk<'_> {
                         format!("; by the login it is user {user} of org {org}")
                     });
                 Row::warn(step, asked, format!("status 403, although the REST API takes the token{known}"))
-                    .remedy("Setup > External Client App Manager > the app > Settings: add the scope openid, if you want to see it here")
+                    .remedy(ADD_OPENID)
             }
             Err(refused) if refused.status == Some(403) => {
                 Row::fail(step, asked, "status 403: Salesforce takes this for a bad token").remedy("see session")
@@ -180,12 +185,12 @@ impl Walk<'_> {
         self.begin(Step::Lifetime);
         let timeout = self.integration.settings().session_timeout;
         let asked = format!("introspection, against session_timeout of {} s", timeout.as_secs());
-        let Some((told, left)) = self.integration.introspect(grant, self.deadline).await else {
+        let Some((told, left)) = self.granting().introspect(grant, self.deadline).await else {
             let seen = "there is no client_secret_path; the session above is the proof";
             return self.push(Row::unknown(Step::Lifetime, "not asked", seen));
         };
-        let compare = "compare client_secret_path or client_secret_env with the app's consumer secret (Setup > External \
-                       Client App Manager > the app > Consumer Key and Secret), or remove it";
+        let compare = "compare client_secret_path or client_secret_env with the app's consumer secret (Setup > \
+                       External Client App Manager > the app > Consumer Key and Secret), or remove it";
         let seen = format!("{} s left", left.as_secs());
         let row = match told {
             // A REST call has just moved the session's clock, unless it is in the first half of its period.
@@ -237,8 +242,9 @@ fn session_refused(asked: String, refused: &Refused) -> Row {
         }
         "API_DISABLED_FOR_ORG" => Row::unknown(step, asked, format!("{seen}: see API Enabled")),
         "REQUEST_LIMIT_EXCEEDED" => Row::unknown(step, asked, format!("{seen}: see API requests")),
-        _ if refused.status.is_some_and(|status| (401..=403).contains(&status)) => Row::fail(step, asked, seen)
-            .remedy("Setup > External Client App Manager > the app > Policies: the scope api, IP Relaxation; and API Access Control"),
+        _ if refused.status.is_some_and(|status| (401..=403).contains(&status)) => {
+            Row::fail(step, asked, seen).remedy(OPEN_REST)
+        }
         _ => Row::fail(step, asked, seen).remedy("look at trust.salesforce.com, and ask again"),
     }
 }

@@ -36,7 +36,7 @@ pub(super) struct CheckArgs {
     /// How the findings are written.
     #[arg(long, value_enum, default_value_t = Output::Text)]
     pub(super) output: Output,
-    /// Log in at Salesforce and check the way from the token host to the event log files; 60 s for an integration at most.
+    /// Log in at Salesforce and check the way from the token host to the event log files; 60 s an integration at most.
     #[arg(long, conflicts_with = "schema")]
     pub(super) live: bool,
     /// If the login is refused for it, try other pairs of token host and audience: up to 5 more logins.
