@@ -9,6 +9,8 @@ mod build;
 pub mod certificate;
 mod document;
 mod file;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 pub mod hosts;
 mod network;
 mod proof_values;
@@ -37,7 +39,7 @@ use url::Url;
 
 use self::build::Workshop;
 use self::certificate::CertificateName;
-use self::document::DocumentError;
+use self::document::{DocumentError, Node};
 use self::file::File;
 pub use self::proofs::{Issuer, JwtRule, KeyServer, KeySource, Proofs};
 use self::report::{Located, Mistake, Place, Report, Severity};
@@ -97,7 +99,15 @@ pub fn load_with(path: &Path, environment: &dyn Fn(&str) -> Option<String>) -> R
         files: Vec::new(),
     })?;
     let mut report = Report::default();
-    let file = File::read(&setting::root(path, &document), &mut report);
+    let file = File::read(&setting::root(path, document), &mut report);
+    load_document(path, &document, environment)
+}
+
+fn load_document(
+    path: &Path,
+    document: &Node,
+    environment: &dyn Fn(&str) -> Option<String>,
+) -> Result<Loaded, Refused> {
     let folder = path.parent().unwrap_or_else(|| Path::new(""));
     let mut shop = Workshop::new(folder, environment, report);
     let config = file.and_then(|file| build::config(file, &mut shop));

@@ -257,7 +257,7 @@ fn refuse_early(response: &Response) -> Result<(), MintError> {
     Ok(())
 }
 
-fn date(headers: &HeaderMap, name: HeaderName) -> Option<Timestamp> {
+pub(super) fn date(headers: &HeaderMap, name: HeaderName) -> Option<Timestamp> {
     let time = httpdate::parse_http_date(headers.get(name)?.to_str().ok()?.trim()).ok()?;
     let seconds = time.duration_since(SystemTime::UNIX_EPOCH).ok()?.as_secs();
     // The last days of the year 9999 are beyond what a timestamp holds.
@@ -266,7 +266,7 @@ fn date(headers: &HeaderMap, name: HeaderName) -> Option<Timestamp> {
 
 /// Seconds, or a date, which is read against `Date`: both come from the same clock, and ours may be wrong. A date
 /// without `Date`, and all that is neither, asks for nothing; a date that is over asks for no wait.
-fn retry_after(headers: &HeaderMap, date: Option<Timestamp>) -> Option<Duration> {
+pub(super) fn retry_after(headers: &HeaderMap, date: Option<Timestamp>) -> Option<Duration> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     let wait = if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
         // More digits than fit are a very long time.
