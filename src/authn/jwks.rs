@@ -18,7 +18,7 @@ use tokio_util::task::TaskTracker;
 use super::jwks_fetch::{FetchError, Fetcher};
 use super::jwt::strict_object;
 use crate::clock::{Clock, Moment};
-use crate::config::{Issuer, KeyServer, KeySource, Roots};
+use crate::config::{Issuer, KeyServer, KeySource, Proxy, Roots};
 use crate::hash::sha256;
 use crate::signature::{Algorithm, VerifyingKey};
 use crate::telemetry::metrics::Metrics;
@@ -279,9 +279,11 @@ fn digest(issuer: &Issuer, server: &KeyServer, roots: Roots) -> [u8; 32] {
             &server.bearer_token_path,
             ca,
             roots,
+            server.proxy.as_ref().map(|proxy| (proxy.url.as_str(), &proxy.exceptions)),
         )
     );
-    sha256([settings.as_bytes()])
+    let login = server.proxy.as_ref().and_then(Proxy::authorization).unwrap_or_default();
+    sha256([settings.as_bytes(), login.as_bytes()])
 }
 
 #[cfg(test)]

@@ -232,6 +232,12 @@ section! {
         ca_path: FilePath, optional;
         /// File with the token that the host of its keys asks for.
         bearer_token_path: FilePath, optional;
+        /// Egress proxy to the host of its keys. Without it `HTTPS_PROXY` and `NO_PROXY` of the environment count.
+        proxy_url: ProxyUrl, optional;
+        /// File with the proxy's credentials: user, colon, password.
+        proxy_credentials_path: FilePath, optional;
+        /// Environment variable with the proxy's credentials: user, colon, password.
+        proxy_credentials_env: EnvironmentName, optional;
     }
 }
 
