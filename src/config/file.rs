@@ -52,8 +52,8 @@ section! {
         plain_http: bool, or Flag(false);
         /// TLS of this door.
         tls: Tls, optional;
-        /// Proxies before this door, as addresses or networks: only what they say of a client's address is believed, and
-        /// for records alone.
+        /// Proxies before this door, as addresses or networks: only what they say of a client's address is believed, for
+        /// records and to count failed proofs by.
         trusted_proxies: Vec<Network>, or List;
         /// How long requests in progress may take after SIGTERM.
         shutdown_grace: Shutdown, or Text("20s");
