@@ -7,12 +7,12 @@ COPY Cargo.toml Cargo.lock ./
 RUN mkdir src \
  && echo 'fn main() {}' > src/main.rs \
  && touch src/lib.rs \
- && cargo build --release --locked \
+ && cargo build --release --locked --features jemalloc \
  && rm -r src
 COPY . .
 # COPY keeps old time stamps; cargo must see that the crate is not the empty one.
 RUN touch src/main.rs src/lib.rs \
- && cargo build --release --locked --bin aquila
+ && cargo build --release --locked --features jemalloc --bin aquila
 
 # glibc, libgcc, CA certificates and a user without a shell: what a PKCS#11 module needs to load, and nothing to log in to.
 FROM gcr.io/distroless/cc-debian12:nonroot

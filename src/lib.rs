@@ -13,7 +13,7 @@
 //! The modules stand in layers; a file imports only from lower ones (`tests/tidy.rs` holds that). In reading order:
 //!
 //! - words: [`clock`] tells the time, [`hash`] is SHA-256, [`names`] are valid once parsed, [`promise`] is how long a token is vouched for,
-//!   [`signature`] verifies, [`token`] cannot be printed, [`ask`] is what a caller asks for
+//!   [`signature`] verifies, [`token`] cannot be printed, [`window`] counts what happened lately, [`ask`] is what a caller asks for
 //! - facts: [`config`] is valid or a report of every mistake, [`telemetry`] is log, metrics and audit trail
 //! - skills: [`authn`] finds out who calls, [`cache`] keeps one value that ages, [`keys`] sign,
 //!   [`limits`] bound what one caller causes, [`policy`] grants,
@@ -31,6 +31,7 @@ pub mod names;
 pub mod promise;
 pub mod signature;
 pub mod token;
+pub mod window;
 
 pub mod config;
 pub mod telemetry;

@@ -4,10 +4,10 @@ use std::process::ExitCode;
 
 use aquila::cli::{self, Cli};
 use clap::Parser;
-use tikv_jemallocator::Jemalloc;
 
+#[cfg(feature = "jemalloc")]
 #[global_allocator]
-static ALLOCATOR: Jemalloc = Jemalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
     // One provider for the whole process. It is installed once, here; a second one cannot be.

@@ -13,7 +13,7 @@ type TestResult = Result<(), Box<dyn Error>>;
 
 /// The top-level modules, lowest layer first. A file imports only from lower layers.
 const LAYERS: &[&[&str]] = &[
-    &["names", "token", "clock", "promise", "ask", "hash", "signature"],
+    &["names", "token", "clock", "promise", "ask", "hash", "signature", "window"],
     &["config", "telemetry"],
     &["keys", "salesforce", "authn", "policy", "limits", "cache", "tls"],
     &["holding", "snapshot", "broker"],
@@ -26,6 +26,8 @@ const LAYERS: &[&[&str]] = &[
 const PEERS: &[(&str, &str)] = &[
     // A promise is counted in the moments of the clock.
     ("promise", "clock"),
+    // So is what happened within a span of time.
+    ("window", "clock"),
     // A token is known by its fingerprint.
     ("token", "hash"),
     // A public key is known by the start of its digest.

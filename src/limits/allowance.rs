@@ -3,8 +3,9 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::Window;
+use super::at_least_one;
 use crate::clock::Moment;
+use crate::window::Window;
 
 /// What is limited. The wire names are those of the settings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,7 +59,7 @@ impl Allowance {
     /// Counts one more, if `most` leaves room for it.
     pub fn take(&self, kind: Kind, most: u32, now: Moment) -> Result<(), Spent> {
         let mut account = self.account(kind);
-        match account.window.take(most, kind.span(), now) {
+        match account.window.take(at_least_one(most), kind.span(), now) {
             Ok(()) => {
                 account.refused = false;
                 Ok(())
@@ -70,7 +71,7 @@ impl Allowance {
     /// How long it is refused from now, if it was refused since there was room.
     pub fn refused_for(&self, kind: Kind, most: u32, now: Moment) -> Option<Duration> {
         let mut account = self.account(kind);
-        if account.refused { account.window.wait(most, kind.span(), now) } else { None }
+        if account.refused { account.window.wait(at_least_one(most), kind.span(), now) } else { None }
     }
 
     fn account(&self, kind: Kind) -> MutexGuard<'_, Account> {

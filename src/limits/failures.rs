@@ -6,8 +6,9 @@ use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use super::Window;
+use super::at_least_one;
 use crate::clock::Moment;
+use crate::window::Window;
 
 const SPAN: Duration = Duration::from_secs(60);
 /// Go's OAuth client sends every failed first request again, with the same credentials in the other place.
@@ -67,7 +68,7 @@ impl Failures {
             // The second half of one mistake is answered as the first was.
             return source.halves.remove(place).and_then(|(.., told)| told);
         }
-        let told = source.window.take(most, SPAN, now).err();
+        let told = source.window.take(at_least_one(most), SPAN, now).err();
         if way == Way::Header {
             if source.halves.len() == HALVES {
                 source.halves.pop_front();

@@ -4,13 +4,14 @@
 //! is far below that, so that a fault here never locks out everybody else. Integrations of the same user and host share
 //! one. Each attempt counts when it is made, whatever comes of it: so does Salesforce.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use url::Url;
 
 use crate::clock::Moment;
+use crate::window::Window;
 
 /// What a login is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,7 +28,7 @@ const HOUR: Duration = Duration::from_secs(3600);
 #[derive(Debug, Default)]
 pub struct Budget {
     /// Held for a few instructions, never across a wait.
-    made: Mutex<VecDeque<Moment>>,
+    made: Mutex<Window>,
 }
 
 impl Budget {
@@ -41,27 +42,16 @@ impl Budget {
             Need::Ahead => whole - whole.div_ceil(10),
             Need::Now => whole,
         };
-        let mut made = self.within_the_hour(now);
-        if made.len() < room {
-            made.push_back(now);
-            return Ok(());
-        }
-        // Room comes when so many have gone that fewer than `room` are left.
-        let leaves = made.get(made.len() - room).copied().unwrap_or(now);
-        Err(leaves.after(HOUR).since(now))
+        self.made().take(room, HOUR, now)
     }
 
     /// How many logins are left of `per_hour`.
     pub fn remaining(&self, per_hour: u32, now: Moment) -> u32 {
-        per_hour.saturating_sub(u32::try_from(self.within_the_hour(now).len()).unwrap_or(u32::MAX))
+        per_hour.saturating_sub(u32::try_from(self.made().held(HOUR, now)).unwrap_or(u32::MAX))
     }
 
-    fn within_the_hour(&self, now: Moment) -> MutexGuard<'_, VecDeque<Moment>> {
-        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
-        while made.front().is_some_and(|at| now.since(*at) >= HOUR) {
-            made.pop_front();
-        }
-        made
+    fn made(&self) -> MutexGuard<'_, Window> {
+        self.made.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
