@@ -2,14 +2,15 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use axum::http::header::{AUTHORIZATION, FORWARDED};
-use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use axum::http::header::{AUTHORIZATION, FORWARDED, HOST};
+use axum::http::uri::Authority;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Request, Version};
 use base64::prelude::{BASE64_STANDARD, Engine};
 use percent_encoding::percent_decode;
 
 use super::params::Params;
 use super::route::Route;
-use super::{credentials, forwarded};
+use super::{credentials, forwarded, head};
 use crate::authn::ApiKey;
 
 /// A name and what panics for bytes that break it.
@@ -17,7 +18,7 @@ type Property = (&'static str, fn(&[u8]));
 
 /// By the names of their folders in `fuzz/seeds`.
 pub(crate) const PROPERTIES: &[Property] =
-    &[("form", form), ("credentials", credentials), ("path", path), ("forwarded", forwarded)];
+    &[("form", form), ("credentials", credentials), ("path", path), ("forwarded", forwarded), ("host", host)];
 
 /// A form or a query is read as the simplest reader there is reads it, or refused; what was read and is written anew is
 /// read the same.
@@ -141,6 +142,26 @@ fn forwarded(bytes: &[u8]) {
     let other = if standard { X_FORWARDED_FOR } else { FORWARDED };
     headers.insert(other, HeaderValue::from_static(""));
     assert_eq!(forwarded::client(&headers, proxy, trusted), None, "one of two headers is believed");
+}
+
+/// Each line is one `Host`. There is one at most, and it is a host as a URL has one, perhaps with a port: the quick look
+/// and the thorough one agree.
+fn host(bytes: &[u8]) {
+    let lines = bytes.split(|&byte| byte == b'\n').filter_map(|line| HeaderValue::from_bytes(line).ok());
+    let mut request = Request::new(());
+    lines.for_each(|line| {
+        request.headers_mut().append(HOST, line);
+    });
+    let sound = head::sound(&request).is_ok();
+    let hosts: Vec<&[u8]> = request.headers().get_all(HOST).iter().map(HeaderValue::as_bytes).collect();
+    let expected = match hosts.as_slice() {
+        [host] => host.is_empty() || (!host.contains(&b'@') && Authority::try_from(*host).is_ok()),
+        _ => false,
+    };
+    assert_eq!(sound, expected);
+    let by_second_version = expected || hosts.is_empty();
+    *request.version_mut() = Version::HTTP_2;
+    assert_eq!(head::sound(&request).is_ok(), by_second_version);
 }
 
 fn first_line(bytes: &[u8]) -> (&[u8], &[u8]) {
