@@ -126,7 +126,7 @@ fn check_times(jwt: &Jwt<'_>, claims: &Map<String, Value>) {
 /// proved only by what names the issuer, this service, a time that is not over, and a subject that has a rule; and never
 /// once a byte of it is changed.
 fn issuer_token(bytes: &[u8]) {
-    let Some(fixture) = FIXTURE.as_ref() else { return };
+    let fixture = fixture();
     let (token, header, claims) = fixture.sign(bytes);
     let prove = |token: &str| fixture.issuers.prove(token, now());
     if let Ok(proof) = prove(&token) {
@@ -147,7 +147,7 @@ fn issuer_token(bytes: &[u8]) {
 /// The same for what a caller signs: as a proof it names itself, as a request it names something else; neither is ever
 /// the other, and a `jti` counts once.
 fn caller_token(bytes: &[u8]) {
-    let Some(fixture) = FIXTURE.as_ref() else { return };
+    let fixture = fixture();
     let (token, header, claims) = fixture.sign(bytes);
     let keys = fixture.caller_keys();
     let occasion = Occasion { now: now(), path: "/token/elf" };
@@ -200,6 +200,13 @@ struct Fixture {
 
 static FIXTURE: LazyLock<Option<Fixture>> = LazyLock::new(Fixture::new);
 
+fn fixture() -> &'static Fixture {
+    match FIXTURE.as_ref() {
+        Some(fixture) => fixture,
+        None => unreachable!("the configuration of the fixture loads"),
+    }
+}
+
 impl Fixture {
     fn new() -> Option<Self> {
         let key = Ed25519KeyPair::from_seed_unchecked(&[7; 32]).ok()?;
@@ -208,7 +215,9 @@ impl Fixture {
         let keys = json!({"keys": [jwk]}).to_string();
         let mut config = crate::config::fuzzing::with_issuer(keys.as_bytes())?;
         let own = VerifyingKey::from_point(public, Algorithm::EdDsa).ok()?;
-        config.callers.first_mut()?.proofs.public_keys.push(own);
+        let shipper = &mut config.callers.first_mut()?.proofs;
+        shipper.public_keys.push(own);
+        shipper.jwt_bearer_grant = true;
         let around = Surroundings {
             clock: Clock::manual(),
             metrics: Arc::new(Metrics::new().ok()?),
@@ -283,5 +292,30 @@ fn again(name: &CertificateName) -> Option<CertificateName> {
         CertificateName::Spiffe(_) => SpiffeId::parse(text).map(CertificateName::Spiffe),
         CertificateName::Dns(_) => DnsName::parse(text).map(CertificateName::Dns),
         CertificateName::Subject(_) => Subject::parse(text).map(CertificateName::Subject),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_seeds_that_are_meant_to_prove_a_caller_do() {
+        let fixture = fixture();
+        for seed in [
+            &include_bytes!("../../fuzz/seeds/issuer-token/literal")[..],
+            include_bytes!("../../fuzz/seeds/issuer-token/pattern"),
+        ] {
+            assert!(fixture.issuers.prove(&fixture.sign(seed).0, now()).is_ok());
+        }
+        let occasion = Occasion { now: now(), path: "/token/elf" };
+        let proof = fixture.sign(include_bytes!("../../fuzz/seeds/caller-token/proof")).0;
+        assert!(fixture.caller_keys().prove(&proof, &occasion).is_ok());
+        for seed in [
+            &include_bytes!("../../fuzz/seeds/caller-token/request")[..],
+            include_bytes!("../../fuzz/seeds/caller-token/request-once"),
+        ] {
+            assert!(fixture.caller_keys().accept(&fixture.sign(seed).0, &occasion).is_ok());
+        }
     }
 }
