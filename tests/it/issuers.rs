@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tokio_util::sync::DropGuard;
 use url::Url;
 
-use crate::support::issuer::{Issuer, SigningKey, over_tls};
+use crate::support::issuer::{Issuer, SigningKey, over_tls, with, without};
 use crate::support::plan::{CALLER, Plan};
 use crate::support::proxy::Proxy;
 use crate::support::reply::Reply;
@@ -94,16 +94,8 @@ async fn a_token_that_does_not_say_exactly_what_it_must_is_refused_and_the_recor
     let stage = cluster(&issuer).await;
     let now = stage.clock.timestamp().as_second();
     let good = claims(&stage, &issuer);
-    let with = |name: &str, value: Value| {
-        let mut claims = good.clone();
-        claims[name] = value;
-        key.sign(&claims)
-    };
-    let without = |name: &str| {
-        let mut claims = good.clone();
-        claims.as_object_mut().unwrap().remove(name);
-        key.sign(&claims)
-    };
+    let with = |name: &str, value: Value| key.sign(&with(&good, name, value));
+    let without = |name: &str| key.sign(&without(&good, name));
     let token = key.sign(&good);
     let (signed, signature) = token.rsplit_once('.').unwrap();
     let (header, body) = signed.split_once('.').unwrap();
