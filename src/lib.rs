@@ -53,6 +53,9 @@ pub mod walk;
 pub mod http;
 
 pub mod app;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod reload;
 
 pub mod cli;

@@ -254,11 +254,9 @@ pub(super) fn unverified_life(token: &AccessToken) -> Option<(Option<i64>, i64)>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use zeroize::Zeroizing;
 
     fn reply(status: u16, body: &str) -> Reply {
-        let body = Zeroizing::new(body.as_bytes().to_vec());
-        Reply { status, date: None, retry_after: None, api_usage: None, cut: false, body }
+        Reply::of(status, body.as_bytes())
     }
 
     const GUIDE: &str = r#"{"access_token":"00Dxx0000001gPL!AR8AQJXg5oj8","scope":"web openid api id",

@@ -1,7 +1,7 @@
 """The newcomer's round, with the real binary: setup, check --live, serve, and clients that read an Event Log File.
 
     aquila check --live ──http──> aquila simulate
-    simple-salesforce ──https──> TLS front of this script ──http──> aquila simulate, with a token of aquila serve
+    simple-salesforce ──https──> Front ──http──> aquila simulate, with a token of aquila serve
 
 The inputs of docs/elastic.md ask as that page configures them. Then the same walk on an org where a permission is
 missing, and on a terminal.
@@ -29,8 +29,9 @@ from joserfc import jwt
 from joserfc.jwk import RSAKey
 from simple_salesforce import Salesforce
 
+import canary
 from checks import Checks
-from interop import TlsFront
+from front import Front
 from service import free_port, loopback_tls, new_key, openssl, private_key, running
 
 CALLER = "log-shipper"
@@ -69,7 +70,7 @@ def main():
         token = fetch(checks, door, key)
         tls = loopback_tls(folder)
         os.environ["REQUESTS_CA_BUNDLE"] = str(tls["ca"])
-        front = stack.enter_context(TlsFront(tls, simulator.port))
+        front = stack.enter_context(Front(tls, to_port=simulator.port, plain=True))
         read_the_same_file(checks, token, front.port, seen)
         salesforce_input(checks, page, door, front.port, config.parent / "elastic.key", token)
         httpjson_input(checks, page, door, front.port, keys[ELASTIC])
@@ -88,6 +89,8 @@ def material(checks, binary, folder, port):
         capture_output=True, text=True, timeout=WITHIN, check=False,
     )  # fmt: skip
     checks.check("setup makes key, certificate and configuration", done.returncode == 0, done.stdout + done.stderr)
+    canary.note_private_key((org / f"{INTEGRATION}.pem").read_text())
+    canary.look_into("the output of setup", done.stdout + done.stderr)
     steps = (org / "STEPS.md").read_text().replace("\\\n", " ")
     command = next(line for line in steps.splitlines() if line.strip().startswith("aquila simulate "))
     return org / "aquila.toml", shlex.split(command)[1:]
@@ -153,7 +156,9 @@ class Simulator:
 
 def check(binary, config, *more):
     command = [binary, "check", "--config", str(config), "--live", "--output", "json", *more]
-    return subprocess.run(command, capture_output=True, text=True, timeout=WITHIN, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=WITHIN, check=False)
+    canary.look_into("the output of check --live", done.stdout + done.stderr)
+    return done
 
 
 def by_step(done):
@@ -305,6 +310,7 @@ def on_a_terminal(checks, binary, config):
     os.close(ours)
     checks.check("on a terminal the walk passes as well", process.wait(WITHIN) == 0)
     text = shown.decode()
+    canary.look_into("what check --live shows on a terminal", text)
     checks.check("it shows how far it is", f"0 of 1 walked; {INTEGRATION}: mint" in text, text[:2000])
     lines = [re.sub(r"\x1b\[[0-9;]*[mK]", "", line.split("\r")[-1]) for line in text.replace("\r\n", "\n").split("\n")]
     checks.check("no line is longer than the terminal is wide", max(map(len, lines)) <= 80, max(lines, key=len))
