@@ -42,6 +42,7 @@ def main():
         trouble.live_well(checks)
         trouble.get_into_it(checks)
         exported(checks, known, trouble.metrics())
+        dashboard(checks, known | promql.exported(trouble.metrics()), trouble)
         trouble.get_out_of_it(checks)
         trouble.vanish(checks, {rule["alert"] for rule in rules})
 
@@ -101,6 +102,26 @@ def exported(checks, known, text):
     checks.check("the service told most of its metrics", len(ours) > 12, sorted(ours))
     wrong = {name: labels for name, labels in ours.items() if known.get(name) != labels}
     checks.check("README has the labels that the service exports", not wrong, wrong)
+
+
+def dashboard(checks, known, trouble):
+    """Each query of the dashboard, asked while the service is in trouble, so that there is something to see."""
+    board = json.loads(promql.DASHBOARD.read_text())
+    for variable in board["templating"]["list"]:
+        if variable["type"] == "query":
+            name, label = re.fullmatch(r"label_values\((\w+), (\w+)\)", variable["definition"]).groups()
+            checks.check(f"${variable['name']} is a label of its metric", label in known[name] | promql.OF_TARGETS, known[name])
+    queries = [(panel["title"], target["expr"]) for panel in board["panels"] for target in panel.get("targets", [])]
+    told = {name for _, query in queries for name in known if re.search(rf"\b{name}\b", query)}
+    checks.check("the dashboard has many queries", len(queries) > 30 and len(told) > 15, (len(queries), told))
+    checks.refused("Prometheus refuses what is no query", lambda: trouble.api("format_query", query="sum("), "400")
+    for title, written in queries:
+        query = written.replace("$__rate_interval", "10s").replace("$instance", ".*").replace("$integration", ".*")
+        faults = promql.faults(query, known) + (["an unknown variable"] if "$" in query else [])
+        checks.check(f"{title}: names only what exists", not faults, f"{faults} in {written}")
+        checks.check(f"{title}: Prometheus parses it", trouble.api("format_query", query=query), query)
+        if not any(name in query for name in promql.PROMISED):
+            checks.check(f"{title}: shows something", trouble.query(query), query)
 
 
 def hastened(rules):

@@ -13,13 +13,15 @@ DASHBOARD = ROOT / "helm/aquila/files/dashboard.json"
 OF_TARGETS = {"instance", "job", "namespace", "pod"}
 # Promised and not exported yet; what README says of it wins as soon as it says something.
 PROMISED = {"aquila_certificate_expiry_timestamp_seconds": {"integration"}}
+# Prometheus' own, for alerts of our rules.
+OF_PROMETHEUS = {"ALERTS": {"alertname", "alertstate", "severity", "integration"}}
 PARTS = {"_bucket": {"le"}, "_count": set(), "_sum": set()}
 
 
 def documented():
     """Labels by metric, as the table of README has them; tests/readme.rs holds its names to the code."""
     table = (ROOT / "README.md").read_text().partition("\n### Metrics\n")[2].partition("\n### ")[0]
-    known = dict(PROMISED)
+    known = {**PROMISED, **OF_PROMETHEUS}
     for names, labels in re.findall(r"^\| (`aquila_.*?) \| (.*?) \|$", table, re.MULTILINE):
         for name in re.findall(r"`(\w+)`", names):
             known[name] = set(re.findall(r"`(\w+)`", labels.partition(":")[0]))
@@ -37,12 +39,12 @@ def exported(text):
 def faults(expression, known):
     """What is wrong with the names in an expression; nothing, it is to be hoped."""
     bare = re.sub(r'"[^"]*"', '""', expression)
-    named = set(re.findall(r"\b((?:aquila|process)_[a-z_]+)\b", bare))
+    named = set(re.findall(r"\b((?:aquila|process)_[a-z_]+|ALERTS)\b", bare))
     found = [f"there is no metric {name}" for name in sorted(named - known.keys())]
     allowed = OF_TARGETS.union(*(known.get(name, set()) for name in named))
     if not named:
         found.append("it names no metric")
-    for name, matchers in re.findall(r"\b([a-z_]+)\{([^}]*)\}", bare):
+    for name, matchers in re.findall(r"\b([a-zA-Z_]+)\{([^}]*)\}", bare):
         for label in re.findall(r"(\w+)\s*(?:=~|!~|!=|=)", matchers):
             if label not in known.get(name, set()) | OF_TARGETS:
                 found.append(f"{name} has no label {label}")

@@ -36,6 +36,7 @@ class Trouble:
         self.simulator, self.closed = free_port(), free_port()
         self.callers, self.ops, self.deaf_ops, self.port = free_port(), free_port(), free_port(), free_port()
         self.key, self.digest = new_key(binary, "log-shipper")
+        self.nagging = new_key(binary, "nagger")
         certificate = self_signed(folder / "app.pem", private_key(folder / "app.key"))
         (folder / "control.secret").write_text(SECRET)
         users = [word for user in USERS for word in ("--username", user)]
@@ -97,8 +98,15 @@ scrape_configs:
             "ops": {"listen": f"127.0.0.1:{self.ops}"},
             "audit": {"path": f"{self.folder}/audit.jsonl"},
             "integrations": integrations,
-            "callers": {"log-shipper": {"integrations": ["*"], "api_key_sha256": [self.digest]}},
-        }
+            "callers": {
+                "log-shipper": {"integrations": ["*"], "api_key_sha256": [self.digest]},
+                # Has limits and rights to come, for the dashboard.
+                "nagger": {
+                    "integrations": ["good"], "next_integrations": ["refused"], "api_key_sha256": [self.nagging[1]],
+                    "reports_per_minute": 1,
+                },
+            },
+        }  # fmt: skip
         if broken:
             config["callers"]["log-shipper"]["integrations"] = ["no-such-integration"]
             config["sever"] = {}
@@ -118,10 +126,21 @@ scrape_configs:
         config["server"]["listen"], config["ops"]["listen"] = f"127.0.0.1:{free_port()}", f"127.0.0.1:{self.deaf_ops}"
         config["audit"]["path"] = "/dev/full"
         config["integrations"] = {"good": config["integrations"]["good"]}
+        del config["callers"]["nagger"]
         process = self.start("deaf", "serve", "--config", self.write("deaf.yaml", config))
         process.wait_until_ready(self.deaf_ops)
         Asker.ask(int(config["server"]["listen"].rpartition(":")[2]), self.key, "good")
         return process
+
+    def nag(self):
+        """What fires no alert and is on the dashboard: rights to come, reports beyond their limit, a wrong key."""
+        key = self.nagging[0]
+        token = Asker.ask(self.callers, key, "good")
+        for integration in ("good", "refused"):
+            Asker.ask(self.callers, key, integration)
+        for _ in range(3):
+            Asker.ask(self.callers, key, "good", report=token)
+        Asker.ask(self.callers, f"{key[:-1]}!", "good")
 
     # --- the scenes --------------------------------------------------------------
 
@@ -138,6 +157,7 @@ scrape_configs:
         self.control({"door": "rest", "username": "dying", "answer": {"kind": "raw", "status": 500}})
         self.control({"door": "token", "username": "slow", "delay_ms": 1500, "answer": {"kind": "as_usual"}})
         deaf = self.deaf()
+        self.nag()
         self.asker.want = ["good", "dying", "refused", "away", "spender"]
         self.asker.cold = list(SLOW)
         self.until(checks, "the configuration is in force", 10, lambda: self.value('aquila_config_reloads_total{outcome="applied"}') == 1)
@@ -225,14 +245,17 @@ class Asker:
             thread.start()
 
     @staticmethod
-    def ask(port, key, integration):
-        url = f"http://127.0.0.1:{port}/token/{integration}"
-        request = urllib.request.Request(url, headers={"Authorization": f"Bearer {key}"})
+    def ask(port, key, integration, report=None):
+        """The token, if there is one; or the report of one that is said to be dead."""
+        url = f"http://127.0.0.1:{port}/" + (f"token/{integration}" if report is None else "revoke")
+        form = None if report is None else urllib.parse.urlencode({"token": report}).encode()
+        request = urllib.request.Request(url, form, {"Authorization": f"Bearer {key}"})
         try:
-            urllib.request.urlopen(request, timeout=12).close()
+            with urllib.request.urlopen(request, timeout=12) as answer:
+                return json.loads(answer.read() or b"{}").get("access_token")
         except (urllib.error.HTTPError, OSError):
             # Refusals are what the metrics are about; a door that closes is judged elsewhere.
-            pass
+            return None
 
     def keep_asking(self):
         while not self.over.is_set():
