@@ -174,6 +174,7 @@ fn no_link_leads_nowhere() -> TestResult {
         "docs/clients.md",
         "docs/operations.md",
         "docs/performance.md",
+        "docs/salesforce-setup.md",
         "docs/troubleshooting.md",
     ];
     let mut problems = Vec::new();

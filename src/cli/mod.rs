@@ -4,9 +4,11 @@ mod check;
 mod demo;
 mod explain;
 mod healthcheck;
+mod key_pair;
 mod new_key;
 mod paint;
 mod serve;
+mod setup;
 mod simulate;
 
 use std::io::Write;
@@ -41,6 +43,8 @@ enum Command {
     Explain(explain::ExplainArgs),
     /// Make an API key for a caller: prints the key once, and the config line with its digest.
     NewKey(new_key::NewKeyArgs),
+    /// Make what an org needs to let the broker in: key, certificate, Salesforce metadata, configuration.
+    Setup(Box<setup::SetupArgs>),
     /// Run the Salesforce simulator alone, to test a client against it.
     Simulate(Box<simulate::SimulateArgs>),
     /// Ask a running service whether it is ready. For container images without a shell.
@@ -58,6 +62,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Check(args) => check::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::NewKey(args) => new_key::run(&args),
+        Command::Setup(args) => setup::run(*args),
         Command::Simulate(args) => simulate(*args),
         Command::Healthcheck(args) => healthcheck::run(&args),
     };

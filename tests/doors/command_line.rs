@@ -16,7 +16,7 @@ use crate::support::until;
 use crate::support::wire::get;
 use crate::tls::free_port;
 
-const COMMANDS: [&str; 7] = ["demo", "serve", "check", "explain", "new-key", "simulate", "healthcheck"];
+const COMMANDS: [&str; 8] = ["demo", "serve", "check", "explain", "new-key", "setup", "simulate", "healthcheck"];
 
 /// A configuration that can be checked, with the key where a test puts it.
 const CONFIGURATION: &str = r#"[integrations.elf-prod]

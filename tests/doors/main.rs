@@ -25,6 +25,7 @@ mod raw_http;
 mod reload;
 mod routes;
 mod selectors;
+mod setup;
 mod stopping;
 mod support;
 mod tls;

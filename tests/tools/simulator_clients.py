@@ -18,7 +18,6 @@ import json
 import os
 import pathlib
 import socket
-import subprocess
 import tempfile
 import threading
 import time
@@ -29,6 +28,7 @@ from joserfc.jwk import RSAKey
 from simple_salesforce import Salesforce
 
 from checks import Checks
+from official_cli import OfficialCli
 from service import free_port, private_key, running, self_signed
 
 CLIENT_ID = "3MVG9.simulator"
@@ -75,7 +75,12 @@ def main():
             external_client_app(checks, folder)
         other_forms(checks, plain, folder)
         with OneWay(plain.port) as proxy:
-            same = official_cli(checks, plain, OfficialCli(arguments, folder, plain, proxy), folder)
+            # Behind a proxy: it would try Salesforce's true hosts, too.
+            environment = {
+                "NODE_EXTRA_CA_CERTS": str(plain.authority), "HTTPS_PROXY": proxy.url, "HTTP_PROXY": proxy.url,
+            }  # fmt: skip
+            sf = OfficialCli(arguments.node, arguments.sf, folder / "home", environment)
+            same = official_cli(checks, plain, sf, folder)
         checks.check("sf asked nobody but the simulator", proxy.others == [], proxy.others)
         checks.check("sf reads the same rows as simple-salesforce", same == rows)
 
@@ -275,33 +280,6 @@ def pass_on(source, sink):
             sink.sendall(data)
     with contextlib.suppress(OSError):
         sink.shutdown(socket.SHUT_WR)
-
-
-class OfficialCli:
-    """`sf` with a home of its own, behind a proxy: it would try Salesforce's true hosts, too."""
-
-    def __init__(self, arguments, folder, simulated, proxy):
-        self.command = [arguments.node, arguments.sf]
-        home = folder / "home"
-        home.mkdir()
-        keep = {name: value for name, value in os.environ.items() if name in ("PATH", "LANG", "TMPDIR")}
-        self.environment = keep | {
-            "HOME": str(home),
-            "NODE_EXTRA_CA_CERTS": str(simulated.authority),
-            "HTTPS_PROXY": proxy.url,
-            "HTTP_PROXY": proxy.url,
-            "SF_AUTOUPDATE_DISABLE": "true",
-            "SF_DISABLE_TELEMETRY": "true",
-            "SF_SKIP_NEW_VERSION_CHECK": "true",
-            "SF_USE_GENERIC_UNIX_KEYCHAIN": "true",
-        }
-
-    def run(self, *arguments, **environment):
-        done = subprocess.run(
-            [*self.command, *map(str, arguments)], env=self.environment | environment, stdin=subprocess.DEVNULL,
-            capture_output=True, text=True, timeout=180, check=False,
-        )  # fmt: skip
-        return done.returncode, done.stdout, done.stderr[-2000:]
 
 
 def official_cli(checks, simulated, sf, folder):

@@ -6,12 +6,12 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 
 use anyhow::{Context, anyhow};
-use rcgen::{CertificateParams, DnType, KeyPair, PKCS_RSA_SHA256, RsaKeySize};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::task::TaskTracker;
 
+use super::super::key_pair::{self, Bits, Subject, Validity};
 use super::{detail, step};
 use crate::app::{App, Ending, Prepared, Sockets};
 use crate::authn::ApiKey;
@@ -42,13 +42,15 @@ impl Stage {
         let clock = Clock::system();
         let folder = tempfile::Builder::new().prefix("aquila-demo-").tempdir()?;
         let started = clock.now();
-        let (private_key, certificate) = tokio::task::spawn_blocking(key_and_certificate).await??;
-        write_private(&folder.path().join("elf-demo.pem"), &private_key)?;
+        let validity = Validity::days(clock.timestamp(), 30)?;
+        let subject = Subject::common_name("Aquila demo, SIMULATED");
+        let pair = tokio::task::spawn_blocking(move || key_pair::make(Bits::B2048, &subject, validity)).await??;
+        write_private(&folder.path().join("elf-demo.pem"), &pair.private_key)?;
         let took = clock.now().since(started);
         step(1, "key", &format!("RSA key of 2048 bits and its X.509 certificate, made in {} ms", took.as_millis()))?;
         detail(&format!("{} (mode 0600)", folder.path().join("elf-demo.pem").display()))?;
 
-        let simulator = simulate(certificate.as_bytes()).await?;
+        let simulator = simulate(pair.certificate.as_bytes()).await?;
         step(2, "Salesforce", &format!("SIMULATED at {}; the certificate is registered there", simulator.base_url()))?;
 
         let key = ApiKey::generate().map_err(|_| anyhow!("this machine gives no random numbers"))?;
@@ -89,14 +91,6 @@ impl Stage {
         let _ = self.service.await;
         self.simulator.stop().await;
     }
-}
-
-fn key_and_certificate() -> anyhow::Result<(String, String)> {
-    let pair = KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_2048).context("no RSA key could be made")?;
-    let mut params = CertificateParams::default();
-    params.distinguished_name.push(DnType::CommonName, "Aquila demo, SIMULATED");
-    let certificate = params.self_signed(&pair)?;
-    Ok((pair.serialize_pem(), certificate.pem()))
 }
 
 fn write_private(path: &Path, text: &str) -> std::io::Result<()> {
