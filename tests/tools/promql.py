@@ -30,6 +30,11 @@ def documented():
     return known
 
 
+def promised():
+    """Metrics of the rules that README does not know yet."""
+    return PROMISED.keys() - re.findall(r"`(aquila_\w+)`", (ROOT / "README.md").read_text())
+
+
 def exported(text):
     """The same, out of what `/metrics` answers; of series that are there."""
     series = re.findall(r"^([a-z_]+)(?:\{(.*)\})? \S+$", text, re.MULTILINE)

@@ -9,13 +9,14 @@ import urllib.request
 
 import yaml
 
+import promql
 from service import free_port, new_key, private_key, running, self_signed
 
 CLIENT_ID = "3MVG9.monitoring"
 SECRET = "throw-away-control-secret"
 USERS = ("good", "dying", "slow", "spender", "away", "refused")
 SLOW = [f"slow-{number:02}" for number in range(40)]
-# Every alert but those that nothing here can bring about: AquilaAbsent comes when all is over.
+# The integration that each alert is to be about. AquilaAbsent comes when all is over.
 EXPECTED = {
     "AquilaTokenNotRenewed": "dying",
     "AquilaLoginRefused": "refused",
@@ -26,8 +27,12 @@ EXPECTED = {
     "AquilaTokensSlow": None,
     "AquilaAuditRecordsLost": None,
 }
-# Their metric is to come.
-NOT_YET = {"AquilaCertificateEnds", "AquilaCertificateEndsSoon"}
+OF_CERTIFICATES = {"AquilaCertificateEnds": "ending", "AquilaCertificateEndsSoon": "ending-soon"}
+# Days that are left of their certificates, and when all is well.
+DAYS = {"ending": 20, "ending-soon": 3, "well": 400}
+# While their metric is to come, its setting is, too.
+NOT_YET = set(OF_CERTIFICATES) if promql.promised() else set()
+EXPECTED |= {alert: about for alert, about in OF_CERTIFICATES.items() if alert not in NOT_YET}
 
 
 class Trouble:
@@ -38,6 +43,8 @@ class Trouble:
         self.key, self.digest = new_key(binary, "log-shipper")
         self.nagging = new_key(binary, "nagger")
         certificate = self_signed(folder / "app.pem", private_key(folder / "app.key"))
+        for name, days in DAYS.items():
+            self_signed(folder / f"{name}.pem", folder / "app.key", days)
         (folder / "control.secret").write_text(SECRET)
         users = [word for user in USERS for word in ("--username", user)]
         options = ["--listen", f"127.0.0.1:{self.simulator}", "--certificate", certificate, "--client-id", CLIENT_ID]
@@ -93,6 +100,9 @@ scrape_configs:
             # Lives for two seconds, and each renewal is a login.
             spends = {"timeout": "4s", "confirm_session": False, "login_budget_per_hour": 8}
             integrations["spender"] = integration("spender", **spends)
+        if not NOT_YET:
+            certificates = {name: "well" if mended else name for name in OF_CERTIFICATES.values()}
+            integrations |= {name: integration("good", certificate_path=f"{self.folder}/{of}.pem") for name, of in certificates.items()}
         config = {
             "server": {"listen": f"127.0.0.1:{self.callers}"},
             "ops": {"listen": f"127.0.0.1:{self.ops}"},
