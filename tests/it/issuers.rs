@@ -7,7 +7,7 @@ use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine};
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use serde_json::{Value, json};
 
-use crate::support::issuer::{Issuer, SigningKey, over_tls};
+use crate::support::issuer::{Issuer, SigningKey, over_tls, with, without};
 use crate::support::plan::CALLER;
 use crate::support::reply::Reply;
 use crate::support::seconds;
@@ -89,16 +89,8 @@ async fn a_token_that_does_not_say_exactly_what_it_must_is_refused_and_the_recor
     let stage = cluster(&issuer).await;
     let now = stage.clock.timestamp().as_second();
     let good = claims(&stage, &issuer);
-    let with = |name: &str, value: Value| {
-        let mut claims = good.clone();
-        claims[name] = value;
-        key.sign(&claims)
-    };
-    let without = |name: &str| {
-        let mut claims = good.clone();
-        claims.as_object_mut().unwrap().remove(name);
-        key.sign(&claims)
-    };
+    let with = |name: &str, value: Value| key.sign(&with(&good, name, value));
+    let without = |name: &str| key.sign(&without(&good, name));
     let token = key.sign(&good);
     let (signed, signature) = token.rsplit_once('.').unwrap();
     let (header, body) = signed.split_once('.').unwrap();

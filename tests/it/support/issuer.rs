@@ -55,6 +55,20 @@ impl SigningKey {
     }
 }
 
+/// The same claims, but one of them says something else.
+pub(crate) fn with(claims: &Value, name: &str, value: Value) -> Value {
+    let mut claims = claims.clone();
+    claims.as_object_mut().unwrap().insert(name.to_owned(), value);
+    claims
+}
+
+/// The same claims without one of them.
+pub(crate) fn without(claims: &Value, name: &str) -> Value {
+    let mut claims = claims.clone();
+    claims.as_object_mut().unwrap().remove(name);
+    claims
+}
+
 /// A running issuer; dropping it ends it.
 pub(crate) struct Issuer {
     pub(crate) url: String,
