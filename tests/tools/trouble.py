@@ -9,6 +9,7 @@ import urllib.request
 
 import yaml
 
+import canary
 import promql
 from service import free_port, new_key, private_key, running, self_signed
 
@@ -53,6 +54,7 @@ class Trouble:
         self.configure(mended=True)
         self.service = self.start("serve", "serve", "--config", folder / "aquila.yaml")
         self.service.wait_until_ready(self.ops)
+        self.service.audit = folder / "audit.jsonl"
         self.prometheus(prometheus, rules)
         self.asker = Asker(self.callers, self.key)
         stack.callback(self.asker.stop)
@@ -262,10 +264,13 @@ class Asker:
         request = urllib.request.Request(url, form, {"Authorization": f"Bearer {key}"})
         try:
             with urllib.request.urlopen(request, timeout=12) as answer:
-                return json.loads(answer.read() or b"{}").get("access_token")
+                token = json.loads(answer.read() or b"{}").get("access_token")
         except (urllib.error.HTTPError, OSError):
             # Refusals are what the metrics are about; a door that closes is judged elsewhere.
             return None
+        if token:
+            canary.note("a token", token)
+        return token
 
     def keep_asking(self):
         while not self.over.is_set():
