@@ -3,6 +3,8 @@
 //! A key is opened once, checked whole, and from then on only signs. Files are recognised by content, never by name.
 //! Not here: what is signed (`salesforce/assertion.rs`) and off which thread (`salesforce/mod.rs`).
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod pem;
 mod ring;
 mod rsa;

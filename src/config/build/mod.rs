@@ -8,6 +8,7 @@ mod callers;
 mod doors;
 mod integrations;
 mod proofs;
+mod proxy;
 mod way_out;
 
 use std::collections::HashSet;
@@ -20,7 +21,7 @@ use super::report::{Located, Report};
 use super::setting::{Field, relocated};
 use super::source::{TIGHTEN, loose_permissions};
 use super::values::FilePath;
-use super::{Audit, AuditSink, Config, Log, Tls};
+use super::{Audit, AuditSink, Config, Log, Proxy, Tls};
 
 /// What the builders share.
 pub(super) struct Workshop<'a> {
@@ -35,6 +36,8 @@ pub(super) struct Workshop<'a> {
     pub(super) tls: Vec<Tls>,
     /// Every file that is named to be read, now or by a later layer.
     pub(super) files: Vec<PathBuf>,
+    /// The proxy that the environment names, once somebody has asked.
+    environment_proxy: Option<Option<Proxy>>,
 }
 
 impl<'a> Workshop<'a> {
@@ -47,6 +50,7 @@ impl<'a> Workshop<'a> {
             key_paths: Vec::new(),
             tls: Vec::new(),
             files: Vec::new(),
+            environment_proxy: None,
         }
     }
 
