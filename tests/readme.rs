@@ -173,6 +173,7 @@ fn no_link_leads_nowhere() -> TestResult {
         "docs/audit.md",
         "docs/clients.md",
         "docs/elastic.md",
+        "docs/operations.md",
         "docs/performance.md",
         "docs/salesforce-setup.md",
         "docs/troubleshooting.md",
