@@ -19,7 +19,7 @@
 //!   [`limits`] bound what one caller causes, [`policy`] grants,
 //!   [`salesforce`] mints and confirms, [`tls`] protects a door
 //! - core: [`holding`] joins integration and slot, [`snapshot`] is one generation of the configuration, [`broker`]
-//!   issues tokens from it
+//!   issues tokens from it; [`walk`] asks an org about everything that a token needs
 //! - edge: [`http`] is both doors
 //! - assembly: [`app`] joins the parts, runs and drains them, [`reload`] puts a new configuration in force
 //! - shell: [`cli`] is the command line
@@ -48,10 +48,14 @@ pub mod ask;
 pub mod broker;
 pub mod holding;
 pub mod snapshot;
+pub mod walk;
 
 pub mod http;
 
 pub mod app;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod reload;
 
 pub mod cli;

@@ -172,6 +172,8 @@ fn no_link_leads_nowhere() -> TestResult {
         "CHANGELOG.md",
         "docs/audit.md",
         "docs/clients.md",
+        "docs/elastic.md",
+        "docs/operations.md",
         "docs/performance.md",
         "docs/salesforce-setup.md",
         "docs/troubleshooting.md",

@@ -16,9 +16,9 @@ const LAYERS: &[&[&str]] = &[
     &["names", "token", "clock", "promise", "ask", "hash", "signature", "window"],
     &["config", "telemetry"],
     &["keys", "salesforce", "authn", "policy", "limits", "cache", "tls"],
-    &["holding", "snapshot", "broker"],
+    &["holding", "snapshot", "broker", "walk"],
     &["http"],
-    &["app", "reload"],
+    &["app", "reload", "fuzzing"],
     &["cli", "main"],
 ];
 

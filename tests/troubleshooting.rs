@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::{fs, io};
 
 use aquila::salesforce::{Cause, Rule};
+use aquila::walk::Step;
 
 type TestResult = Result<(), Box<dyn Error>>;
 
@@ -102,6 +103,24 @@ fn every_place_that_an_operator_is_sent_to_exists() -> TestResult {
     assert!(found >= 10, "only {found} places were found");
     for cause in Cause::ALL {
         assert_eq!(cause.help(), format!("{GUIDE}#{}", cause.code()));
+    }
+    verdict(problems)
+}
+
+#[test]
+fn every_row_of_the_walk_leads_to_a_section_that_speaks_of_it() -> TestResult {
+    let mut problems = Vec::new();
+    for step in Step::ALL {
+        let (file, anchor) = step.guide().split_once('#').ok_or("a row leads to no section")?;
+        let page = fs::read_to_string(root().join(file))?;
+        let named = sections(&page).into_iter().find(|(heading, _)| heading.to_lowercase().replace(' ', "-") == anchor);
+        match named {
+            None => problems.push(format!("{step:?}: {} leads nowhere", step.guide())),
+            Some((_, text)) if !text.contains(step.title()) => {
+                problems.push(format!("{}: nothing about {}", step.guide(), step.title()));
+            }
+            Some(_) => {}
+        }
     }
     verdict(problems)
 }

@@ -37,7 +37,7 @@ enum Command {
     Demo(demo::DemoArgs),
     /// Run the service.
     Serve(serve::ServeArgs),
-    /// Check a configuration: every mistake at once, with file, line and remedy.
+    /// Check a configuration: every mistake at once, with file, line and remedy. With --live the Salesforce side, too.
     Check(check::CheckArgs),
     /// Tell who may get what, by which rule and by which credential.
     Explain(explain::ExplainArgs),

@@ -147,7 +147,7 @@ impl Cause {
     }
 
     /// Whether it is our own restraint: nobody was asked.
-    pub(super) fn is_restraint(self) -> bool {
+    pub fn is_restraint(self) -> bool {
         matches!(self, Self::CircuitOpen | Self::LoginBudget | Self::LoginReserve)
     }
 
@@ -383,7 +383,7 @@ impl std::error::Error for MintError {}
 
 /// Text from outside, safe for a log: one line, at most 200 characters, and no word so long that it could be a token
 /// or an assertion thrown back at us.
-pub(super) fn printable(text: &str) -> String {
+pub fn printable(text: &str) -> String {
     const LONGEST_WORD: usize = 48;
     let words = text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty());
     let shortened = words.map(|word| if word.chars().count() > LONGEST_WORD { "[…]" } else { word });

@@ -5,7 +5,6 @@
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use base64::prelude::{BASE64_STANDARD, Engine};
 use hyper::body::Bytes;
 use jiff::Timestamp;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
@@ -31,14 +30,39 @@ pub struct WayOut {
     request_timeout: Duration,
 }
 
-/// An answer, whole and in memory. The body may hold a token, hence the wrapping.
-pub(super) struct Reply {
-    pub(super) status: u16,
+/// An answer in memory. The body may hold a token, hence the wrapping, and no `Debug`.
+#[expect(missing_debug_implementations, reason = "the body may hold a token")]
+pub struct Reply {
+    /// The status.
+    pub status: u16,
     /// The `Date` header: what time it is there.
-    pub(super) date: Option<Timestamp>,
+    pub date: Option<Timestamp>,
     /// How long `Retry-After` asks to be left alone, at most a day; who waits has a bound of its own.
-    pub(super) retry_after: Option<Duration>,
-    pub(super) body: Zeroizing<Vec<u8>>,
+    pub retry_after: Option<Duration>,
+    /// The `Sforce-Limit-Info` header: API requests of the org within 24 hours, and how many it may make.
+    pub api_usage: Option<(u64, u64)>,
+    /// Whether there is more than was read, which only happens where no more was wanted.
+    pub cut: bool,
+    /// The body.
+    pub body: Zeroizing<Vec<u8>>,
+}
+
+#[cfg(any(test, feature = "fuzzing"))]
+impl Reply {
+    /// A status and a body, and no header that says anything.
+    pub(super) fn of(status: u16, body: &[u8]) -> Self {
+        let body = Zeroizing::new(body.to_vec());
+        Self { status, date: None, retry_after: None, api_usage: None, cut: false, body }
+    }
+}
+
+/// How much of a body is wanted.
+#[derive(Clone, Copy)]
+enum Wanted {
+    /// All of it, or none if it is longer than [`MAX_BODY`].
+    Whole,
+    /// So many bytes; the rest is left.
+    Begin(usize),
 }
 
 /// Whose tokens an app may introspect: its own, for which it proves itself.
@@ -125,25 +149,42 @@ impl WayOut {
             .header(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"))
             // Wiped when the last holder inside the client lets go.
             .body(Bytes::from_owner(form));
-        self.send(request, deadline).await
+        self.send(request, deadline, Wanted::Whole).await
+    }
+
+    /// One GET of what everybody may see.
+    pub(super) async fn look(&self, url: Url, deadline: Instant) -> Result<Reply, MintError> {
+        let request = self.client.get(url).header(ACCEPT, HeaderValue::from_static("application/json"));
+        self.send(request, deadline, Wanted::Whole).await
     }
 
     /// One GET with a token.
     pub(super) async fn get(&self, url: Url, token: &AccessToken, deadline: Instant) -> Result<Reply, MintError> {
+        self.send(self.authorized(url, token)?, deadline, Wanted::Whole).await
+    }
+
+    /// The same for a body that may be long: its first `most` bytes.
+    pub(super) async fn get_begin(
+        &self,
+        url: Url,
+        token: &AccessToken,
+        most: usize,
+        deadline: Instant,
+    ) -> Result<Reply, MintError> {
+        self.send(self.authorized(url, token)?, deadline, Wanted::Begin(most)).await
+    }
+
+    fn authorized(&self, url: Url, token: &AccessToken) -> Result<RequestBuilder, MintError> {
         let mut bearer = HeaderValue::from_str(&Zeroizing::new(format!("Bearer {}", token.expose())))
             .map_err(|_| MintError::new(Cause::Malformed, "the token does not fit into a header"))?;
         bearer.set_sensitive(true);
-        let request = self
-            .client
-            .get(url)
-            .header(ACCEPT, HeaderValue::from_static("application/json"))
-            .header(AUTHORIZATION, bearer);
-        self.send(request, deadline).await
+        let request = self.client.get(url).header(ACCEPT, HeaderValue::from_static("application/json"));
+        Ok(request.header(AUTHORIZATION, bearer))
     }
 
-    async fn send(&self, request: RequestBuilder, deadline: Instant) -> Result<Reply, MintError> {
+    async fn send(&self, request: RequestBuilder, deadline: Instant, wanted: Wanted) -> Result<Reply, MintError> {
         let deadline = deadline.min(Instant::now() + self.request_timeout);
-        exchange(request, deadline).await
+        exchange(request, deadline, wanted).await
     }
 }
 
@@ -195,44 +236,51 @@ fn client(
     trust(builder).build().map_err(|error| WayOutError::Client(no_answer::innermost(&error)))
 }
 
-/// Plain http goes to loopback only, and what is for this machine is nobody else's business.
+/// For https alone: plain http goes to loopback only.
 fn egress(proxy: &config::Proxy) -> Result<Proxy, WayOutError> {
     let unusable = |error: reqwest::Error| WayOutError::Proxy(error.without_url().to_string());
     let mut built = Proxy::https(proxy.url.as_str()).map_err(unusable)?;
-    if let Some(credentials) = &proxy.credentials {
-        let encoded = Zeroizing::new(BASE64_STANDARD.encode(credentials.expose_secret()));
-        let mut basic = HeaderValue::from_str(&Zeroizing::new(format!("Basic {}", encoded.as_str())))
-            .map_err(|error| WayOutError::Proxy(error.to_string()))?;
+    if let Some(basic) = proxy.authorization() {
+        let mut basic = HeaderValue::from_str(&basic).map_err(|error| WayOutError::Proxy(error.to_string()))?;
         basic.set_sensitive(true);
         built = built.custom_http_auth(basic);
     }
-    Ok(built.no_proxy(NoProxy::from_string(&format!("localhost,127.0.0.0/8,::1,{}", proxy.exceptions))))
+    Ok(built.no_proxy(NoProxy::from_string(&proxy.without())))
 }
 
 fn bundled() -> impl Iterator<Item = Certificate> {
     TLS_SERVER_ROOT_CERTS.iter().filter_map(|certificate| Certificate::from_der(certificate).ok())
 }
 
-async fn exchange(request: RequestBuilder, deadline: Instant) -> Result<Reply, MintError> {
+async fn exchange(request: RequestBuilder, deadline: Instant, wanted: Wanted) -> Result<Reply, MintError> {
     let head = timeout_at(deadline, request.send()).await;
     let mut response = head.map_err(|_| late("no answer in time"))?.map_err(|error| no_answer::before_it(&error))?;
     let status = response.status().as_u16();
-    refuse_early(&response)?;
+    refuse_early(&response, wanted)?;
     let date = date(response.headers(), DATE);
     let retry_after = retry_after(response.headers(), date);
+    let api_usage = api_usage(response.headers());
+    let mut cut = false;
     let mut body = Zeroizing::new(Vec::with_capacity(4096));
     loop {
         let seen = format!("status {status}, then {} bytes", body.len());
         let chunk = timeout_at(deadline, response.chunk()).await;
         let chunk = chunk.map_err(|_| late(&format!("{seen} and no more in time")))?;
         let Some(chunk) = chunk.map_err(|error| no_answer::within_it(&error, &seen))? else { break };
-        if body.len() + chunk.len() > MAX_BODY {
-            return Err(too_long(status));
+        let room = match wanted {
+            Wanted::Whole if body.len() + chunk.len() > MAX_BODY => return Err(too_long(status)),
+            Wanted::Whole => chunk.len(),
+            Wanted::Begin(most) => most - body.len(),
+        };
+        cut = chunk.len() > room;
+        let taken = chunk.get(..room).unwrap_or(&chunk);
+        grow(&mut body, taken.len());
+        body.extend_from_slice(taken);
+        if cut {
+            break;
         }
-        grow(&mut body, chunk.len());
-        body.extend_from_slice(&chunk);
     }
-    Ok(Reply { status, date, retry_after, body })
+    Ok(Reply { status, date, retry_after, api_usage, cut, body })
 }
 
 fn late(seen: &str) -> MintError {
@@ -244,9 +292,10 @@ fn too_long(status: u16) -> MintError {
 }
 
 /// What the head alone gives away; not a byte of such a body is read.
-fn refuse_early(response: &Response) -> Result<(), MintError> {
+fn refuse_early(response: &Response, wanted: Wanted) -> Result<(), MintError> {
     let status = response.status().as_u16();
-    if response.content_length().is_some_and(|length| length > MAX_BODY as u64) {
+    let is_too_long = response.content_length().is_some_and(|length| length > MAX_BODY as u64);
+    if matches!(wanted, Wanted::Whole) && is_too_long {
         return Err(too_long(status));
     }
     // Nothing was asked for but plain bytes, and nothing is ever unpacked.
@@ -257,7 +306,7 @@ fn refuse_early(response: &Response) -> Result<(), MintError> {
     Ok(())
 }
 
-fn date(headers: &HeaderMap, name: HeaderName) -> Option<Timestamp> {
+pub(super) fn date(headers: &HeaderMap, name: HeaderName) -> Option<Timestamp> {
     let time = httpdate::parse_http_date(headers.get(name)?.to_str().ok()?.trim()).ok()?;
     let seconds = time.duration_since(SystemTime::UNIX_EPOCH).ok()?.as_secs();
     // The last days of the year 9999 are beyond what a timestamp holds.
@@ -266,7 +315,7 @@ fn date(headers: &HeaderMap, name: HeaderName) -> Option<Timestamp> {
 
 /// Seconds, or a date, which is read against `Date`: both come from the same clock, and ours may be wrong. A date
 /// without `Date`, and all that is neither, asks for nothing; a date that is over asks for no wait.
-fn retry_after(headers: &HeaderMap, date: Option<Timestamp>) -> Option<Duration> {
+pub(super) fn retry_after(headers: &HeaderMap, date: Option<Timestamp>) -> Option<Duration> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     let wait = if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
         // More digits than fit are a very long time.
@@ -276,6 +325,13 @@ fn retry_after(headers: &HeaderMap, date: Option<Timestamp>) -> Option<Duration>
         Duration::try_from(until.duration_since(date?)).unwrap_or_default()
     };
     Some(wait.min(LONGEST_RETRY_AFTER))
+}
+
+/// `api-usage=18/5000`, alone or as one of several.
+fn api_usage(headers: &HeaderMap) -> Option<(u64, u64)> {
+    let text = headers.get("sforce-limit-info")?.to_str().ok()?;
+    let (used, most) = text.split(',').find_map(|part| part.trim().strip_prefix("api-usage="))?.split_once('/')?;
+    Some((used.trim().parse().ok()?, most.trim().parse().ok()?))
 }
 
 /// Growing in place may move the bytes and leave a copy behind; this moves them by hand and wipes the old place.
@@ -320,11 +376,11 @@ mod tests {
         pairs.iter().map(|(name, text)| (name.clone(), HeaderValue::from_str(text).unwrap())).collect()
     }
 
-    /// Takes one request and answers it with these bytes; the request as it came.
-    async fn answered(listener: tokio::net::TcpListener, answer: String) -> String {
+    /// Takes one request, which ends like this, and answers it with these bytes; the request as it came.
+    async fn answered(listener: tokio::net::TcpListener, ending: &str, answer: String) -> String {
         let (mut stream, _) = listener.accept().await.unwrap();
         let (mut request, mut piece) = (String::new(), [0; 4096]);
-        while !request.ends_with("ytes") {
+        while !request.ends_with(ending) {
             let count = stream.read(&mut piece).await.unwrap();
             request.push_str(std::str::from_utf8(&piece[..count]).unwrap());
         }
@@ -332,16 +388,41 @@ mod tests {
         request
     }
 
-    #[tokio::test]
-    async fn an_introspection_is_one_post_and_its_answer_keeps_the_headers_that_count() {
-        let settings = config::Salesforce {
+    fn way_out() -> WayOut {
+        WayOut::new(&config::Salesforce {
             allowed_hosts: Vec::new(),
             request_timeout: Duration::from_secs(5),
             proxy: None,
             roots: Roots::Bundled,
             ca_path: None,
-        };
-        let way_out = WayOut::new(&settings).unwrap();
+        })
+        .unwrap()
+    }
+
+    #[tokio::test]
+    async fn of_a_long_body_as_much_is_read_as_is_wanted_and_a_short_one_whole() {
+        let token = AccessToken::parse("00D!a".to_owned()).unwrap();
+        for (length, expected) in [(50_000_000_000_u64, ("0123", true)), (10, ("0123", true)), (4, ("0123", false))] {
+            let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+            let url = Url::parse(&format!("http://{}/log", listener.local_addr().unwrap())).unwrap();
+            let sent = usize::try_from(length.min(10)).unwrap();
+            let body = "0123456789".get(..sent).unwrap();
+            let answer = format!(
+                "HTTP/1.1 200 OK\r\nSforce-Limit-Info: api-usage=18/5000\r\nContent-Length: {length}\r\n\r\n{body}"
+            );
+            let deadline = Instant::now() + Duration::from_secs(5);
+            let way_out = way_out();
+            let (reply, _) =
+                tokio::join!(way_out.get_begin(url, &token, 4, deadline), answered(listener, "\r\n\r\n", answer),);
+            let reply = reply.map_err(|error| error.to_string()).unwrap();
+            assert_eq!((str::from_utf8(&reply.body).unwrap(), reply.cut), expected, "{length}");
+            assert_eq!(reply.api_usage, Some((18, 5000)));
+        }
+    }
+
+    #[tokio::test]
+    async fn an_introspection_is_one_post_and_its_answer_keeps_the_headers_that_count() {
+        let way_out = way_out();
         let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let token_url = format!("http://{}/services/oauth2/token", listener.local_addr().unwrap());
         let token_url = Url::parse(&token_url).unwrap();
@@ -352,7 +433,7 @@ mod tests {
         let deadline = Instant::now() + Duration::from_secs(5);
         let (reply, request) = tokio::join!(
             way_out.introspect(&token_url, &app, &token, deadline),
-            answered(listener, answer.to_owned()),
+            answered(listener, "ytes", answer.to_owned()),
         );
         assert!(request.starts_with("POST /services/oauth2/introspect HTTP/1.1\r\n"), "{request}");
         assert!(request.to_lowercase().contains("content-type: application/x-www-form-urlencoded\r\n"), "{request}");

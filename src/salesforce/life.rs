@@ -58,23 +58,10 @@ impl Integration {
         session: &Session,
         deadline: Instant,
     ) -> Option<(Duration, Moment)> {
-        let client_secret = self.settings.client_secret.as_ref()?;
-        let app = Introspector { client_id: &self.settings.client_id, client_secret };
         let from = self.surroundings.clock.now();
-        let now = self.their_milliseconds() / 1000;
-        let way_out = &self.surroundings.way_out;
-        let reply = way_out.introspect(&self.settings.token_url, &app, &grant.token, deadline).await;
-        let told = match &reply {
-            Ok(reply) => reply::introspection(reply),
-            Err(error) => Introspection::Unclear(error.to_string()),
-        };
+        let (told, left) = self.introspect(grant, deadline).await?;
         let seen = match told {
-            Introspection::Active { exp, .. } => {
-                // By Salesforce's own clock where it tells it, for ours may be wrong; that one tells whole seconds only.
-                let theirs = reply.ok().and_then(|reply| reply.date).map_or(now, |date| date.as_second() + 1);
-                let left = u64::try_from(exp.saturating_sub(theirs)).unwrap_or_default();
-                return Some((Duration::from_secs(left).min(LONGEST_LIFE), from));
-            }
+            Introspection::Active { .. } => return Some((left.min(LONGEST_LIFE), from)),
             Introspection::Inactive if *session == Session::Alive => {
                 "it says inactive of a token that works".to_owned()
             }
@@ -85,6 +72,24 @@ impl Integration {
         let help = "docs/troubleshooting.md#introspection-that-tells-nothing";
         tracing::warn!(integration.name = %self.name(), seen, remedy, help, "introspection does not tell the life of the new token");
         None
+    }
+
+    /// What the app's secret lets us ask of a token, and what is left of it if it is active; nothing without the secret.
+    pub async fn introspect(&self, grant: &Grant, deadline: Instant) -> Option<(Introspection, Duration)> {
+        let client_secret = self.settings.client_secret.as_ref()?;
+        let app = Introspector { client_id: &self.settings.client_id, client_secret };
+        let now = self.their_milliseconds() / 1000;
+        let way_out = &self.surroundings.way_out;
+        let reply = way_out.introspect(&self.settings.token_url, &app, &grant.token, deadline).await;
+        let told = match &reply {
+            Ok(reply) => reply::introspection(reply),
+            Err(error) => Introspection::Unclear(error.to_string()),
+        };
+        let Introspection::Active { exp, .. } = told else { return Some((told, Duration::ZERO)) };
+        // By Salesforce's own clock where it tells it, for ours may be wrong; that one tells whole seconds only.
+        let theirs = reply.ok().and_then(|reply| reply.date).map_or(now, |date| date.as_second() + 1);
+        let left = u64::try_from(exp.saturating_sub(theirs)).unwrap_or_default();
+        Some((told, Duration::from_secs(left)))
     }
 
     /// The promise of a token that tells its own life.

@@ -118,7 +118,7 @@ impl Integration {
     }
 
     /// One request to the token endpoint, if its host is not left alone and the budget has room for it.
-    async fn attempt(&self, key: &Chosen, need: Need, deadline: Instant) -> Result<Grant, MintError> {
+    pub(super) async fn attempt(&self, key: &Chosen, need: Need, deadline: Instant) -> Result<Grant, MintError> {
         let clock = &self.surroundings.clock;
         let started = clock.now();
         let left_alone =
@@ -131,6 +131,7 @@ impl Integration {
         self.is_in_force(key)?;
         let pass = self.circuit.enter(self.name(), clock.now()).map_err(left_alone)?;
         self.spend(need)?;
+        self.logins.fetch_add(1, Ordering::Relaxed);
         let way_out = &self.surroundings.way_out;
         let reply = way_out.post_assertion(&self.settings.token_url, &assertion, deadline).await;
         match &reply {
@@ -203,9 +204,14 @@ impl Integration {
             exp: assertion::Claims::exp(self.surroundings.clock.timestamp()).saturating_add(self.skew.correction()),
             jti: &jti,
         });
-        let signing = Arc::clone(&key.signer).sign(input.clone().into_bytes());
-        match tokio::time::timeout_at(deadline, signing).await {
-            Ok(Ok(signature)) => Ok(assertion::compact(&input, &signature)),
+        let signature = self.signature(key, input.as_bytes(), deadline).await?;
+        Ok(assertion::compact(&input, &signature))
+    }
+
+    /// A signature, if there is one before the deadline.
+    pub(super) async fn signature(&self, key: &Chosen, text: &[u8], deadline: Instant) -> Result<Vec<u8>, MintError> {
+        match tokio::time::timeout_at(deadline, Arc::clone(&key.signer).sign(text.to_vec())).await {
+            Ok(Ok(signature)) => Ok(signature),
             Ok(Err(SignError::Refused(detail))) => Err(MintError::new(Cause::KeyFailed, detail)),
             Ok(Err(SignError::Unavailable(detail))) => Err(MintError::new(Cause::KeyUnavailable, detail)),
             Err(_) => Err(MintError::new(Cause::KeyUnavailable, "there was no signature in time")),

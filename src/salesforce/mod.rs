@@ -7,6 +7,9 @@ mod budget;
 mod cause;
 mod circuit;
 mod endpoint;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
+mod inquiry;
 mod life;
 mod login;
 mod no_answer;
@@ -15,7 +18,7 @@ mod rotation;
 mod skew;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -23,9 +26,10 @@ use url::Url;
 
 use self::budget::Need;
 pub use self::budget::{Budget, Budgets};
-pub use self::cause::{Cause, MintError, Rule};
+pub use self::cause::{Cause, MintError, Rule, printable};
 pub use self::circuit::{Circuit, Circuits};
-pub use self::endpoint::{WayOut, WayOutError};
+pub use self::endpoint::{Reply, WayOut, WayOutError};
+pub use self::reply::Introspection;
 use self::reply::Session;
 use self::rotation::Rotation;
 pub use self::rotation::{KeyTold, Keys, Setting};
@@ -122,19 +126,22 @@ pub struct Integration {
     skew: Skew,
     /// Set when a new configuration has another integration of this name, or none.
     retired: AtomicBool,
+    /// Requests to the token endpoint so far, for whoever has to tell what an inquiry cost.
+    logins: AtomicU32,
     surroundings: Surroundings,
 }
 
 /// The oldest version that has all this service asks for; every org of today serves it.
-const CONFIRM_PATH: &str = "/services/data/v60.0/";
+pub const CONFIRM_PATH: &str = "/services/data/v60.0/";
 
 impl Integration {
     /// Puts an integration together.
     pub fn new(settings: config::Integration, keys: Keys, surroundings: Surroundings) -> Self {
         let budget = surroundings.budgets.of(&settings.username, &settings.token_url);
         let circuit = surroundings.circuits.of(&settings.token_url);
-        let (rotation, skew, retired) = (Rotation::new(keys), Skew::default(), AtomicBool::new(false));
-        Self { settings, rotation, budget, circuit, skew, retired, surroundings }
+        let (rotation, skew, logins) = (Rotation::new(keys), Skew::default(), AtomicU32::new(0));
+        let retired = AtomicBool::new(false);
+        Self { settings, rotation, budget, circuit, skew, retired, logins, surroundings }
     }
 
     /// It is no longer part of the configuration: its key signs nothing from now on.
@@ -339,10 +346,7 @@ impl Integration {
 
     /// Asks the org for a small resource with the token: proof that the session lives, and activity that counts.
     async fn confirm(&self, grant: &Grant, deadline: Instant) -> Session {
-        let mut url = grant.instance_url.clone();
-        url.set_path(CONFIRM_PATH);
-        url.set_query(None);
-        let session = match self.surroundings.way_out.get(url, &grant.token, deadline).await {
+        let session = match self.ask(grant, CONFIRM_PATH, None, deadline).await {
             Ok(reply) => reply::session(&reply),
             Err(error) => Session::Unclear(error.to_string()),
         };

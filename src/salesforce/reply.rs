@@ -198,9 +198,14 @@ pub(super) fn session(reply: &Reply) -> Session {
 
 /// What an introspection says about a token.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Introspection {
-    /// It is good until `exp`. Both in seconds since 1970, by Salesforce's clock.
-    Active { exp: i64, iat: Option<i64> },
+pub enum Introspection {
+    /// It is good.
+    Active {
+        /// Until when, in seconds since 1970 by Salesforce's clock.
+        exp: i64,
+        /// Since when, likewise.
+        iat: Option<i64>,
+    },
     /// It is not, or it is not this app's to ask about.
     Inactive,
     /// Refused, or not readable: this says nothing about the token.
@@ -249,10 +254,9 @@ pub(super) fn unverified_life(token: &AccessToken) -> Option<(Option<i64>, i64)>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use zeroize::Zeroizing;
 
     fn reply(status: u16, body: &str) -> Reply {
-        Reply { status, date: None, retry_after: None, body: Zeroizing::new(body.as_bytes().to_vec()) }
+        Reply::of(status, body.as_bytes())
     }
 
     const GUIDE: &str = r#"{"access_token":"00Dxx0000001gPL!AR8AQJXg5oj8","scope":"web openid api id",

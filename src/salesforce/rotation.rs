@@ -132,6 +132,11 @@ impl Rotation {
         changed
     }
 
+    /// The keys in force.
+    pub(super) fn keys(&self) -> Keys {
+        self.keys.load().as_ref().clone()
+    }
+
     /// Whether the key is still one of them.
     pub(super) fn holds(&self, key: &Chosen) -> bool {
         self.keys.load().holds(key.signer.thumbprint())

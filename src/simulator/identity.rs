@@ -54,6 +54,9 @@ fn tell((world, place): (&World, &Place), token: Option<String>, asked_for: Opti
     let caller = token.and_then(|token| {
         world.with(|state| {
             let caller = state.caller(&token, now)?;
+            if state.switches.userinfo_needs_identity_scope && !caller.has_identity_scope {
+                return None;
+            }
             if state.switches.userinfo_counts_as_activity {
                 state.sessions.note_activity(&token, now);
             }

@@ -121,6 +121,7 @@ pub(super) struct Caller {
     pub(super) user: Arc<RegisteredUser>,
     pub(super) org: Arc<Org>,
     may_use_rest: bool,
+    pub(super) has_identity_scope: bool,
 }
 
 impl WorldState {
@@ -128,12 +129,15 @@ impl WorldState {
     pub(super) fn caller(&mut self, token: &str, now: Timestamp) -> Option<Caller> {
         let session = self.sessions.living(token, now)?;
         let may_use_rest = session.scopes.iter().any(|scope| matches!(scope.as_str(), "api" | "full"));
+        let identifies = |scope: &String| matches!(scope.as_str(), "id" | "openid" | "profile" | "full");
+        let has_identity_scope = session.scopes.iter().any(identifies);
         let user = Arc::clone(self.org.user(&session.username)?);
         if user.is.standing == Standing::Inactive {
             self.sessions.end(token);
             return None;
         }
-        Some(Caller { token: token.to_owned(), user, org: Arc::clone(&self.org), may_use_rest })
+        let org = Arc::clone(&self.org);
+        Some(Caller { token: token.to_owned(), user, org, may_use_rest, has_identity_scope })
     }
 }
 
@@ -185,7 +189,10 @@ fn route(world: &World, ask: &Ask, caller: &Caller, now: Timestamp) -> Result<Re
     match resource.as_slice() {
         [] => Ok(json_answer(StatusCode::OK, &resources(&ask.place, caller, version))),
         ["limits"] => {
-            let used = world.with(|state| state.api_calls);
+            let (used, closed) = world.with(|state| (state.api_calls, state.switches.limits_need_view_setup));
+            if closed {
+                return Err(RestRow::InsufficientAccess.into());
+            }
             Ok(json_answer(StatusCode::OK, &limits::told(used, world.api_calls_per_day)))
         }
         ["query"] => query(world, ask, (caller, version), now),

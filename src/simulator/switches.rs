@@ -98,6 +98,14 @@ pub struct Switches {
     ///
     /// UNSURE; default `false`, the harder world, for the same reason.
     pub introspection_counts_as_activity: bool,
+    /// Whether `userinfo` wants a token with the scope `id`, `openid`, `profile` or `full`.
+    ///
+    /// UNSURE; default `false`: Salesforce's own command line asks with `api` and `web` alone.
+    pub userinfo_needs_identity_scope: bool,
+    /// Whether `limits` wants *View Setup and Configuration*, which no user here has: 403 `INSUFFICIENT_ACCESS`.
+    ///
+    /// UNSURE; default `false`. Older documents ask for it.
+    pub limits_need_view_setup: bool,
 }
 
 /// The two answers reported for a user that does not exist.
@@ -133,6 +141,8 @@ impl Default for Switches {
             answers_chunked: false,
             userinfo_counts_as_activity: false,
             introspection_counts_as_activity: false,
+            userinfo_needs_identity_scope: false,
+            limits_need_view_setup: false,
         }
     }
 }

@@ -20,6 +20,7 @@ mod command_line;
 mod get_token;
 mod http2;
 mod keys;
+mod live;
 mod metrics;
 mod post_token;
 mod private_memory;

@@ -26,6 +26,7 @@ mod key_certificates;
 mod life;
 mod lifetime;
 mod limits;
+mod live;
 mod memory;
 mod min_ttl;
 mod network;

@@ -1,25 +1,31 @@
 //! `aquila check`: what it is asked on the command line, and how findings look to people and to programs.
 //!
-//! Rendering is pure. What is found, and by whom, is not here: `config` reads the file, `app` opens what it names.
+//! Rendering is pure. What is found, and by whom, is not here: `config` reads the file, `app` opens what it names, and
+//! with `--live` `walk` asks Salesforce.
+
+mod live;
+mod table;
 
 use std::fmt::Write as _;
 use std::io::IsTerminal;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
 use super::paint::{Paint, number};
-use super::{BAD_CONFIGURATION, say};
+use super::{BAD_CONFIGURATION, runtime, say};
 use crate::app::Prepared;
 use crate::clock::Clock;
 use crate::config;
-use crate::config::report::{Mistake, Severity};
+use crate::config::report::{Mistake, Report, Severity};
 use crate::reload::everything_wrong;
+use crate::walk::{Extras, Walked};
 
-/// Checks a configuration and tells every mistake at once.
+/// Checks a configuration, tells every mistake at once, and with `--live` walks the whole way at Salesforce.
 #[derive(Debug, Args)]
+#[command(after_long_help = ABOUT_LIVE)]
 pub(super) struct CheckArgs {
     /// The configuration: TOML or YAML, by the ending of its name.
     #[arg(long, value_name = "PATH", required_unless_present = "schema")]
@@ -30,10 +36,30 @@ pub(super) struct CheckArgs {
     /// How the findings are written.
     #[arg(long, value_enum, default_value_t = Output::Text)]
     pub(super) output: Output,
+    /// Log in at Salesforce and check the way from the token host to the event log files; 60 s an integration at most.
+    #[arg(long, conflicts_with = "schema")]
+    pub(super) live: bool,
+    /// If the login is refused for it, try other pairs of token host and audience: up to 5 more logins.
+    #[arg(long, requires = "live")]
+    pub(super) try_audiences: bool,
+    /// Read the beginning of one event log file; its columns and the number of its rows are shown, its content is not.
+    #[arg(long, requires = "live")]
+    pub(super) read_one_log: bool,
+    /// Ask nothing about event log files: the integration is for something else.
+    #[arg(long, requires = "live", conflicts_with = "read_one_log")]
+    pub(super) skip_event_logs: bool,
     /// Print the JSON Schema of the configuration and exit.
     #[arg(long, conflicts_with_all = ["config", "integration", "output"])]
     pub(super) schema: bool,
 }
+
+const ABOUT_LIVE: &str = "\
+Without --live nobody is asked over the network. With it, each integration is taken from the name of its token host to
+its event log files, by the same way out as the service: one login and about five API requests. It works beside a
+running service. Each step passes, warns, fails or stays unknown, and says what to do. Nothing secret is printed, so
+the output can go into a ticket as it is.
+
+Exit status: 0 nothing failed, 1 a step failed, 78 the configuration is bad (then nobody is asked).";
 
 /// How the findings are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -50,33 +76,76 @@ pub(super) fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
         say(&serde_json::to_string_pretty(&config::schema())?)?;
         return Ok(ExitCode::SUCCESS);
     };
-    let report = match config::load(path) {
-        Err(refused) => everything_wrong(&refused),
-        Ok(loaded) => {
-            let mut report = loaded.warnings.clone();
-            let named = args.integration.as_ref();
-            if let Some(name) =
-                named.filter(|name| loaded.config.integrations.iter().all(|it| it.name.as_str() != *name))
-            {
-                anyhow::bail!("there is no integration {name} in {}", path.display());
-            }
-            report.extend(match Prepared::new(loaded, Clock::system()) {
-                Ok((_, warnings)) => warnings,
-                Err(mistakes) => mistakes,
-            });
-            report
-        }
-    };
+    let (report, prepared) = prepare(args, path)?;
     let bad = report.has_errors();
     let findings = match &args.integration {
         Some(name) => about(report.sorted(), name),
         None => report.sorted(),
     };
+    let walked = match prepared.filter(|_| args.live && !bad) {
+        Some(prepared) => {
+            let extras = Extras {
+                try_audiences: args.try_audiences,
+                read_one_log: args.read_one_log,
+                skip_event_logs: args.skip_event_logs,
+                ..Extras::default()
+            };
+            runtime()?.block_on(live::walk_all(&prepared, args.integration.as_deref(), extras))
+        }
+        None => Vec::new(),
+    };
     match args.output {
-        Output::Text => say(render_text(&findings, std::io::stdout().is_terminal()).trim_end())?,
-        Output::Json => say(&serde_json::to_string_pretty(&render_json(&findings))?)?,
+        Output::Text => say(text_of(args, &findings, &walked).trim_end())?,
+        Output::Json => say(&serde_json::to_string_pretty(&json_of(args, &findings, &walked))?)?,
     }
-    Ok(if bad { ExitCode::from(BAD_CONFIGURATION) } else { ExitCode::SUCCESS })
+    Ok(match bad {
+        true => ExitCode::from(BAD_CONFIGURATION),
+        false if walked.iter().all(Walked::is_good) => ExitCode::SUCCESS,
+        false => ExitCode::FAILURE,
+    })
+}
+
+/// Everything that can be found without asking anybody, and what the service would start from.
+fn prepare(args: &CheckArgs, path: &Path) -> anyhow::Result<(Report, Option<Prepared>)> {
+    let loaded = match config::load(path) {
+        Ok(loaded) => loaded,
+        Err(refused) => return Ok((everything_wrong(&refused), None)),
+    };
+    let named = args.integration.as_ref();
+    if let Some(name) = named.filter(|name| loaded.config.integrations.iter().all(|it| it.name.as_str() != *name)) {
+        anyhow::bail!("there is no integration {name} in {}", path.display());
+    }
+    let mut report = loaded.warnings.clone();
+    Ok(match Prepared::new(loaded, Clock::system()) {
+        Ok((prepared, warnings)) => {
+            report.extend(warnings);
+            (report, Some(prepared))
+        }
+        Err(mistakes) => {
+            report.extend(mistakes);
+            (report, None)
+        }
+    })
+}
+
+fn text_of(args: &CheckArgs, findings: &[Mistake], walked: &[Walked]) -> String {
+    let color = std::io::stdout().is_terminal();
+    let mut text = render_text(findings, color);
+    if args.live {
+        let width = terminal_size::terminal_size_of(std::io::stdout()).map(|(width, _)| usize::from(width.0));
+        text.push_str(&table::render(walked, Paint::new(color), width));
+    }
+    text
+}
+
+fn json_of(args: &CheckArgs, findings: &[Mistake], walked: &[Walked]) -> Value {
+    let mut json = render_json(findings);
+    if let Some(members) = json.as_object_mut().filter(|_| args.live) {
+        let good = members.get("ok") == Some(&Value::Bool(true)) && walked.iter().all(Walked::is_good);
+        members.insert("ok".to_owned(), good.into());
+        members.insert("live".to_owned(), table::render_json(walked));
+    }
+    json
 }
 
 /// The findings that concern one integration: all but those about others.
@@ -145,7 +214,6 @@ fn summary(findings: &[Mistake], paint: Paint) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
     use std::sync::Arc;
 
     use clap::Parser;
@@ -208,5 +276,15 @@ mod tests {
         assert_eq!(parse("check --config a.toml --output json").unwrap().output, Output::Json);
         assert!(parse("check").is_err());
         assert!(parse("check --schema --config a.toml").is_err());
+        let live = parse("check --config a.toml --live --try-audiences --read-one-log").unwrap();
+        assert!(live.live && live.try_audiences && live.read_one_log);
+        for wrong in [
+            "check --schema --live",
+            "check --config a --try-audiences",
+            "check --config a --read-one-log",
+            "check --config a --live --read-one-log --skip-event-logs",
+        ] {
+            assert!(parse(wrong).is_err(), "{wrong}");
+        }
     }
 }

@@ -1,0 +1,28 @@
+//! What must hold for whatever stands in a key file, as properties of bytes.
+
+use super::{KeyError, Signer, Unlock, parse};
+
+/// A name and what panics for bytes that break it.
+type Property = (&'static str, fn(&[u8]));
+
+/// By the names of their folders in `fuzz/seeds`.
+pub(crate) const PROPERTIES: &[Property] = &[("key-file", key_file)];
+
+/// A key that opens can sign and is named by its digest; what does not open is refused with a remedy, and nothing of the
+/// file is in the refusal.
+fn key_file(bytes: &[u8]) {
+    match parse(bytes, &Unlock::default()).map(|parsed| parsed.key) {
+        Ok(key) => {
+            assert!(key.signature(b"message").is_ok_and(|signature| (256..=512).contains(&signature.len())));
+            let thumbprint = key.thumbprint().as_str();
+            assert!(thumbprint.len() == 64 && thumbprint.bytes().all(|byte| byte.is_ascii_hexdigit()));
+        }
+        Err(error) => {
+            assert!(!error.remedy("FILE").is_empty() && !error.to_string().chars().any(char::is_control));
+            let private = bytes.windows(12).filter(|window| window == b"PRIVATE KEY-").count();
+            if let KeyError::Several(several) = error {
+                assert!(several >= 2 && private >= several);
+            }
+        }
+    }
+}
