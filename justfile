@@ -30,6 +30,10 @@ test-all:
 tidy:
     cargo test --locked --test tidy
 
+# Coverage-guided fuzzing of everything that parses input, ten seconds for each.
+fuzz:
+    .ci/run fuzz
+
 # The documentation builds, private items too.
 doc:
     .ci/run doc

@@ -1,5 +1,6 @@
 """Measures Aquila against its baselines and prints one table. Called by bench/run."""
 
+import base64
 import hashlib
 import json
 import os
@@ -13,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.parse
 import urllib.request
 from contextlib import contextmanager
 from pathlib import Path
@@ -71,13 +73,13 @@ def memory(process, field="VmRSS"):
 class House:
     """A folder with a key, a configuration and the simulator's address."""
 
-    def __init__(self, folder, simulator, key, integrations=1, callers=1):
+    def __init__(self, folder, simulator, key, integrations=1, callers=1, server="", caller="", more=""):
         self.folder = Path(folder)
         self.folder.mkdir()
         self.port, self.ops = free_port(), free_port()
         self.key = key
         lines = [
-            f'[server]\nlisten = "127.0.0.1:{self.port}"\n',
+            f'[server]\nlisten = "127.0.0.1:{self.port}"\n{server}',
             f'[ops]\nlisten = "127.0.0.1:{self.ops}"\n',
             '[audit]\npath = "audit.jsonl"\n',
         ]
@@ -92,7 +94,8 @@ class House:
         for number in range(callers):
             digest = hashlib.sha256((self.api_key if number == 0 else str(number)).encode()).hexdigest()
             granted = "elf-*" if number == 0 else f"elf-{number % integrations}"
-            lines.append(f'[callers.caller-{number}]\nintegrations = ["{granted}"]\napi_key_sha256 = ["{digest}"]\n')
+            lines.append(f'[callers.caller-{number}]\nintegrations = ["{granted}"]\napi_key_sha256 = ["{digest}"]\n{caller}')
+        lines.append(more)
         self.config = self.folder / "aquila.toml"
         self.config.write_text("".join(lines))
         self.url = f"http://127.0.0.1:{self.port}/token/elf-0"
@@ -109,9 +112,10 @@ class House:
         return get(f"http://127.0.0.1:{self.port}/token/{name}", {"Authorization": f"Bearer {self.api_key}"})
 
 
-def wrk(url, api_key=None):
-    header = ["-H", f"Authorization: Bearer {api_key}"] if api_key else []
-    text = subprocess.run(["wrk", "-t1", "-c32", f"-d{SECONDS}s", "--latency", *header, url], capture_output=True, text=True, check=True).stdout
+def wrk(url, bearer=None, script=None):
+    header = ["-H", f"Authorization: Bearer {bearer}"] if bearer else []
+    script = ["-s", str(script)] if script else []
+    text = subprocess.run(["wrk", "-t1", "-c32", f"-d{SECONDS}s", "--latency", *header, *script, url], capture_output=True, text=True, check=True).stdout
     if "Non-2xx" in text:
         raise SystemExit(f"bench: {url} answered something else than 200\n{text}")
     rate = float(re.search(r"Requests/sec:\s+([\d.]+)", text)[1])
@@ -163,6 +167,115 @@ def warm(folder, simulator, key):
             many.token()
             found = paired(lambda: wrk(many.url, many.api_key), lambda: wrk(one.url, one.api_key))
             row(f"the same with {MANY} integrations and callers", ">= 0.95 of one", f"{found['rate_ratio']:.2f} ({found['rate']:.0f} of {found['base']:.0f}/s)")
+
+
+class Signer:
+    """A private key, and the compact JWTs that it signs."""
+
+    def __init__(self, folder, algorithm):
+        self.algorithm, self.key, self.public = algorithm, folder / f"{algorithm}.pem", folder / f"{algorithm}.pub.pem"
+        kind = ["RSA", "-pkeyopt", "rsa_keygen_bits:2048"] if algorithm == "RS256" else ["EC", "-pkeyopt", "ec_paramgen_curve:P-256"]
+        openssl("genpkey", "-algorithm", *kind, "-out", self.key)
+        openssl("pkey", "-in", self.key, "-pubout", "-out", self.public)
+
+    def jwk(self):
+        der = openssl("pkey", "-in", self.key, "-pubout", "-outform", "DER")
+        if self.algorithm == "ES256":
+            return {"kty": "EC", "crv": "P-256", "alg": "ES256", "x": segment(der[-64:-32]), "y": segment(der[-32:])}
+        modulus = openssl("rsa", "-in", self.key, "-noout", "-modulus").decode().strip().removeprefix("Modulus=")
+        return {"kty": "RSA", "alg": "RS256", "n": segment(bytes.fromhex(modulus)), "e": "AQAB"}
+
+    def sign(self, claims):
+        header = {"alg": self.algorithm}
+        signed = ".".join(segment(json.dumps(part).encode()) for part in (header, claims))
+        signature = openssl("dgst", "-sha256", "-sign", self.key, input=signed.encode())
+        if self.algorithm == "ES256":
+            # DER: two integers, each with its length, perhaps with a zero before it or without one of its own.
+            r, rest = signature[4 : 4 + signature[3]], signature[4 + signature[3] :]
+            signature = b"".join(part.lstrip(b"\0").rjust(32, b"\0") for part in (r, rest[2:]))
+        return f"{signed}.{segment(signature)}"
+
+
+def segment(data):
+    return base64.urlsafe_b64encode(data).decode().rstrip("=")
+
+
+def openssl(*arguments, input=None):
+    return subprocess.run(["openssl", *map(str, arguments)], input=input, capture_output=True, check=True).stdout
+
+
+PUBLIC_URL = "https://aquila.example"
+
+
+def proofs(folder, simulator, key):
+    """Warm answers by every other proof, each against the API key on the same route in the same run."""
+    signers = [Signer(folder, algorithm) for algorithm in ("RS256", "ES256")]
+    sections, rules, keys = [], [], []
+    for signer in signers:
+        (folder / f"{signer.algorithm}.json").write_text(json.dumps({"keys": [signer.jwk()]}))
+        sections.append(f'[issuers.{signer.algorithm.lower()}]\nissuer = "https://{signer.algorithm}.example"\njwks_path = "{folder / signer.algorithm}.json"\n')
+        rules.append(f'{{ issuer = "{signer.algorithm.lower()}", sub = "bench" }}')
+        keys.append(f'{{ path = "{signer.public}", algorithm = "{signer.algorithm}" }}')
+    caller = f"jwt = [{', '.join(rules)}]\npublic_keys = [{', '.join(keys)}]\njwt_bearer_grant = true\n"
+    house = House(folder / "proofs", simulator, key, server=f'public_url = "{PUBLIC_URL}"\n', caller=caller, more="".join(sections))
+    oauth = f"http://127.0.0.1:{house.port}/services/oauth2/token"
+    with house.serving():
+        house.token()
+        for signer in signers:
+            now = int(time.time())
+            token = signer.sign({"iss": f"https://{signer.algorithm}.example", "aud": PUBLIC_URL, "sub": "bench", "iat": now, "exp": now + 3600})
+            against_key(f"by a JWT of an issuer, {signer.algorithm}", paired(lambda: wrk(house.url, token), lambda: wrk(house.url, house.api_key)))
+        by_key = posting(folder / "key.lua", {"grant_type": "client_credentials", "client_id": "caller-0", "client_secret": house.api_key})
+        for signer in signers:
+            # Without a `jti` it may be sent again while it lasts, which is five minutes. A client assertion may not.
+            assertion = {"iss": "caller-0", "aud": PUBLIC_URL, "sub": "elf-0", "exp": int(time.time()) + 300}
+            grant = {"grant_type": "urn:ietf:params:oauth:grant-type:jwt-bearer", "assertion": signer.sign(assertion)}
+            signed = posting(folder / f"{signer.algorithm}.lua", grant)
+            against_key(f"by a request that the caller signed, {signer.algorithm}", paired(lambda: wrk(oauth, script=signed), lambda: wrk(oauth, script=by_key)))
+    by_certificate(folder, simulator, key)
+
+
+def by_certificate(folder, simulator, key):
+    """Over TLS on kept connections: the certificate is verified once for each, the key with each request."""
+    issue(folder, "server", "DNS:localhost")
+    issue(folder, "client", "URI:spiffe://bench.example/caller")
+    authority = folder / "ca.pem"
+    tls = f'tls = {{ certificate_path = "{folder}/server.pem", private_key_path = "{folder}/server.key", client_ca_path = "{authority}" }}\n'
+    caller = 'client_certificate = [{ spiffe_id = "spiffe://bench.example/caller" }]\n'
+    house = House(folder / "certificate", simulator, key, server=tls, caller=caller)
+
+    def load(*proof):
+        command = [RELEASE / "examples" / "tls_load", f"127.0.0.1:{house.port}", "/token/elf-0", SECONDS, authority, *proof]
+        rate, slow = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=True).stdout.split()
+        return float(rate), float(slow)
+
+    with house.serving():
+        found = paired(lambda: load("--certificate", folder / "client.pem", folder / "client.key"), lambda: load("--key", house.api_key))
+        against_key("by a client certificate, over TLS", found)
+
+
+def issue(folder, name, alternative):
+    """A certificate of the bench's own authority, which is made for the first one."""
+    curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"]
+    authority, private = folder / "ca.pem", folder / "ca.key"
+    if not authority.exists():
+        openssl("req", "-x509", *curve, "-subj", "/CN=bench CA", "-keyout", private, "-out", authority)
+    request = openssl("req", *curve[:-2], "-subj", f"/CN={name}", "-keyout", folder / f"{name}.key")
+    extensions = folder / f"{name}.ext"
+    extensions.write_text(f"subjectAltName={alternative}\nbasicConstraints=CA:FALSE\nextendedKeyUsage=serverAuth,clientAuth\n")
+    openssl("x509", "-req", "-CA", authority, "-CAkey", private, "-set_serial", str(len(name)), "-days", "2", "-extfile", extensions, "-out", folder / f"{name}.pem", input=request)
+
+
+def posting(script, form):
+    """What wrk needs to post a form."""
+    body = urllib.parse.urlencode(form)
+    script.write_text(f'wrk.method = "POST"\nwrk.body = "{body}"\nwrk.headers["Content-Type"] = "application/x-www-form-urlencoded"\n')
+    return script
+
+
+def against_key(what, found):
+    measured = f"{found['rate_ratio']:.2f} ({found['rate']:.0f} of {found['base']:.0f}/s), p99 {found['p99_ratio']:.2f} x"
+    row(f"warm token {what}, against the API key", "none", measured)
 
 
 def cold_mints(folder, simulator, key):
@@ -237,6 +350,7 @@ def main():
         with running(RELEASE / "aquila", "simulate", "--listen", f"127.0.0.1:{port}", "--certificate", certificate, "--control-secret-path", secret, "--username=simulated@example.com", *users):
             until(lambda: get(f"{simulator}/services/data"), 30, "the simulator")
             warm(folder, simulator, key)
+            proofs(folder, simulator, key)
             cold_mints(folder, simulator, key)
             stampede(folder, simulator, control, key)
     width = max(len(what) for what, _, _ in ROWS)

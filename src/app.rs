@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::Notify;
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
@@ -111,13 +111,23 @@ impl Sockets {
     /// # Errors
     /// The address that is taken or not ours, by the name of its setting.
     pub async fn bind(config: &Config) -> Result<Self, BindError> {
-        let bind = |setting, address| async move {
-            TcpListener::bind(address).await.map_err(|source| BindError { setting, address, source })
-        };
-        let callers = bind("server.listen", config.server.listen).await?;
-        let ops = bind("ops.listen", config.ops.listen).await?;
+        let bind = |setting, address| listen(address).map_err(|source| BindError { setting, address, source });
+        let callers = bind("server.listen", config.server.listen)?;
+        let ops = bind("ops.listen", config.ops.listen)?;
         Ok(Self { callers, ops })
     }
+}
+
+/// Connections that may wait to be accepted. With the usual 128 a burst of callers overflows it, and each that was dropped
+/// comes back a second later.
+const BACKLOG: u32 = 4096;
+
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    // A restart takes the port over while connections of the last process are still being forgotten.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 /// An address that cannot be listened on.

@@ -54,6 +54,13 @@ fn digits(byte: u8) -> [u8; 2] {
     [digit(byte >> 4), digit(byte & 0xF)]
 }
 
+/// The bytes that hex digits stand for, in published vectors.
+#[cfg(test)]
+pub(crate) fn unhex(text: &serde_json::Value) -> Vec<u8> {
+    let pairs = text.as_str().unwrap().as_bytes().chunks(2);
+    pairs.map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap()).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -52,6 +52,9 @@ pub mod snapshot;
 pub mod http;
 
 pub mod app;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod reload;
 
 pub mod cli;

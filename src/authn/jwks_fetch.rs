@@ -1,11 +1,12 @@
-//! Asks for a key set over the network: https, or plain to this machine; no redirects; bounded in size.
+//! Asks for a key set over the network: https, perhaps through a proxy, or plain to this machine; no redirects; bounded
+//! in size.
 
 use std::error::Error;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderValue};
-use reqwest::{Certificate, Client};
+use reqwest::{Certificate, Client, NoProxy, Proxy};
 use serde_json::Value;
 use url::Url;
 use webpki_root_certs::TLS_SERVER_ROOT_CERTS;
@@ -13,7 +14,7 @@ use zeroize::Zeroizing;
 
 use super::jwks::KeySetError;
 use super::jwt::strict_object;
-use crate::config::{Issuer, KeyServer, Roots, hosts, source};
+use crate::config::{self, Issuer, KeyServer, Roots, hosts, source};
 
 /// Fetches one issuer's keys.
 pub(super) struct Fetcher {
@@ -48,19 +49,29 @@ const LARGEST: usize = 256 * 1024;
 const LARGEST_TOKEN: u64 = 64 * 1024;
 
 impl Fetcher {
-    /// Builds the client; the error says what is wrong with the authorities.
+    /// Builds the client; the error says what is wrong with the authorities or the proxy.
     pub(super) fn new(issuer: &Issuer, server: &KeyServer, roots: Roots) -> Result<Self, String> {
+        let proxy = server.proxy.as_ref();
+        if let Some(proxy) = proxy {
+            tracing::info!(
+                issuer.name = issuer.name.as_str(),
+                proxy.host = proxy.url.host_str(),
+                proxy.port = proxy.url.port(),
+                from = proxy.variable.unwrap_or("proxy_url"),
+                "the keys of an issuer are asked for through a proxy"
+            );
+        }
         let client = match (&server.ca, roots) {
             (Some((_, pem)), _) => {
                 let authorities = Certificate::from_pem_bundle(pem).map_err(|_| NO_BUNDLE.to_owned())?;
                 if authorities.is_empty() {
                     return Err(NO_BUNDLE.to_owned());
                 }
-                client(Some(authorities))?
+                client(Some(authorities), proxy)?
             }
-            (None, Roots::Bundled) => client(Some(bundled()))?,
+            (None, Roots::Bundled) => client(Some(bundled()), proxy)?,
             // A machine without authorities of its own is no reason not to start.
-            (None, Roots::System) => client(None).or_else(|_| client(Some(bundled())))?,
+            (None, Roots::System) => client(None, proxy).or_else(|_| client(Some(bundled()), proxy))?,
         };
         Ok(Self {
             client,
@@ -110,21 +121,39 @@ impl Fetcher {
 const NO_BUNDLE: &str = "this is no PEM bundle of certificates";
 
 /// With these authorities, or those of this machine.
-fn client(authorities: Option<Vec<Certificate>>) -> Result<Client, String> {
+fn client(authorities: Option<Vec<Certificate>>, proxy: Option<&config::Proxy>) -> Result<Client, String> {
     #[expect(clippy::disallowed_methods, reason = "this one carries no assertion, and asks nobody at Salesforce")]
     let builder = Client::builder()
         .user_agent(concat!("aquila/", env!("CARGO_PKG_VERSION")))
         .redirect(reqwest::redirect::Policy::none())
         .referer(false)
+        // The environment counts as the configuration read it, and no further.
         .no_proxy()
         .connect_timeout(Duration::from_secs(3))
         .pool_idle_timeout(Duration::from_secs(1));
+    let builder = match proxy {
+        Some(proxy) => builder.proxy(egress(proxy)?),
+        None => builder,
+    };
     let builder = match authorities {
         Some(authorities) => builder.tls_certs_only(authorities),
         None => builder,
     };
     builder.build().map_err(|error| innermost(&error))
 }
+
+/// For https alone: plain http goes to loopback only.
+fn egress(proxy: &config::Proxy) -> Result<Proxy, String> {
+    let mut built = Proxy::https(proxy.url.as_str()).map_err(|_| NO_PROXY.to_owned())?;
+    if let Some(basic) = proxy.authorization() {
+        let mut basic = HeaderValue::from_str(&basic).map_err(|_| NO_PROXY.to_owned())?;
+        basic.set_sensitive(true);
+        built = built.custom_http_auth(basic);
+    }
+    Ok(built.no_proxy(NoProxy::from_string(&proxy.without())))
+}
+
+const NO_PROXY: &str = "the proxy to the keys cannot be used";
 
 fn bundled() -> Vec<Certificate> {
     TLS_SERVER_ROOT_CERTS.iter().filter_map(|certificate| Certificate::from_der(certificate).ok()).collect()

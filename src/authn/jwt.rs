@@ -305,6 +305,7 @@ impl<'de> Visitor<'de> for StrictVisitor {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use aws_lc_rs::hmac;
     use proptest::prelude::*;
 
     const HEADER: &str = r#"{"alg":"ES256"}"#;
@@ -484,6 +485,116 @@ mod tests {
         assert_eq!(audience("[]"), Err(JwtFault::Audience));
         assert_eq!(audience("[1]"), Err(JwtFault::Audience));
         assert_eq!(audience("1"), Err(JwtFault::Malformed));
+    }
+
+    /// The claims of all examples of RFC 7515 appendix A.
+    const RFC_CLAIMS: &str =
+        "eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0cnVlfQ";
+    const RS256_HEADER: &str = "eyJhbGciOiJSUzI1NiJ9";
+    const RS256_SIGNATURE: &str = "cC4hiUPoj9Eetdgtv3hF80EGrhuB__dzERat0XF9g2VtQgr9PJbu3XOiZj5RZmh7AAuHIm4Bh-0Qc_lF5YKt_O8W2Fp5jujGbds9uJdbF9CUAr7t1dnZcAcQjbKBYNX4BAynRFdiuB--f_nZLgrnbyTyWzO75vRK5h6xBArLIARNPvkSjtQBMHlb1L07Qe7K0GarZRmB_eSN9383LcOLn6_dO--xi12jzDwusC-eOkHWEsqtFZESc6BfI7noOPqvhJ1phCnvWh6IeYI2w9QOYEUipUTI8np6LbgGY9Fs98rqVt5AXLIhWkWywlVmtVrBp0igcN_IoypGlUPQGe77Rw";
+
+    fn keys_of_the_rfc() -> (VerifyingKey, VerifyingKey) {
+        let decode = |text: &str| BASE64_URL_SAFE_NO_PAD.decode(text).unwrap();
+        let n = decode(
+            "ofgWCuLjybRlzo0tZWJjNiuSfb4p4fAkd_wWJcyQoTbji9k0l8W26mPddxHmfHQp-Vaw-4qPCJrcS2mJPMEzP1Pt0Bm4d4QlL-yRT-SFd2lZS-pCgNMsD1W_YpRPEwOWvG6b32690r2jZ47soMZo9wGzjb_7OMg0LOL-bSf63kpaSHSXndS5z5rexMdbBYUsLA9e-KXBdQOS-UTo7WTBEMa2R2CapHg665xsmtdVMTBQY4uDZlxvb3qCo5ZwKh9kG4LT6_I5IhlJH7aGhyxXFvUK-DWNmoudF8NAco9_h9iaGNj8q2ethFkMLs91kzk2PAcDTW9gb54h4FRWyuXpoQ",
+        );
+        let point = [
+            vec![4],
+            decode("f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU"),
+            decode("x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0"),
+        ];
+        (
+            VerifyingKey::from_rsa(&n, &[1, 0, 1], Algorithm::Rs256).unwrap(),
+            VerifyingKey::from_point(&point.concat(), Algorithm::Es256).unwrap(),
+        )
+    }
+
+    #[test]
+    fn the_examples_of_rfc_7515_are_taken_when_they_are_asymmetric_jwts_and_refused_when_not() {
+        let (rsa, ec) = keys_of_the_rfc();
+        let rs256 = format!("{RS256_HEADER}.{RFC_CLAIMS}.{RS256_SIGNATURE}");
+        let es256 = format!(
+            "eyJhbGciOiJFUzI1NiJ9.{RFC_CLAIMS}.DtEhU3ljbEg8L38VWAfUAqOyKAM6-Xx-F4GawxaepmXFCgfTjDxw5djxLa8ISlSApmWQxfKTUJqPP3-Kg6NU1Q"
+        );
+        // A.2 and A.3.
+        for (text, own, other) in [(&rs256, &rsa, &ec), (&es256, &ec, &rsa)] {
+            let jwt = Jwt::parse(text, Purpose::Identity).unwrap();
+            assert!(jwt.is_signed_by(own) && !jwt.is_signed_by(other), "{text}");
+            assert_eq!(jwt.required("iss"), Ok("joe"));
+            assert_eq!(jwt.check_times(at(1_300_819_379)), Ok(1_300_819_380));
+            assert_eq!(jwt.check_times(at(1_300_819_380)), Err(JwtFault::Expired));
+        }
+        for (text, expected) in [
+            // A.1, a shared secret.
+            (
+                format!(
+                    "eyJ0eXAiOiJKV1QiLA0KICJhbGciOiJIUzI1NiJ9.{RFC_CLAIMS}.dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk"
+                ),
+                JwtFault::Algorithm,
+            ),
+            // A.4, P-521, and no claims.
+            (
+                "eyJhbGciOiJFUzUxMiJ9.UGF5bG9hZA.AdwMgeerwtHoh-l192l60hp9wAHZFVJbLfD_UxMi70cwnZOYaRI1bKPWROc-mZZqwqT2SI-KGDKB34XO0aw_7XdtAG8GaSwFKdCAPZgoXD2YBJZCPEX3xKpRwcdOO8KpEHwJjyqOgzDO7iKvU8vcnwNrmxYbSW9ERBXukOXolLzeO_Jn".to_owned(),
+                JwtFault::Malformed,
+            ),
+            // A.5, no signature.
+            (format!("eyJhbGciOiJub25lIn0.{RFC_CLAIMS}."), JwtFault::Algorithm),
+            // A.7, the flattened JSON form.
+            (
+                format!(
+                    r#"{{"payload":"{RFC_CLAIMS}","protected":"{RS256_HEADER}","signature":"{RS256_SIGNATURE}"}}"#
+                ),
+                JwtFault::Malformed,
+            ),
+        ] {
+            assert_eq!(fault(&text), expected, "{text}");
+        }
+    }
+
+    /// The traps of Wycheproof's JSON Web Signature set. Its own tokens carry a payload that is no JSON, so a reader of
+    /// JWTs refuses its valid ones too; here each trap is set with a JWT that is good without it.
+    #[test]
+    fn a_good_jwt_that_is_bent_in_any_way_of_wycheproofs_is_refused() {
+        let (rsa, _) = keys_of_the_rfc();
+        let (h, p, s) = (RS256_HEADER, RFC_CLAIMS, RS256_SIGNATURE);
+        let header = |json: &str| encode(json);
+        let confused = format!("{}.{p}", header(r#"{"alg":"HS256"}"#));
+        let public = hmac::Key::new(hmac::HMAC_SHA256, include_bytes!("../../tests/fixtures/rfc7515-a2.pem"));
+        let confused =
+            format!("{confused}.{}", BASE64_URL_SAFE_NO_PAD.encode(hmac::sign(&public, confused.as_bytes())));
+        let bent = [
+            ("modified signature", format!("{h}.{p}.{}", s.replacen('c', "d", 1))),
+            ("missing signature", format!("{h}.{p}.")),
+            ("missing signature and separator", format!("{h}.{p}")),
+            ("modified payload", format!("{h}.{}.{s}", encode(r#"{"iss":"joe","exp":1300819381}"#))),
+            ("missing payload", format!("{h}..{s}")),
+            ("missing payload and separator", format!("{h}.{s}")),
+            ("modified header", format!("{}.{p}.{s}", header(r#"{"alg":"RS256","kid":"x"}"#))),
+            ("missing header", format!(".{p}.{s}")),
+            ("missing header and separator", format!("{p}.{s}")),
+            ("only the payload", format!(".{p}.")),
+            ("extra empty component", format!("{h}.{p}.{s}.")),
+            ("extra component", format!("{h}.{p}.{s}.foo")),
+            ("a component before", format!("foo.{h}.{p}.{s}")),
+            ("none, without signature", format!("{}.{p}.", header(r#"{"alg":"none"}"#))),
+            ("none, with signature", format!("{}.{p}.{s}", header(r#"{"alg":"none"}"#))),
+            ("another algorithm of the same key", format!("{}.{p}.{s}", header(r#"{"alg":"PS256"}"#))),
+            ("another hash", format!("{}.{p}.{s}", header(r#"{"alg":"RS512"}"#))),
+            ("its key as a shared secret", confused),
+            ("a key of its own", format!("{}.{p}.{s}", header(r#"{"alg":"RS256","jwk":{"kty":"RSA"}}"#))),
+            ("line breaks", format!("{h}.{p}.{}", s.replacen('4', "4\n", 1))),
+            ("padding", format!("{h}.{p}.{s}==")),
+            ("the other alphabet", format!("{h}.{p}.{}", s.replace('_', "/").replace('-', "+"))),
+            ("a shorter signature", format!("{h}.{p}.{}", s.replacen("cC4h", "", 1))),
+            ("a longer signature", format!("{h}.{p}.AAAA{s}")),
+            ("two JWTs", format!("{h}.{p}.{s},{h}.{p}.{s}")),
+        ];
+        let good = format!("{h}.{p}.{s}");
+        assert!(Jwt::parse(&good, Purpose::Identity).unwrap().is_signed_by(&rsa));
+        for (how, text) in bent {
+            let taken = Jwt::parse(&text, Purpose::Identity).is_ok_and(|jwt| jwt.is_signed_by(&rsa));
+            assert!(!taken, "{how}: {text}");
+        }
     }
 
     proptest! {

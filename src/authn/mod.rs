@@ -6,6 +6,8 @@
 mod api_key;
 mod caller_key;
 mod certificate;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod issuers;
 mod jwks;
 mod jwks_fetch;

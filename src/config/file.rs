@@ -52,8 +52,8 @@ section! {
         plain_http: bool, or Flag(false);
         /// TLS of this door.
         tls: Tls, optional;
-        /// Proxies before this door, as addresses or networks: only what they say of a client's address is believed, and
-        /// for records alone.
+        /// Proxies before this door, as addresses or networks: only what they say of a client's address is believed, for
+        /// records and to count failed proofs by.
         trusted_proxies: Vec<Network>, or List;
         /// How long requests in progress may take after SIGTERM.
         shutdown_grace: Shutdown, or Text("20s");
@@ -241,6 +241,12 @@ section! {
         ca_path: FilePath, optional;
         /// File with the token that the host of its keys asks for.
         bearer_token_path: FilePath, optional;
+        /// Egress proxy to the host of its keys. Without it `HTTPS_PROXY` and `NO_PROXY` of the environment count.
+        proxy_url: ProxyUrl, optional;
+        /// File with the proxy's credentials: user, colon, password.
+        proxy_credentials_path: FilePath, optional;
+        /// Environment variable with the proxy's credentials: user, colon, password.
+        proxy_credentials_env: EnvironmentName, optional;
     }
 }
 

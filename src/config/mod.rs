@@ -9,6 +9,8 @@ mod build;
 pub mod certificate;
 mod document;
 mod file;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 pub mod hosts;
 mod key;
 mod network;
@@ -32,13 +34,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use base64::prelude::{BASE64_STANDARD, Engine};
 use ipnet::IpNet;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use url::Url;
+use zeroize::Zeroizing;
 
 use self::build::Workshop;
 use self::certificate::CertificateName;
-use self::document::DocumentError;
+use self::document::{DocumentError, Node};
 use self::file::File;
 pub use self::key::{Key, KeyFile, KeyHolder};
 pub use self::proofs::{Issuer, JwtRule, KeyServer, KeySource, Proofs};
@@ -98,8 +102,16 @@ pub fn load_with(path: &Path, environment: &dyn Fn(&str) -> Option<String>) -> R
         tls: Vec::new(),
         files: Vec::new(),
     })?;
+    load_document(path, &document, environment)
+}
+
+fn load_document(
+    path: &Path,
+    document: &Node,
+    environment: &dyn Fn(&str) -> Option<String>,
+) -> Result<Loaded, Refused> {
     let mut report = Report::default();
-    let file = File::read(&setting::root(path, &document), &mut report);
+    let file = File::read(&setting::root(path, document), &mut report);
     let folder = path.parent().unwrap_or_else(|| Path::new(""));
     let mut shop = Workshop::new(folder, environment, report);
     let config = file.and_then(|file| build::config(file, &mut shop));
@@ -245,6 +257,19 @@ pub struct Proxy {
     pub exceptions: String,
     /// The variable that names it, if it is not the file.
     pub variable: Option<&'static str>,
+}
+
+impl Proxy {
+    /// Hosts that are reached without it: what is for this machine is nobody else's business.
+    pub fn without(&self) -> String {
+        format!("localhost,127.0.0.0/8,::1,{}", self.exceptions)
+    }
+
+    /// What it is sent as `Proxy-Authorization`.
+    pub fn authorization(&self) -> Option<Zeroizing<String>> {
+        let encoded = Zeroizing::new(BASE64_STANDARD.encode(self.credentials.as_ref()?.expose_secret()));
+        Some(Zeroizing::new(format!("Basic {}", encoded.as_str())))
+    }
 }
 
 /// Certificate authorities that need no naming.

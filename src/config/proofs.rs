@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use serde_json::Value;
 use url::Url;
 
+use super::Proxy;
 use super::report::Located;
 use crate::names::{IssuerName, SubjectPattern};
 use crate::signature::{Algorithm, VerifyingKey};
@@ -36,7 +37,7 @@ pub enum KeySource {
         content: Vec<u8>,
     },
     /// The network.
-    Fetched(KeyServer),
+    Fetched(Box<KeyServer>),
 }
 
 /// Whom to ask for keys.
@@ -50,6 +51,8 @@ pub struct KeyServer {
     pub ca: Option<(Located<PathBuf>, Vec<u8>)>,
     /// File with a token that it asks for; read for each fetch, for clusters change it.
     pub bearer_token_path: Option<PathBuf>,
+    /// Egress proxy to it; never for loopback.
+    pub proxy: Option<Proxy>,
 }
 
 /// What a caller may prove itself with, beside API keys.

@@ -14,7 +14,7 @@ use crate::snapshot::Snapshot;
 pub(super) fn wait(inquiry: &Inquiry<'_>, snapshot: &Snapshot, credentials: &Credentials) -> Option<Duration> {
     let door = inquiry.door;
     let way = if inquiry.head.headers.contains_key(AUTHORIZATION) { Way::Header } else { Way::Form };
-    let failed = FailedProof { address: inquiry.peer.address.ip(), way, mark: mark(credentials) };
+    let failed = FailedProof { address: inquiry.client, way, mark: mark(credentials) };
     let most = snapshot.failed_proofs_per_minute();
     let wait = door.failures.note(failed, most, door.clock.now())?;
     door.metrics.throttled("failed_proofs_per_minute");

@@ -1,5 +1,5 @@
 //! Where a request came from before it came to a proxy: `Forwarded` (RFC 7239) and `X-Forwarded-For`, believed from
-//! trusted proxies only. It stands in records and decides nothing.
+//! trusted proxies only. It stands in records, and says whose a failed proof is; it proves nothing.
 
 use std::net::IpAddr;
 

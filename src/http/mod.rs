@@ -7,6 +7,8 @@ mod decision;
 mod error;
 mod failed_proof;
 mod forwarded;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod grant;
 mod head;
 pub mod health;

@@ -1,6 +1,7 @@
 //! `GET /token` and the client-credentials routes: from a request to what is asked, and from a token to its answer.
 
 use std::error::Error;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::body::Body;
@@ -18,7 +19,6 @@ use super::credentials;
 use super::decision::{Decision, Outcome};
 use super::error::{Refusal, Shape};
 use super::failed_proof;
-use super::listener::Peer;
 use super::params::Params;
 use crate::ask::{Ask, SelectorKind};
 use crate::authn::{AuthnError, Credentials, Occasion, PeerCertificate, ProofKind};
@@ -33,8 +33,8 @@ const MAX_BODY: usize = 16 * 1024;
 pub(super) struct Inquiry<'a> {
     /// The door it came to.
     pub(super) door: &'a CallersDoor,
-    /// Where it comes from.
-    pub(super) peer: &'a Peer,
+    /// Where it comes from: from the client that a trusted proxy tells of, or else from the other end of the connection.
+    pub(super) client: IpAddr,
     /// Its id and its deadlines.
     pub(super) context: &'a Context,
     /// The integration in the path, if the route has a place for one: as it stands there, still encoded.

@@ -1,5 +1,6 @@
 //! What happens around every request of the callers' door, whatever its route: limits, record, metrics.
 
+use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -43,7 +44,9 @@ pub(super) struct Visit {
     door: Arc<CallersDoor>,
     context: Context,
     peer: Arc<Peer>,
-    /// Where the request came from, if a proxy that is trusted has told.
+    /// Where the request came from.
+    client: IpAddr,
+    /// That as text, if a proxy that is trusted has told it.
     forwarded: Option<String>,
     route: Route,
     method: &'static str,
@@ -66,9 +69,11 @@ impl Visit {
         let shape = if posted && route.decides() { Shape::OAuth } else { Shape::Problem };
         let method = method_label(request.method());
         let trusted = |address| door.snapshots.is_trusted_proxy(address);
-        let forwarded = forwarded::client(request.headers(), peer.address.ip(), trusted).map(|it| it.to_string());
+        let told_by_proxy = forwarded::client(request.headers(), peer.address.ip(), trusted);
+        let client = told_by_proxy.unwrap_or_else(|| peer.address.ip());
+        let forwarded = told_by_proxy.map(|address| address.to_string());
         let (version, decision, told) = (request.version(), Mutex::default(), !route.decides());
-        Self { door, context, peer, forwarded, route, method, shape, version, began, arrived, decision, told }
+        Self { door, context, peer, client, forwarded, route, method, shape, version, began, arrived, decision, told }
     }
 
     /// The answer of the route, or of the limits around it.
@@ -99,10 +104,10 @@ impl Visit {
     /// paths that could disagree with the labels of metrics and records, and nothing is boxed on the way.
     async fn dispatch(&self, request: Request) -> Response<Body> {
         let (head, body) = request.into_parts();
-        let Self { door, context, peer, decision, .. } = self;
+        let Self { door, context, client, decision, .. } = self;
         let in_path = self.route.integration_in(head.uri.path());
         let certificate = self.peer.certificate.as_ref().filter(|certificate| certificate.is_valid_at(self.began));
-        let inquiry = Inquiry { door, peer, context, in_path, head: &head, certificate, decision };
+        let inquiry = Inquiry { door, client: *client, context, in_path, head: &head, certificate, decision };
         match (self.route, self.method) {
             (Route::Token | Route::NamedToken, "GET") => token::get(inquiry).await,
             (Route::Token | Route::NamedToken, "HEAD") => without_body(token::get(inquiry).await),

@@ -10,6 +10,8 @@ mod binary;
 mod certificate;
 mod der;
 mod error;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod jks;
 mod pbe;
 mod pem;

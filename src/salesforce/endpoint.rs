@@ -5,7 +5,6 @@
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use base64::prelude::{BASE64_STANDARD, Engine};
 use hyper::body::Bytes;
 use jiff::Timestamp;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
@@ -195,18 +194,16 @@ fn client(
     trust(builder).build().map_err(|error| WayOutError::Client(no_answer::innermost(&error)))
 }
 
-/// Plain http goes to loopback only, and what is for this machine is nobody else's business.
+/// For https alone: plain http goes to loopback only.
 fn egress(proxy: &config::Proxy) -> Result<Proxy, WayOutError> {
     let unusable = |error: reqwest::Error| WayOutError::Proxy(error.without_url().to_string());
     let mut built = Proxy::https(proxy.url.as_str()).map_err(unusable)?;
-    if let Some(credentials) = &proxy.credentials {
-        let encoded = Zeroizing::new(BASE64_STANDARD.encode(credentials.expose_secret()));
-        let mut basic = HeaderValue::from_str(&Zeroizing::new(format!("Basic {}", encoded.as_str())))
-            .map_err(|error| WayOutError::Proxy(error.to_string()))?;
+    if let Some(basic) = proxy.authorization() {
+        let mut basic = HeaderValue::from_str(&basic).map_err(|error| WayOutError::Proxy(error.to_string()))?;
         basic.set_sensitive(true);
         built = built.custom_http_auth(basic);
     }
-    Ok(built.no_proxy(NoProxy::from_string(&format!("localhost,127.0.0.0/8,::1,{}", proxy.exceptions))))
+    Ok(built.no_proxy(NoProxy::from_string(&proxy.without())))
 }
 
 fn bundled() -> impl Iterator<Item = Certificate> {
@@ -257,7 +254,7 @@ fn refuse_early(response: &Response) -> Result<(), MintError> {
     Ok(())
 }
 
-fn date(headers: &HeaderMap, name: HeaderName) -> Option<Timestamp> {
+pub(super) fn date(headers: &HeaderMap, name: HeaderName) -> Option<Timestamp> {
     let time = httpdate::parse_http_date(headers.get(name)?.to_str().ok()?.trim()).ok()?;
     let seconds = time.duration_since(SystemTime::UNIX_EPOCH).ok()?.as_secs();
     // The last days of the year 9999 are beyond what a timestamp holds.
@@ -266,7 +263,7 @@ fn date(headers: &HeaderMap, name: HeaderName) -> Option<Timestamp> {
 
 /// Seconds, or a date, which is read against `Date`: both come from the same clock, and ours may be wrong. A date
 /// without `Date`, and all that is neither, asks for nothing; a date that is over asks for no wait.
-fn retry_after(headers: &HeaderMap, date: Option<Timestamp>) -> Option<Duration> {
+pub(super) fn retry_after(headers: &HeaderMap, date: Option<Timestamp>) -> Option<Duration> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     let wait = if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
         // More digits than fit are a very long time.

@@ -7,6 +7,8 @@ mod budget;
 mod cause;
 mod circuit;
 mod endpoint;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod life;
 mod login;
 mod no_answer;

@@ -5,7 +5,7 @@ certificate none.
 import json
 import pathlib
 
-from service import openssl, private_key
+from service import authority, issued, private_key
 
 CALLER = "certificate"
 SPIFFE_ID = "spiffe://prod.example/ns/logs/sa/log-shipper"
@@ -18,31 +18,24 @@ SCRIPTS = {
 
 
 def client_identity(folder):
-    """An authority for callers and a certificate of it: paths of `ca`, `certificate`, `key`."""
+    """An authority for callers and two certificates of it for one key, the second with another name: paths of `ca`,
+    `certificate`, `stranger`, `key`.
+    """
     folder = pathlib.Path(folder)
-    ca_key, ca = private_key(folder / "clients-ca.key"), folder / "clients-ca.pem"
-    openssl(
-        "req", "-new", "-x509", "-key", ca_key, "-subj", "/CN=throw-away CA of clients", "-days", "2", "-out", ca,
-        "-addext", "keyUsage=critical,keyCertSign,cRLSign",
-    )  # fmt: skip
-    key, request, certificate = private_key(folder / "client.key"), folder / "client.csr", folder / "client.pem"
-    openssl("req", "-new", "-key", key, "-subj", "/CN=log-shipper", "-out", request)
-    extensions = folder / "client.ext"
-    extensions.write_text(
-        f"subjectAltName=URI:{SPIFFE_ID}\nbasicConstraints=CA:FALSE\nextendedKeyUsage=clientAuth\n"
-    )
-    openssl(
-        "x509", "-req", "-in", request, "-CA", ca, "-CAkey", ca_key, "-CAcreateserial", "-days", "2", "-out", certificate,
-        "-extfile", extensions,
-    )  # fmt: skip
-    return {"ca": ca, "certificate": certificate, "key": key}
+    ca, key = authority(folder, "clients-ca"), private_key(folder / "client.key")
+
+    def named(name, uri):
+        return issued(folder, ca, name, key, "log-shipper", f"subjectAltName=URI:{uri}", "extendedKeyUsage=clientAuth")
+
+    stranger = named("stranger", f"{SPIFFE_ID}/other")
+    return {"ca": ca["certificate"], "certificate": named("client", SPIFFE_ID), "stranger": stranger, "key": key}
 
 
 def judge(run, identity):
     """Each client with its certificate, and with one that no caller's rule names."""
     check = run.checks.check
     mine = {"AQUILA_CERTIFICATE": str(identity["certificate"]), "AQUILA_CERTIFICATE_KEY": str(identity["key"])}
-    stranger = {"AQUILA_CERTIFICATE": str(stranger_of(run.folder, identity)), "AQUILA_CERTIFICATE_KEY": str(identity["key"])}
+    stranger = mine | {"AQUILA_CERTIFICATE": str(identity["stranger"])}
     for name, script in SCRIPTS.items():
         command = run.tools.command(script)
         done, _ = run.execute(command, CALLER, key="none", **mine)
@@ -56,14 +49,3 @@ def judge(run, identity):
     kinds = [json.loads(line).get("proof") for line in run.stage.audit.read_text().splitlines()]
     check("the audit trail names the proof", kinds.count("client_certificate") == len(SCRIPTS), kinds)
 
-
-def stranger_of(folder, identity):
-    """Of the same authority and the same key, with another name."""
-    certificate, request = folder / "stranger.pem", folder / "client.csr"
-    extensions = folder / "stranger.ext"
-    extensions.write_text(f"subjectAltName=URI:{SPIFFE_ID}/other\nbasicConstraints=CA:FALSE\nextendedKeyUsage=clientAuth\n")
-    openssl(
-        "x509", "-req", "-in", request, "-CA", identity["ca"], "-CAkey", folder / "clients-ca.key", "-CAcreateserial",
-        "-days", "2", "-out", certificate, "-extfile", extensions,
-    )  # fmt: skip
-    return certificate

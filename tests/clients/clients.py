@@ -29,6 +29,8 @@ class Client:
     reads_expiry: bool = True
     package: str = ""
     """Where its registry has another name for it."""
+    renews: bool = False
+    """Whether it asks again by itself when its token is over: `renewals.py` then ends its session."""
 
     @property
     def caller(self):
@@ -78,6 +80,30 @@ CLIENTS = [
         r"InvalidClient",
         "Takes no token endpoint that is not https.",
         sends="body",
+    ),
+    Client(
+        "airbyte-cdk",
+        "python/airbyte-cdk.py",
+        r"HTTPError: 401 Client Error: Unauthorized for url: ",
+        "`type: OAuthAuthenticator` of a manifest. Its list of scopes goes under the name `scopes`, which nobody reads.",
+        sends="body",
+        renews=True,
+    ),
+    Client(
+        "dlt",
+        "python/dlt-rest-client.py",
+        r"HTTPError: 401 Client Error: Unauthorized for url: ",
+        "Takes a 200 without a token for success, and then sends `Bearer None`.",
+        sends="body",
+        renews=True,
+    ),
+    Client(
+        "singer-sdk",
+        "python/singer-sdk.py",
+        r"Failed OAuth login with status code 401, response was ",
+        "For Meltano's taps; what goes into the body is the tap's affair.",
+        sends="body",
+        renews=True,
     ),
     Client(
         "openid-client",

@@ -6,7 +6,7 @@ A dead session, and one that is alive for the broker and refused to the client a
 import json
 
 from clients import HERE
-from doors import Front
+from front import Front
 from page import Row
 
 CALLERS = ["asks-again", "reports"]
@@ -32,9 +32,9 @@ def judge(run, tls, version):
 
 def script(run, name):
     # Packages are looked for from where the script lies.
-    beside = run.tools.node / name
-    beside.write_text((HERE / "refresh" / name).read_text())
-    return ["node", str(beside)]
+    for file in (name, "through-a-death.mjs"):
+        (run.tools.node / file).write_text((HERE / "refresh" / file).read_text())
+    return ["node", str(run.tools.node / name)]
 
 
 def dead(run, tls, caller, name, most):
@@ -101,7 +101,7 @@ def alive(run, tls):
         Front(tls, answer=between) as pause,
         Elsewhere(tls, door, stage.salesforce, instance.url) as broker,
     ):
-        done, _ = run.execute(
+        done, lasted = run.execute(
             script(run, "jsforce-reports.mjs"), "reports", url=broker.url, within=WITHIN, BETWEEN_URL=pause.url
         )
         asked = [seen.path for seen in broker.requests]
@@ -112,5 +112,7 @@ def alive(run, tls):
     check("at most 7 requests at the broker", len(asked) <= 7, asked)
     check("and 10 at Salesforce", len(refused) == 10, len(refused))
     counts = stage.control("GET", "counts")
-    check("no login, and two REST calls at most", counts["token_posts"] == 0 and counts["rest_calls"] <= 2, counts)
+    # One look at once, and another in every 30 s: the script waits for 35, and a busy machine adds to that.
+    looks = 1 + int(lasted / 30)
+    check(f"no login, and {looks} REST calls at most", counts["token_posts"] == 0 and counts["rest_calls"] <= looks, counts)
     return words

@@ -10,6 +10,7 @@ import urllib.parse
 import urllib.request
 from base64 import b64encode
 
+import canary
 from service import free_port, running
 
 NAME = "oidc-provider"
@@ -24,6 +25,7 @@ class Issuer:
 
     def __init__(self):
         self.port, self.secret = free_port(), secrets.token_urlsafe(24)
+        canary.note(f"the client secret at {NAME}", self.secret)
         self.url = f"http://localhost:{self.port}"
         self.caller_lines = f'jwt = [{{ issuer = "oidc", sub = "{CLIENT}" }}]\n'
         self.section = f'\n[issuers.oidc]\nissuer = "{self.url}"\n'
@@ -57,6 +59,7 @@ def judge(run, issuer):
         with issuer.start(run, kid) as process:
             process.wait_for_port(issuer.port)
             tokens[kid] = issuer.token()
+            canary.note(f"a JWT of {NAME}", tokens[kid])
             status, body = wait_for_200(run, tokens[kid])
             check(f"a JWT of {NAME} with its {kid} key proves the caller", status == 200, body)
             check(f"and gets the token that the broker holds ({kid})", body.get("access_token") == held)
@@ -65,9 +68,6 @@ def judge(run, issuer):
     status, body = ask(run, tokens["second"])
     check(f"{NAME} is down, and its token is still good", status == 200, body)
     check("a key that it has taken back is not", ask(run, tokens["first"])[0] == 401)
-    written = run.stage.serve.output() + run.stage.audit.read_text()
-    leaked = [kid for kid, token in tokens.items() if token in written or token.split(".")[2] in written]
-    check(f"neither log nor audit holds a JWT of {NAME}", not leaked, leaked)
 
 
 def wait_for_200(run, token):

@@ -7,7 +7,8 @@ import time
 import urllib.request
 
 from clients import HERE, first_version
-from doors import INTEGRATION, Front
+from doors import INTEGRATION
+from front import Front
 from page import Row
 from service import free_port, running
 

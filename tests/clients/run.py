@@ -23,6 +23,7 @@ import urllib.request
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "tools"))
 
+import canary
 import certificates
 import deaths
 import examples
@@ -30,6 +31,7 @@ import issuer
 import page
 import prometheus
 import readers
+import renewals
 import signers
 from checks import Checks
 from clients import CLIENTS, Tools
@@ -65,7 +67,9 @@ def main():
         certified = Certified(certificates.CALLER, certificates.SPIFFE_ID, identity["ca"])
         oidc = issuer.Issuer()
         callers = dict.fromkeys(callers, "") | signers.make_keys(folder) | {issuer.CALLER: oidc.caller_lines}
-        stage = open_doors(stack, options.binary, folder, tls, callers, certified, oidc.section)
+        brief = [renewals.caller_of(client) for client in CLIENTS if client.renews]
+        callers |= dict.fromkeys(brief, "")
+        stage = open_doors(stack, options.binary, folder, tls, callers, certified, brief, oidc.section)
         run = Run(checks, stage, tools, folder)
 
         rows = [judge(run, client) for client in chosen]
@@ -74,6 +78,7 @@ def main():
         read = readers.judge(run) if wanted(options, "readers") else []
         jsforce = next(tools.version(client) for client in CLIENTS if client.name == "jsforce")
         died = deaths.judge(run, tls, jsforce) if wanted(options, "deaths") else []
+        renewed = renewals.judge(run, tls) if wanted(options, "renewals") else []
         signed = signers.judge(run) if wanted(options, "signers") else []
         if wanted(options, "issuer"):
             issuer.judge(run, oidc)
@@ -82,9 +87,10 @@ def main():
         if wanted(options, "certificates"):
             certificates.judge(run, identity)
         if not options.only:
-            nothing_leaked(run, chosen)
+            everybody_is_on_record(run, chosen)
             tables = {"clients": page.Table(HEAD, rows), "readers": page.Table(readers.HEAD, read)}
             tables["deaths"] = page.Table(deaths.HEAD, died)
+            tables["renewals"] = page.Table(renewals.HEAD, renewed)
             tables["signers"] = page.Table(signers.HEAD, signed)
             page.judge(checks, tables, options.write)
         checks.check("SIGTERM ends the service with status 0", stage.serve.stop() == 0, stage.serve.tail())
@@ -115,7 +121,9 @@ class Run:
         request.add_header("Authorization", f"Bearer {self.stage.keys[caller]}")
         context = ssl.create_default_context(cafile=str(self.stage.ca))
         with urllib.request.urlopen(request, timeout=15, context=context) as answer:
-            return json.load(answer)
+            held = json.load(answer)
+        canary.note("the token of a client", held["access_token"])
+        return held
 
     def execute(self, command, caller, key=None, url=None, within=ANSWER_WITHIN, **more):
         """Runs a client as a user would: who it is, its key and the broker's address are in the environment."""
@@ -179,14 +187,11 @@ def token_requests(stage):
     return [request for request in stage.recorder.requests if request.method == "POST"]
 
 
-def nothing_leaked(run, chosen):
+def everybody_is_on_record(run, chosen):
     audit = [json.loads(line) for line in run.stage.audit.read_text().splitlines()]
     for client in chosen:
         outcomes = {record["outcome"] for record in audit if record.get("caller") == client.caller}
         run.checks.check(f"the audit trail shows {client.name} being served", "issued" in outcomes, outcomes)
-    written = run.stage.serve.output() + run.stage.audit.read_text()
-    secrets = [*run.stage.keys.values(), run.stage.stranger, run.current(chosen[0].caller)["access_token"]]
-    run.checks.check("neither log nor audit holds a key or the token", not [s for s in secrets if s in written])
 
 
 if __name__ == "__main__":

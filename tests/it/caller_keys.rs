@@ -3,7 +3,7 @@
 use jsonwebtoken::{Algorithm, Header};
 use serde_json::{Value, json};
 
-use crate::support::issuer::SigningKey;
+use crate::support::issuer::{SigningKey, with, without};
 use crate::support::plan::{CALLER, INTEGRATION, Plan, username};
 use crate::support::reply::Reply;
 use crate::support::seconds;
@@ -93,22 +93,13 @@ async fn an_assertion_that_is_not_exactly_what_it_must_be_proves_nothing() {
     let stage = plan(&key).start().await;
     let now = now(&stage);
     let good = proof(&stage, "a");
-    let with = |name: &str, value: Value| {
-        let mut claims = good.clone();
-        claims["jti"] = json!(format!("{name} {value}"));
-        claims[name] = value;
-        key.sign(&claims)
-    };
-    let without = |name: &str| {
-        let mut claims = good.clone();
-        claims.as_object_mut().unwrap().remove(name);
-        key.sign(&claims)
-    };
+    let named = |jti: String| with(&good, "jti", json!(jti));
     let typed = |typ: &str, jti: &str| {
-        let mut claims = good.clone();
-        claims["jti"] = json!(jti);
-        key.sign_with(&Header { typ: Some(typ.to_owned()), ..Header::new(Algorithm::ES256) }, &claims)
+        let header = Header { typ: Some(typ.to_owned()), ..Header::new(Algorithm::ES256) };
+        key.sign_with(&header, &named(jti.to_owned()))
     };
+    let with = |name: &str, value: Value| key.sign(&with(&named(format!("{name} {value}")), name, value));
+    let without = |name: &str| key.sign(&without(&good, name));
     let cases = [
         ("the token endpoint", with("aud", json!("https://aquila.example/token")), "issued"),
         ("a list of one", with("aud", json!([PUBLIC_URL])), "issued"),
@@ -215,11 +206,7 @@ async fn a_request_must_be_short_lived_and_for_us_and_agree_with_the_rest() {
     let key = SigningKey::new("any");
     let stage = plan(&key).start().await;
     let now = now(&stage);
-    let with = |name: &str, value: Value| {
-        let mut claims = request(&stage, INTEGRATION);
-        claims[name] = value;
-        key.sign(&claims)
-    };
+    let with = |name: &str, value: Value| key.sign(&with(&request(&stage, INTEGRATION), name, value));
     for (claim, value, told) in [
         ("exp", json!(now + 331), "too_long_lived"),
         ("exp", json!((now + 180) * 1000), "too_long_lived"),

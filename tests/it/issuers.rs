@@ -1,14 +1,19 @@
 //! JWTs of issuers as proof: whose they are, when they count, and how the keys behind them come and go.
 
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use axum::http::StatusCode;
 use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine};
+use jiff::Timestamp;
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use serde_json::{Value, json};
+use tokio_util::sync::DropGuard;
+use url::Url;
 
-use crate::support::issuer::{Issuer, SigningKey, over_tls};
-use crate::support::plan::CALLER;
+use crate::support::issuer::{Issuer, SigningKey, over_tls, with, without};
+use crate::support::plan::{CALLER, Plan};
+use crate::support::proxy::Proxy;
 use crate::support::reply::Reply;
 use crate::support::seconds;
 use crate::support::stage::Stage;
@@ -89,16 +94,8 @@ async fn a_token_that_does_not_say_exactly_what_it_must_is_refused_and_the_recor
     let stage = cluster(&issuer).await;
     let now = stage.clock.timestamp().as_second();
     let good = claims(&stage, &issuer);
-    let with = |name: &str, value: Value| {
-        let mut claims = good.clone();
-        claims[name] = value;
-        key.sign(&claims)
-    };
-    let without = |name: &str| {
-        let mut claims = good.clone();
-        claims.as_object_mut().unwrap().remove(name);
-        key.sign(&claims)
-    };
+    let with = |name: &str, value: Value| key.sign(&with(&good, name, value));
+    let without = |name: &str| key.sign(&without(&good, name));
     let token = key.sign(&good);
     let (signed, signature) = token.rsplit_once('.').unwrap();
     let (header, body) = signed.split_once('.').unwrap();
@@ -344,12 +341,12 @@ async fn a_key_set_in_a_file_needs_no_network() {
 #[tokio::test]
 async fn the_host_of_the_keys_is_believed_under_its_own_authority_only() {
     let key = SigningKey::new("k1");
-    let (url, authority, _server) = over_tls(&[&key]).await;
+    let (url, authority, _server) = over_tls("localhost", &[&key]).await;
     let lines = |ca: &str| format!("issuer = \"https://cluster.example\"\njwks_url = \"{url}\"\n{ca}");
     for (ca, outcome, expected) in
         [("ca_path = \"own.pem\"", "fetched", "issued"), ("ca_path = \"other.pem\"", "failed", "unknown_key")]
     {
-        let (_, other, _other_server) = over_tls(&[]).await;
+        let (_, other, _other_server) = over_tls("localhost", &[]).await;
         let stage = Stage::plan()
             .server_line(format!("public_url = \"{PUBLIC_URL}\""))
             .file("own.pem", authority.clone())
@@ -376,4 +373,78 @@ async fn a_reload_that_leaves_the_issuer_alone_keeps_its_keys_and_a_rule_that_is
     stage.reload("namespace = \"other\"", "namespace = \"logs\"").await;
     assert_eq!(reason(&stage, &key.sign(&claims(&stage, &issuer))).await, "issued");
     assert_eq!(issuer.fetches(), 1);
+}
+
+/// An issuer with a name that only a proxy finds.
+struct Hidden {
+    key: SigningKey,
+    url: String,
+    authority: String,
+    proxy: Proxy,
+    _server: DropGuard,
+}
+
+const HIDDEN: &str = "keys.cluster.example";
+
+impl Hidden {
+    async fn start() -> Self {
+        let key = SigningKey::new("k1");
+        let (url, authority, server) = over_tls(HIDDEN, &[&key]).await;
+        let port = Url::parse(&url).unwrap().port().unwrap();
+        let proxy = Proxy::to((Ipv4Addr::LOCALHOST, port).into(), None).await;
+        Self { key, url, authority, proxy, _server: server }
+    }
+
+    fn plan(&self, lines: &str) -> Plan {
+        self.plan_for(&self.url, lines)
+    }
+
+    /// With a host that has no address: a proxy would be asked for a tunnel first.
+    fn plan_without(&self, lines: &str) -> Plan {
+        self.plan_for(&format!("https://{}.cluster.example/keys", "x".repeat(64)), lines)
+    }
+
+    fn plan_for(&self, url: &str, lines: &str) -> Plan {
+        let issuer = format!("issuer = \"https://cluster.example\"\njwks_url = \"{url}\"\n");
+        Stage::plan()
+            .server_line(format!("public_url = \"{PUBLIC_URL}\""))
+            .file("own.pem", self.authority.clone())
+            .issuer("cluster-a", format!("{issuer}ca_path = \"own.pem\"\n{lines}"))
+            .caller_line(CALLER, "jwt = [{ issuer = \"cluster-a\", sub = \"me\" }]")
+    }
+
+    /// A token of it is a proof, and the proxy was asked for its host once and for nothing else.
+    async fn is_believed_through_the_proxy(&self, stage: &Stage) {
+        until("the keys were asked for", async || fetched(stage, "fetched").await == 1).await;
+        let now = Timestamp::now().as_second().max(stage.clock.timestamp().as_second());
+        let claims = json!({"iss": "https://cluster.example", "aud": PUBLIC_URL, "sub": "me", "exp": now + 600});
+        ask(stage, &self.key.sign(&claims)).await.token();
+        let heads = self.proxy.book().heads;
+        assert_eq!(heads.len(), 1);
+        assert!(heads.iter().all(|head| head.starts_with(&format!("CONNECT {HIDDEN}:"))), "{heads:?}");
+    }
+
+    async fn is_not_asked(&self, stage: &Stage) {
+        until("the keys were asked for", async || fetched(stage, "failed").await == 1).await;
+        assert!(self.proxy.book().heads.is_empty());
+    }
+}
+
+#[tokio::test]
+async fn keys_are_fetched_through_the_proxy_of_their_issuer_and_not_through_that_of_salesforce() {
+    let hidden = Hidden::start().await;
+    let own = format!("proxy_url = \"{}\"", hidden.proxy.url());
+    hidden.is_not_asked(&hidden.plan_without("").salesforce_line(&own).start().await).await;
+    hidden.is_believed_through_the_proxy(&hidden.plan(&own).start().await).await;
+}
+
+#[tokio::test]
+async fn the_environment_names_the_proxy_to_the_keys_and_the_hosts_that_are_reached_without_it() {
+    let hidden = Hidden::start().await;
+    let within = |plan: Plan| plan.in_own_process().environment("HTTPS_PROXY", hidden.proxy.url());
+    let excepted = within(hidden.plan_without("")).environment("NO_PROXY", ".cluster.example").start().await;
+    hidden.is_not_asked(&excepted).await;
+    // The proxy of Salesforce is another one, and nobody listens there.
+    let stage = within(hidden.plan("")).salesforce_line("proxy_url = \"http://127.0.0.1:1\"").start().await;
+    hidden.is_believed_through_the_proxy(&stage).await;
 }

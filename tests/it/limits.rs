@@ -117,3 +117,35 @@ async fn failed_proofs_are_told_to_slow_down_and_a_good_one_from_the_same_addres
     stage.advance(Duration::from_secs(60));
     assert_eq!(with_basic(&stage, wrong.expose()).await.refusal().0, 401);
 }
+
+async fn from_behind_a_proxy(stage: &Stage, key: &str, forwarded: &str) -> u16 {
+    let request = stage.http.get(format!("http://{}/token", stage.broker().callers)).bearer_auth(key);
+    Reply::of(request.header("x-forwarded-for", forwarded)).await.status
+}
+
+#[tokio::test]
+async fn behind_a_trusted_proxy_failed_proofs_of_one_client_use_up_nobody_elses_allowance() {
+    let plan = Stage::plan().server_line("failed_proofs_per_minute = 2");
+    let stage = plan.server_line("trusted_proxies = [\"127.0.0.0/8\", \"::1\", \"10.0.0.0/8\"]").start().await;
+    let wrong = ApiKey::generate().unwrap();
+    let ask = async |forwarded: &str| from_behind_a_proxy(&stage, wrong.expose(), forwarded).await;
+    assert_eq!([ask("203.0.113.1").await, ask("203.0.113.1").await, ask("203.0.113.1").await], [401, 401, 429]);
+    assert_eq!(ask("203.0.113.2").await, 401);
+    // What a client writes itself stands further left than what the proxy adds, and a second proxy makes no difference.
+    assert_eq!([ask("198.51.100.7, 203.0.113.1").await, ask("203.0.113.1, 10.0.0.9").await], [429, 429]);
+    // Where the proxy tells no address, it is the client.
+    assert_eq!([ask("unknown").await, ask("unknown").await, ask("unknown").await], [401, 401, 429]);
+    let right = stage.key(CALLER);
+    assert_eq!(from_behind_a_proxy(&stage, right, "203.0.113.1").await, 200);
+}
+
+#[tokio::test]
+async fn a_forwarded_address_of_whoever_comes_directly_hides_no_failed_proof() {
+    let stage = Stage::plan().server_line("failed_proofs_per_minute = 2").start().await;
+    let wrong = ApiKey::generate().unwrap();
+    let mut told = Vec::new();
+    for client in 1..=3 {
+        told.push(from_behind_a_proxy(&stage, wrong.expose(), &format!("203.0.113.{client}")).await);
+    }
+    assert_eq!(told, [401, 401, 429]);
+}

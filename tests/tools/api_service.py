@@ -3,7 +3,7 @@
 import contextlib
 import dataclasses
 
-from service import Process, free_port, private_key, running, self_signed
+from service import Process, free_port, private_key, self_signed, serving, simulating
 
 CALLER = "log-shipper"
 INTEGRATION = "elf-demo"
@@ -28,14 +28,13 @@ def simulated(binary, folder):
     """The simulator; its port."""
     certificate = self_signed(folder / "app.pem", private_key(folder / "app.key"))
     port = free_port()
-    options = ["--listen", f"127.0.0.1:{port}", "--certificate", certificate, "--client-id", CLIENT_ID]
-    with running(binary, folder, "simulate", "simulate", *options, "--username", USERNAME) as simulator:
-        simulator.wait_for_port(port)
+    options = ["--certificate", certificate, "--client-id", CLIENT_ID, "--username", USERNAME]
+    with simulating(binary, folder, port, *options):
         yield port
 
 
 @contextlib.contextmanager
-def serving(binary, folder, salesforce, digest, name="serve", grants="elf-*", audit=None, tls=None):
+def ready(binary, folder, salesforce, digest, name="serve", grants="elf-*", audit=None, tls=None):
     """The service, ready. Salesforce does not know the user of the integration REFUSED."""
     callers, ops = free_port(), free_port()
     (folder / "ops.token").write_text(OPS_TOKEN)
@@ -52,9 +51,7 @@ session_timeout = "2h"
 """
         for integration, username in ((INTEGRATION, USERNAME), (REFUSED, "nobody@acme.example"))
     )
-    config = folder / f"{name}.toml"
-    config.write_text(
-        f"""
+    config = f"""
 [server]
 listen = "127.0.0.1:{callers}"
 public_url = "{PUBLIC_URL}"
@@ -71,7 +68,5 @@ api_key_sha256 = ["{digest}"]
 [audit]
 path = "{audit or folder / f"{name}.audit"}"
 {integrations}"""
-    )
-    with running(binary, folder, name, "serve", "--config", config) as process:
-        process.wait_until_ready(ops)
+    with serving(binary, folder, ops, config, name) as process:
         yield Service(process, callers, ops)

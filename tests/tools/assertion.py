@@ -13,15 +13,16 @@ import http.server
 import json
 import pathlib
 import tempfile
-import threading
 import time
 import urllib.parse
 import urllib.request
 
 import jwt
 
+import canary
 from checks import Checks
-from service import free_port, new_key, openssl, private_key, running
+from front import Listening
+from service import free_port, new_key, openssl, private_key, serving
 
 CALLER = "log-shipper"
 GRANT = "urn:ietf:params:oauth:grant-type:jwt-bearer"
@@ -44,6 +45,7 @@ def main():
             key = private_key(folder / f"{name}.key", **shape)
             (folder / f"{name}.pub").write_bytes(openssl("pkey", "-in", key, "-pubout"))
         api_key, digest = new_key(binary, CALLER)
+        canary.note("the captured token", CaptureServer.TOKEN)
 
         # Twice from cold, so that every integration signs twice.
         for run in (1, 2):
@@ -75,9 +77,7 @@ token_url = "http://127.0.0.1:{endpoint_port}/services/oauth2/token"
 """
         for name in INTEGRATIONS
     )
-    config = folder / "aquila.toml"
-    config.write_text(
-        f"""
+    config = f"""
 [server]
 listen = "127.0.0.1:{door}"
 
@@ -88,9 +88,7 @@ listen = "127.0.0.1:{ops}"
 integrations = ["*"]
 api_key_sha256 = ["{digest}"]
 """
-    )
-    serve = stack.enter_context(running(binary, folder, "serve", "serve", "--config", config))
-    serve.wait_until_ready(ops)
+    stack.enter_context(serving(binary, folder, ops, config))
     return f"http://127.0.0.1:{door}"
 
 
@@ -161,12 +159,12 @@ def openssl_accepts(folder, public_key, signed, signature):
     return True
 
 
-class CaptureServer:
+class CaptureServer(Listening):
     """A token endpoint that keeps every POST and always says yes; REST calls with its token succeed."""
 
     TOKEN = "00D000000000001!SIMULATED.captured"
 
-    def __enter__(self):
+    def __init__(self):
         self.posts = []
         capture = self
 
@@ -176,6 +174,7 @@ class CaptureServer:
             def do_POST(self):
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 form = urllib.parse.parse_qsl(body.decode(), keep_blank_values=True, strict_parsing=True)
+                canary.note("an assertion of the broker", dict(form)["assertion"])
                 capture.posts.append({"at": time.time(), "headers": {k.lower(): v for k, v in self.headers.items()}, "form": form})
                 self.answer(
                     {
@@ -202,15 +201,7 @@ class CaptureServer:
             def log_message(self, *_):
                 pass
 
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.server.daemon_threads = True
-        self.port = self.server.server_address[1]
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-        return self
-
-    def __exit__(self, *_):
-        self.server.shutdown()
-        self.server.server_close()
+        super().__init__(Handler)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,8 @@
 import sys
 import traceback
 
+import canary
+
 
 class Checks:
     """Counts what holds, for the length of a `with` block. Its last line is always `NAME: N passed, M failed`."""
@@ -16,6 +18,7 @@ class Checks:
 
     def __exit__(self, kind, error, trace):
         if error is None:
+            canary.judge(self)
             self.end()
         if not isinstance(error, SystemExit):
             traceback.print_exception(kind, error, trace, file=sys.stdout)

@@ -17,7 +17,7 @@ import tempfile
 import urllib.error
 import urllib.request
 
-from api_service import INTEGRATION, ISSUER_PATH, OPS_TOKEN, REFUSED, serving, simulated
+from api_service import INTEGRATION, ISSUER_PATH, OPS_TOKEN, REFUSED, ready, simulated
 from checks import Checks
 from service import loopback_tls, new_key
 
@@ -41,7 +41,7 @@ def main():
         key, digest = new_key(arguments.binary, "log-shipper")
         salesforce = stack.enter_context(simulated(arguments.binary, folder))
         start = {"binary": arguments.binary, "folder": folder, "salesforce": salesforce, "digest": digest}
-        plain = stack.enter_context(serving(**start))
+        plain = stack.enter_context(ready(**start))
         callers = Door(plain.callers, f"Authorization: Bearer {key}\r\n")
         ops = Door(plain.ops, f"Authorization: Bearer {OPS_TOKEN}\r\n")
 
@@ -57,7 +57,7 @@ def main():
         # Records that cannot be written are a series too; `*` adds the integration that Salesforce refuses.
         tls = loopback_tls(folder)
         options = {"name": "serve-tls", "grants": "*", "audit": "/dev/full", "tls": tls}
-        secured = stack.enter_context(serving(**start, **options))
+        secured = stack.enter_context(ready(**start, **options))
         sslyze(checks, secured.callers)
         metrics(checks, arguments.promtool, plain, secured, key)
         for service in (plain, secured):

@@ -1,7 +1,7 @@
 """Clients that other people wrote, unchanged: authlib fetches the token, simple-salesforce reads an Event Log File.
 
     authlib ──https──> aquila serve ──http──> aquila simulate
-    simple-salesforce ──https──> TLS front of this script ──http──> aquila simulate
+    simple-salesforce ──https──> Front ──http──> aquila simulate
 
 simple-salesforce speaks https to whatever host it is given, so a small TLS front stands before the simulator.
 """
@@ -9,14 +9,10 @@ simple-salesforce speaks https to whatever host it is given, so a small TLS fron
 import argparse
 import contextlib
 import csv
-import http.client
-import http.server
 import io
 import os
 import pathlib
-import ssl
 import tempfile
-import threading
 
 import requests
 from authlib.integrations.base_client import OAuthError
@@ -24,8 +20,10 @@ from authlib.integrations.requests_client import OAuth2Session
 from simple_salesforce import Salesforce
 from simple_salesforce.exceptions import SalesforceExpiredSession
 
+import canary
 from checks import Checks
-from service import free_port, loopback_tls, new_key, private_key, running, self_signed, sha256
+from front import Front
+from service import free_port, loopback_tls, new_key, private_key, self_signed, serving, sha256, simulating
 
 CALLER = "log-shipper"
 CLIENT_ID = "3MVG9.interop"
@@ -50,12 +48,14 @@ def main():
         checks.check("new-key prints the digest of the whole key", digest == sha256(key))
 
         simulator_port = start_simulator(stack, binary, folder)
-        front = stack.enter_context(TlsFront(tls, simulator_port))
+        front = stack.enter_context(Front(tls, to_port=simulator_port, plain=True))
         serve, door = start_broker(stack, binary, folder, tls, simulator_port, digest)
 
         token = fetch(checks, door, key)
         read_event_log(checks, token, front.port)
-        no_secret_is_written(checks, serve, folder, key, token["access_token"])
+        canary.note("the token of the caller", token["access_token"])
+        audit = (folder / "audit.jsonl").read_text()
+        checks.check("the audit trail has a record of the caller", CALLER in audit, audit[:500])
         checks.check("SIGTERM ends the service with status 0", serve.stop() == 0, serve.tail())
 
 
@@ -65,21 +65,14 @@ def start_simulator(stack, binary, folder):
     secret.write_text("throw-away-control-secret")
     secret.chmod(0o600)
     port = free_port()
-    simulator = stack.enter_context(
-        running(
-            binary, folder, "simulate", "simulate", "--listen", f"127.0.0.1:{port}", "--certificate", certificate,
-            "--client-id", CLIENT_ID, "--username", USERNAME, "--control-secret-path", secret,
-        )
-    )  # fmt: skip
-    simulator.wait_for_port(port)
+    options = ["--client-id", CLIENT_ID, "--username", USERNAME, "--control-secret-path", secret]
+    stack.enter_context(simulating(binary, folder, port, "--certificate", certificate, *options))
     return port
 
 
 def start_broker(stack, binary, folder, tls, simulator_port, digest):
     door, ops = free_port(), free_port()
-    config = folder / "aquila.toml"
-    config.write_text(
-        f"""
+    config = f"""
 [server]
 listen = "127.0.0.1:{door}"
 public_url = "https://localhost:{door}"
@@ -106,9 +99,7 @@ level = "debug"
 [audit]
 path = "{folder}/audit.jsonl"
 """
-    )
-    serve = stack.enter_context(running(binary, folder, "serve", "serve", "--config", config))
-    serve.wait_until_ready(ops)
+    serve = stack.enter_context(serving(binary, folder, ops, config))
     return serve, f"https://localhost:{door}"
 
 
@@ -168,53 +159,6 @@ def read_event_log(checks, token, port):
         checks.check("a token that the simulator never gave is refused", False, "rows came")
     except SalesforceExpiredSession:
         checks.check("a token that the simulator never gave is refused", True)
-
-
-def no_secret_is_written(checks, serve, folder, key, token):
-    audit = (folder / "audit.jsonl").read_text()
-    checks.check("the audit trail has a record of the caller", CALLER in audit, audit[:500])
-    written = serve.output() + audit
-    checks.check("neither log nor audit holds the API key", key not in written)
-    checks.check("neither log nor audit holds the token", token not in written)
-
-
-class TlsFront:
-    """Ends TLS on a loopback port and passes each GET on to another port."""
-
-    def __init__(self, tls, to_port):
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def do_GET(self):
-                behind = http.client.HTTPConnection("127.0.0.1", to_port, timeout=10)
-                headers = {name: value for name, value in self.headers.items() if name.lower() != "connection"}
-                behind.request("GET", self.path, headers=headers)
-                answer = behind.getresponse()
-                body = answer.read()
-                self.send_response(answer.status)
-                for name, value in answer.getheaders():
-                    if name.lower() not in ("connection", "content-length", "transfer-encoding", "date"):
-                        self.send_header(name, value)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-                behind.close()
-
-            def log_message(self, *_):
-                pass
-
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(tls["certificate"], tls["key"])
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.server.daemon_threads = True
-        self.server.socket = context.wrap_socket(self.server.socket, server_side=True)
-        self.port = self.server.server_address[1]
-
-    def __enter__(self):
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-        return self
-
-    def __exit__(self, *_):
-        self.server.shutdown()
-        self.server.server_close()
 
 
 if __name__ == "__main__":

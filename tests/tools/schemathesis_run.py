@@ -20,7 +20,7 @@ import subprocess
 import sys
 import tempfile
 
-from api_service import CALLER, INTEGRATION, ISSUER_PATH, OPS_TOKEN, PUBLIC_URL, serving, simulated
+from api_service import CALLER, INTEGRATION, ISSUER_PATH, OPS_TOKEN, PUBLIC_URL, ready, simulated
 from checks import Checks
 from service import new_key
 
@@ -37,7 +37,7 @@ def main():
         folder = pathlib.Path(folder)
         key, digest = new_key(arguments.binary, CALLER)
         salesforce = stack.enter_context(simulated(arguments.binary, folder))
-        service = stack.enter_context(serving(arguments.binary, folder, salesforce, digest))
+        service = stack.enter_context(ready(arguments.binary, folder, salesforce, digest))
         callers, ops = f"http://127.0.0.1:{service.callers}", f"http://127.0.0.1:{service.ops}"
         described = json.loads((ROOT / "openapi/aquila.openapi.json").read_text())
         runs = {

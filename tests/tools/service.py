@@ -1,4 +1,7 @@
-"""The real binary as a process: keys and certificates for it, its start, its readiness, its end."""
+"""The real binary as a process: keys and certificates for it, its start, its readiness, its end.
+
+Every secret that is made or read here is searched for in everything that the processes write (`canary.py`).
+"""
 
 import contextlib
 import hashlib
@@ -9,6 +12,8 @@ import socket
 import subprocess
 import time
 import urllib.request
+
+import canary
 
 START_WITHIN = 20.0
 STOP_WITHIN = 40.0
@@ -36,6 +41,7 @@ def private_key(path, bits=2048, pkcs1=False):
         pem = openssl("rsa", "-traditional", "-in", path)
         pathlib.Path(path).write_bytes(pem)
     pathlib.Path(path).chmod(0o600)
+    canary.note_private_key(pathlib.Path(path).read_text())
     return path
 
 
@@ -45,26 +51,37 @@ def self_signed(path, key):
     return path
 
 
+def authority(folder, name):
+    """A throw-away certificate authority: paths of `key` and `certificate`."""
+    key, certificate = private_key(folder / f"{name}.key"), folder / f"{name}.pem"
+    openssl(
+        "req", "-new", "-x509", "-key", key, "-subj", f"/CN=throw-away {name}", "-days", "2", "-out", certificate,
+        "-addext", "keyUsage=critical,keyCertSign,cRLSign",
+    )  # fmt: skip
+    return {"key": key, "certificate": certificate}
+
+
+def issued(folder, by, name, key, common_name, *extensions):
+    """A certificate of an authority, for a key: its path."""
+    request, lines, certificate = folder / f"{name}.csr", folder / f"{name}.ext", folder / f"{name}.pem"
+    openssl("req", "-new", "-key", key, "-subj", f"/CN={common_name}", "-out", request)
+    lines.write_text("\n".join(("basicConstraints=CA:FALSE", *extensions)) + "\n")
+    openssl(
+        "x509", "-req", "-in", request, "-CA", by["certificate"], "-CAkey", by["key"], "-CAcreateserial", "-days", "2",
+        "-extfile", lines, "-out", certificate,
+    )  # fmt: skip
+    return certificate
+
+
 def loopback_tls(folder):
     """A throw-away certificate authority and a certificate for localhost: paths of `ca`, `certificate`, `key`."""
     folder = pathlib.Path(folder)
-    ca_key, ca = private_key(folder / "ca.key"), folder / "ca.pem"
-    openssl(
-        "req", "-new", "-x509", "-key", ca_key, "-subj", "/CN=throw-away CA", "-days", "2", "-out", ca,
-        "-addext", "keyUsage=critical,keyCertSign,cRLSign",
+    ca, key = authority(folder, "ca"), private_key(folder / "door.key")
+    certificate = issued(
+        folder, ca, "door", key, "localhost", "subjectAltName=DNS:localhost,IP:127.0.0.1", "extendedKeyUsage=serverAuth",
+        "keyUsage=digitalSignature,keyEncipherment", "authorityKeyIdentifier=keyid", "subjectKeyIdentifier=hash",
     )  # fmt: skip
-    key, request, certificate = private_key(folder / "door.key"), folder / "door.csr", folder / "door.pem"
-    openssl("req", "-new", "-key", key, "-subj", "/CN=localhost", "-out", request)
-    extensions = folder / "door.ext"
-    extensions.write_text(
-        "subjectAltName=DNS:localhost,IP:127.0.0.1\nbasicConstraints=CA:FALSE\nextendedKeyUsage=serverAuth\n"
-        "keyUsage=digitalSignature,keyEncipherment\nauthorityKeyIdentifier=keyid\nsubjectKeyIdentifier=hash\n"
-    )
-    openssl(
-        "x509", "-req", "-in", request, "-CA", ca, "-CAkey", ca_key, "-CAcreateserial", "-days", "2",
-        "-extfile", extensions, "-out", certificate,
-    )  # fmt: skip
-    return {"ca": ca, "certificate": certificate, "key": key}
+    return {"ca": ca["certificate"], "certificate": certificate, "key": key}
 
 
 def new_key(binary, caller):
@@ -76,6 +93,7 @@ def new_key(binary, caller):
     digest = re.search(r"\b[0-9a-f]{64}\b", done.stdout)
     if not key or not digest:
         raise RuntimeError("new-key printed no key of the documented form with its digest")
+    canary.note(f"the API key of {caller}", key.group())
     return key.group(), digest.group()
 
 
@@ -83,17 +101,38 @@ def sha256(text):
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+# What a configuration says of the secrets that it leads to, and of where records go.
+PATHS = re.compile(r'^(client_secret_path|bearer_token_path) = "([^"]+)"', re.MULTILINE)
+AUDIT = re.compile(r'^\[audit\]\npath = "([^"]+)"', re.MULTILINE)
+
+
 class Process:
-    """One run of the binary. Its output is kept in files and shown when something goes wrong."""
+    """One run of the binary. Its output is kept in files, shown when something goes wrong, and searched at its end."""
 
     def __init__(self, binary, folder, name, *arguments):
-        self.name = name
+        self.name, self.command = name, str(arguments[0])
+        self.audit, self.ops, self.ops_token, self.searched = None, None, None, False
+        self.know([str(argument) for argument in arguments])
         self.stdout_path = pathlib.Path(folder) / f"{name}.stdout"
         self.stderr_path = pathlib.Path(folder) / f"{name}.stderr"
         with open(self.stdout_path, "wb") as stdout, open(self.stderr_path, "wb") as stderr:
             self.process = subprocess.Popen(
                 [str(binary), *map(str, arguments)], stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr
             )
+
+    def know(self, arguments):
+        """The secrets that it will read, and where it will write."""
+        for option, value in zip(arguments, arguments[1:]):
+            path = pathlib.Path(value)
+            if option in ("--control-secret-path", "--client-secret-path"):
+                canary.note(f"the secret in {path.name}", path.read_text())
+            if option == "--config":
+                config = path.read_text()
+                for setting, file in PATHS.findall(config):
+                    secret = (path.parent / file).read_text()
+                    canary.note(f"{setting} of {path.name}", secret)
+                    self.ops_token = secret if setting == "bearer_token_path" else self.ops_token
+                self.audit = next((path.parent / file for file in AUDIT.findall(config)), None)
 
     def output(self):
         return self.stdout_path.read_text(errors="replace") + self.stderr_path.read_text(errors="replace")
@@ -118,6 +157,8 @@ class Process:
         self.wait_until(f"port {port}", connects)
 
     def wait_until_ready(self, ops_port):
+        self.ops = ops_port
+
         def ready():
             with urllib.request.urlopen(f"http://127.0.0.1:{ops_port}/readyz", timeout=1) as answer:
                 return answer.status == 200
@@ -126,6 +167,15 @@ class Process:
 
     def stop(self):
         """SIGTERM, as a supervisor does it. The exit status; None when it had to be killed."""
+        pages = {}
+        try:
+            pages = self.last_pages()
+        finally:
+            status = self.end()
+            self.search(pages)
+        return status
+
+    def end(self):
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
             try:
@@ -135,6 +185,30 @@ class Process:
                 self.process.wait()
                 return None
         return self.process.returncode
+
+    def last_pages(self):
+        """What the ops door of a service says before its end, by path."""
+        if self.ops is None or self.process.poll() is not None:
+            return {}
+        headers = {"Authorization": f"Bearer {self.ops_token}"} if self.ops_token else {}
+        direct, pages = urllib.request.build_opener(urllib.request.ProxyHandler({})), {}
+        for path in ("/metrics", "/status.json"):
+            request = urllib.request.Request(f"http://127.0.0.1:{self.ops}{path}", headers=headers)
+            with direct.open(request, timeout=10) as answer:
+                pages[path] = answer.read().decode()
+        return pages
+
+    def search(self, pages):
+        """Has everything that it wrote searched for secrets, once; what other programs write is not ours."""
+        if self.command not in ("serve", "simulate") or self.searched:
+            return
+        self.searched = True
+        canary.look_into(f"stdout of {self.name}", self.stdout_path.read_text(errors="replace"), self.command)
+        canary.look_into(f"stderr of {self.name}", self.stderr_path.read_text(errors="replace"))
+        if self.audit and self.audit.is_file():
+            canary.look_into(f"audit of {self.name}", self.audit.read_text(errors="replace"))
+        for path, text in pages.items():
+            canary.look_into(f"{path} of {self.name}", text)
 
     def tail(self):
         return "\n".join(self.output().splitlines()[-30:])
@@ -148,3 +222,21 @@ def running(binary, folder, name, *arguments):
         yield process
     finally:
         process.stop()
+
+
+@contextlib.contextmanager
+def simulating(binary, folder, port, *options, name="simulate"):
+    """A simulator that answers at a port of loopback."""
+    with running(binary, folder, name, "simulate", "--listen", f"127.0.0.1:{port}", *options) as process:
+        process.wait_for_port(port)
+        yield process
+
+
+@contextlib.contextmanager
+def serving(binary, folder, ops, config, name="serve"):
+    """A broker with this configuration, which is ready; its ops door is at the port `ops`."""
+    path = pathlib.Path(folder) / f"{name}.toml"
+    path.write_text(config)
+    with running(binary, folder, name, "serve", "--config", path) as process:
+        process.wait_until_ready(ops)
+        yield process

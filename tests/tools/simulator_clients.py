@@ -28,8 +28,9 @@ from joserfc.jwk import RSAKey
 from simple_salesforce import Salesforce
 
 from checks import Checks
+from front import Listening
 from official_cli import OfficialCli
-from service import free_port, private_key, running, self_signed
+from service import free_port, private_key, self_signed, simulating
 
 CLIENT_ID = "3MVG9.simulator"
 USERNAME = "elastic-log@acme.example"
@@ -95,16 +96,13 @@ class Simulated:
         self.port = free_port()
         self.url = f"https://localhost:{self.port}"
         self.control_headers = {"Authorization": f"Bearer control-of-{name}"}
-        process = stack.enter_context(
-            running(
-                binary, folder, name, "simulate", "--listen", f"127.0.0.1:{self.port}", "--tls", "--ca-out", self.authority,
-                "--certificate", folder / "app.pem", "--client-id", CLIENT_ID, "--username", USERNAME,
-                "--control-secret-path", secret, "--query-batch", BATCH,
-                # By its name, too, where no named host has audiences of its own.
-                "--audience", f"https://{LOGIN}", "--audience", self.url, *more,
-            )
-        )  # fmt: skip
-        process.wait_for_port(self.port)
+        options = [
+            "--tls", "--ca-out", self.authority, "--certificate", folder / "app.pem", "--client-id", CLIENT_ID,
+            "--username", USERNAME, "--control-secret-path", secret, "--query-batch", BATCH,
+            # By its name, too, where no named host has audiences of its own.
+            "--audience", f"https://{LOGIN}", "--audience", self.url, *more,
+        ]  # fmt: skip
+        stack.enter_context(simulating(binary, folder, self.port, *options, name=name))
 
     def control(self, method, path, body=None):
         answer = requests.request(
@@ -238,7 +236,7 @@ def other_forms(checks, simulated, folder):
     checks.check("a revoked token is refused", (dead.status_code, dead.json()[0]["errorCode"]) == (401, "INVALID_SESSION_ID"))
 
 
-class OneWay:
+class OneWay(Listening):
     """A proxy that lets tunnels through to one port of loopback and remembers what else was asked for."""
 
     def __init__(self, port):
@@ -261,17 +259,7 @@ class OneWay:
             def log_message(self, *_):
                 pass
 
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
-
-    def __enter__(self):
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-        return self
-
-    def __exit__(self, *_):
-        self.server.shutdown()
-        self.server.server_close()
+        super().__init__(Handler)
 
 
 def pass_on(source, sink):

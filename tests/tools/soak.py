@@ -13,7 +13,6 @@ brings back the storm and not the very run. Exit status 0 if every guarantee hel
 """
 
 import argparse
-import base64
 import collections
 import contextlib
 import fnmatch
@@ -33,7 +32,8 @@ import urllib.error
 import urllib.parse
 import urllib.request
 
-from service import free_port, new_key, private_key, running, self_signed, sha256
+import canary
+from service import free_port, new_key, private_key, running, self_signed, sha256, simulating
 
 SWIFT, SLOW = 24, 3600
 CLIENT_ID = "soak-client-id"
@@ -146,24 +146,22 @@ class Org:
         self.name, self.timeout = name, timeout
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
+        self.control_secret = f"control-of-the-{name}-org"
         secret = folder / f"{name}.secret"
-        secret.write_text(f"control-{name}")
+        secret.write_text(self.control_secret)
         named = [word for user in users for word in ("--username", user)]
-        self.process = stack.enter_context(
-            running(
-                binary, folder, name, "simulate", "--listen", f"127.0.0.1:{self.port}", "--certificate", folder / "app.pem",
-                "--client-id", CLIENT_ID, "--client-secret-path", folder / "client.secret", *named,
-                "--session-timeout", f"{timeout}s", "--control-secret-path", secret,
-            )
-        )  # fmt: skip
-        self.process.wait_for_port(self.port)
+        options = [
+            "--certificate", folder / "app.pem", "--client-id", CLIENT_ID, "--client-secret-path", folder / "client.secret",
+            "--session-timeout", f"{timeout}s", "--control-secret-path", secret, *named,
+        ]  # fmt: skip
+        self.process = stack.enter_context(simulating(binary, folder, self.port, *options, name=name))
         self.client_secret = (folder / "client.secret").read_text()
 
     def control(self, method, path, body=None):
         request = urllib.request.Request(
             f"{self.url}/__simulator/{path}",
             None if body is None else json.dumps(body).encode(),
-            {"Authorization": f"Bearer control-{self.name}"},
+            {"Authorization": f"Bearer {self.control_secret}"},
             method=method,
         )
         with urllib.request.urlopen(request, timeout=20) as answer:
@@ -615,37 +613,22 @@ class Trap:
         return False
 
 
-def forms(secret):
-    """A secret as it may be written: as it is, and in base64, hex and percent signs."""
-    raw = secret.encode()
-    return {
-        secret, raw.hex(), base64.b64encode(raw).decode().rstrip("="), base64.urlsafe_b64encode(raw).decode().rstrip("="),
-        urllib.parse.quote(secret, safe=""), json.dumps(secret)[1:-1],
-    }  # fmt: skip
+def note_tokens(verdicts):
+    """Has tokens searched for. What they begin with is searched for anyway; a hundred stand for how they end."""
+    for token in sorted(verdicts.tokens)[:100]:
+        canary.note("a token", token)
 
 
-def search(verdicts, folder, callers, client_secret):
+def search(verdicts, folder):
     """Guarantee 9: nothing secret in what anybody was shown, and nothing of Salesforce's in what callers were."""
-    secrets = {f"API key of {caller.name}": caller.key for caller in callers}
-    secrets |= {f"token {number}": token for number, token in enumerate(sorted(verdicts.tokens))}
-    # The part that follows the org's id is what opens anything.
-    secrets |= {f"end of token {number}": token.split("!")[-1] for number, token in enumerate(sorted(verdicts.tokens))}
-    secrets["client secret"] = client_secret
-    key = (folder / "app.key").read_text().splitlines()
-    secrets |= {f"line {number} of the key": line for number, line in enumerate(key) if len(line) == 64}
-    shown = [(where, text) for text, where in verdicts.texts.items()]
-    for where, text in shown:
-        found = [what for what, secret in secrets.items() if any(form in text for form in forms(secret))]
-        verdicts.hold("9 no secret is shown", not found, lambda: f"{where}: {found[:3]}")
+    for text, where in verdicts.texts.items():
+        canary.look_into(where, text)
         if where.startswith("answer"):
             verdicts.hold("nothing of Salesforce's", UPSTREAM_CANARY not in text, lambda: f"{where}: {text[:200]}")
-    # Hours of log are too much for a loop; an assertion begins like any JWT with its header.
-    patterns = folder / "patterns"
-    patterns.write_text("\n".join(form for secret in secrets.values() for form in forms(secret)) + "\neyJhbGciOiJSUzI1NiI\n")
+    verdicts.hold("9 no secret is shown", not canary.KNOWN.found, lambda: "\n".join(canary.KNOWN.found))
+    verdicts.held["9 no secret is shown"] += canary.KNOWN.searched
+    verdicts.hold("the checks themselves", all(map(canary.finds, canary.forms(canary.PLANTED))), lambda: "a blind search")
     for name in ("broker.stdout", "broker.stderr", "audit.jsonl"):
-        grep = ["grep", "--text", "--fixed-strings", "--max-count=1", "--only-matching", f"--file={patterns}", folder / name]
-        done = subprocess.run(grep, capture_output=True, text=True, check=False)
-        verdicts.hold("9 no secret is shown", done.returncode == 1, lambda: f"{name}: {done.stdout[:60]}{done.stderr}")
         done = subprocess.run(["grep", "--text", "panicked", folder / name], capture_output=True, text=True, check=False)
         verdicts.hold("no panic", done.returncode == 1, lambda: f"{name}: {done.stdout[:600]}")
 
@@ -712,11 +695,14 @@ def main():
         verdicts.hold("8 no redirect is followed", not soak.trap.caught(), lambda: "somebody came to where it led")
         calm = [what for what in ("sessions killed", "good configurations", "faults at token", "hang-ups") if not soak.done[what]]
         verdicts.hold("the checks themselves", not calm, lambda: f"there were no {calm}")
+        note_tokens(verdicts)
         begun = time.monotonic()
         status = broker.process.stop()
         verdicts.hold("11 SIGTERM ends with 0", status == 0, lambda: f"status {status}:\n{broker.process.tail()}")
         print(f"stopped within {time.monotonic() - begun:.1f} s")
-        search(verdicts, folder, callers, orgs[0].client_secret)
+        for org in orgs:
+            org.process.stop()
+        search(verdicts, folder)
         written = sum((folder / name).stat().st_size for name in ("broker.stdout", "broker.stderr", "audit.jsonl"))
         table(soak, verdicts, arguments.seconds, written / 2**20)
     sys.exit(1 if verdicts.broken else 0)

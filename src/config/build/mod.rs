@@ -9,6 +9,7 @@ mod doors;
 mod integrations;
 mod keys;
 mod proofs;
+mod proxy;
 mod way_out;
 
 use std::collections::HashSet;
@@ -21,7 +22,7 @@ use super::report::{Located, Report};
 use super::setting::{Field, relocated};
 use super::source::{TIGHTEN, loose_permissions};
 use super::values::FilePath;
-use super::{Audit, AuditSink, Config, Key, Log, Tls};
+use super::{Audit, AuditSink, Config, Key, Log, Proxy, Tls};
 
 /// What the builders share.
 pub(super) struct Workshop<'a> {
@@ -36,6 +37,8 @@ pub(super) struct Workshop<'a> {
     pub(super) tls: Vec<Tls>,
     /// Every file that is named to be read, now or by a later layer.
     pub(super) files: Vec<PathBuf>,
+    /// The proxy that the environment names, once somebody has asked.
+    environment_proxy: Option<Option<Proxy>>,
 }
 
 impl<'a> Workshop<'a> {
@@ -48,6 +51,7 @@ impl<'a> Workshop<'a> {
             keys: Vec::new(),
             tls: Vec::new(),
             files: Vec::new(),
+            environment_proxy: None,
         }
     }
 

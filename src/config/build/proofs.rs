@@ -8,6 +8,7 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 use rustls::pki_types::pem::{self, SectionKind};
 
 use super::Workshop;
+use super::proxy;
 use crate::config::hosts;
 use crate::config::report::{Located, Report};
 use crate::config::setting::{Field, relocated};
@@ -69,6 +70,11 @@ fn issuer(
         jwks_path: file.jwks_path,
         ca_path: file.ca_path,
         bearer_token_path: file.bearer_token_path,
+        proxy: proxy::Settings {
+            url: file.proxy_url,
+            credentials_path: file.proxy_credentials_path,
+            credentials_env: file.proxy_credentials_env,
+        },
     };
     let keys = issuer.as_ref().and_then(|issuer| key_source(issuer, source, shop));
     Some(Issuer { name, issuer: issuer?.value.0, audience: audience?, algorithms: algorithms?, keys: keys? })
@@ -79,6 +85,7 @@ struct Source {
     jwks_path: Field<crate::config::values::FilePath>,
     ca_path: Field<crate::config::values::FilePath>,
     bearer_token_path: Field<crate::config::values::FilePath>,
+    proxy: proxy::Settings,
 }
 
 fn key_source(
@@ -92,9 +99,10 @@ fn key_source(
         return None;
     }
     if source.jwks_path.written {
-        for unused in [&source.ca_path, &source.bearer_token_path].into_iter().filter(|field| field.written) {
+        let written = [&source.ca_path, &source.bearer_token_path].into_iter().filter(|field| field.written);
+        for unused in written.map(|field| &field.at).chain(source.proxy.written()) {
             let message = "this has no effect: with `jwks_path` nobody is asked";
-            shop.report.warning(&unused.at, message, "remove it, or `jwks_path`");
+            shop.report.warning(unused, message, "remove it, or `jwks_path`");
         }
         let path = shop.path(source.jwks_path)?;
         let content = content(&path, &path.value, LARGEST_KEY_SET, shop)?;
@@ -117,7 +125,8 @@ fn key_source(
         shop.report.error(at, error.to_string(), error.remedy());
         return None;
     }
-    Some(KeySource::Fetched(KeyServer { url, discovery, ca, bearer_token_path }))
+    let proxy = source.proxy.proxy(shop);
+    Some(KeySource::Fetched(Box::new(KeyServer { url, discovery, ca, bearer_token_path, proxy })))
 }
 
 /// OpenID Connect Discovery 1.0 section 4: the well-known part follows the path of the issuer.

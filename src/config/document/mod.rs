@@ -90,17 +90,25 @@ pub(super) struct SyntaxError {
     pub(super) remedy: &'static str,
 }
 
+/// Makes a tree of text.
+pub(super) type Parse = fn(&str) -> Result<Node, Vec<SyntaxError>>;
+
+/// The syntax that files with this ending are written in.
+pub(super) fn syntax(ending: &str) -> Option<Parse> {
+    match ending {
+        "toml" => Some(from_toml::parse),
+        "yaml" | "yml" => Some(from_yaml::parse),
+        _ => None,
+    }
+}
+
 /// Reads the file and parses it by the ending of its name.
 pub(super) fn read(path: &Path) -> Result<Node, DocumentError> {
-    let parse = match path.extension().and_then(|ending| ending.to_str()) {
-        Some("toml") => from_toml::parse,
-        Some("yaml" | "yml") => from_yaml::parse,
-        _ => {
-            return Err(DocumentError::File {
-                message: format!("`{}` does not end in .toml, .yaml or .yml", path.display()),
-                remedy: "name the file by its syntax",
-            });
-        }
+    let Some(parse) = path.extension().and_then(|ending| syntax(ending.to_str()?)) else {
+        return Err(DocumentError::File {
+            message: format!("`{}` does not end in .toml, .yaml or .yml", path.display()),
+            remedy: "name the file by its syntax",
+        });
     };
     let file = source::read(path, LARGEST_FILE).map_err(|error| unreadable(path, &error))?;
     let text = std::str::from_utf8(&file.bytes).map_err(|error| not_utf8(&file.bytes, error.valid_up_to()))?;

@@ -89,3 +89,39 @@ fn a_proxy_of_the_environment_that_cannot_be_used_is_an_error_that_does_not_repe
         assert!(!told.contains("s3cr"), "{told}");
     }
 }
+
+/// What two issuers with these lines, and this environment, give: of each the URL of its proxy, or what is told.
+fn of_issuers(lines: &str, environment: &[(&str, &str)]) -> Result<Vec<Option<String>>, String> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("aquila.toml");
+    let issuer = |name: &str, lines: &str| {
+        format!("[issuers.{name}]\nissuer = 'https://{name}.example'\naudience = 'a'\n{lines}\n")
+    };
+    let salesforce = "[salesforce]\nproxy_url = 'http://salesforce:1'\n";
+    std::fs::write(&path, format!("{salesforce}{}{}", issuer("one", lines), issuer("two", ""))).unwrap();
+    let ask = |name: &str| environment.iter().find(|(known, _)| *known == name).map(|(_, text)| (*text).to_owned());
+    let loaded = match load_with(&path, &ask) {
+        Ok(loaded) => loaded,
+        refused => return Err(told(refused)),
+    };
+    let proxy = |issuer: &Issuer| match &issuer.keys {
+        KeySource::Fetched(server) => server.proxy.as_ref().map(|proxy| proxy.url.to_string()),
+        KeySource::File { .. } => None,
+    };
+    Ok(loaded.config.issuers.iter().map(proxy).collect())
+}
+
+#[test]
+fn an_issuer_has_a_proxy_of_its_own_or_that_of_the_environment_and_never_that_of_salesforce() {
+    let own = "proxy_url = 'http://own:1'";
+    let environment = [("HTTPS_PROXY", "http://env:1"), ("LOGIN", "u:s3cr")];
+    let url = |text: &str| Some(format!("http://{text}:1/"));
+    assert_eq!(of_issuers("", &[]).unwrap(), [None, None]);
+    assert_eq!(of_issuers(own, &[]).unwrap(), [url("own"), None]);
+    assert_eq!(of_issuers(own, &environment).unwrap(), [url("own"), url("env")]);
+    let told = of_issuers("proxy_credentials_env = 'LOGIN'", &environment).unwrap_err();
+    assert!(told.contains("issuers.one.proxy_credentials_env: there is no `proxy_url`"), "{told}");
+    // Two issuers ask for it, and its author reads of it once.
+    let told = of_issuers("", &[("HTTPS_PROXY", "socks5://p:1")]).unwrap_err();
+    assert_eq!(told.matches("is no proxy that can be used").count(), 1, "{told}");
+}

@@ -29,9 +29,6 @@ const salesforce = new jsforce.Connection({
 })
 // docs: end
 
-const path = '/services/data/v60.0/limits'
-await salesforce.request(path)
-// Whoever runs this ends the session meanwhile.
-await fetch(process.env.BETWEEN_URL)
-const limits = await Promise.all(Array.from({ length: 10 }, () => salesforce.request(path)))
-console.log(JSON.stringify({ before: access_token, after: salesforce.accessToken, answers: limits.length }))
+import { tell } from './through-a-death.mjs'
+
+await tell(salesforce, access_token)

@@ -76,22 +76,6 @@ impl Broker {
         }
     }
 
-    /// Comes back when the process has had nothing to do for a while: whatever it was sent, it has read and waits.
-    pub(crate) async fn settles(&self) {
-        let Some(Life::Process(child)) = &self.life else { panic!("only a process of its own can be watched") };
-        let stat = format!("/proc/{}/stat", child.id());
-        // User and system time in hundredths of a second: the 12th and 13th field after the name.
-        let worked = || fs::read_to_string(&stat).unwrap().split_whitespace().skip(13).take(2).collect::<String>();
-        let (mut before, mut still) = (worked(), 0);
-        until("the process has nothing to do", async || {
-            let now = worked();
-            still = if now == before { still + 1 } else { 0 };
-            before = now;
-            still >= 20
-        })
-        .await;
-    }
-
     /// Says that something may have been cured, as SIGHUP does.
     pub(crate) fn forgive(&self) {
         let Some(Life::Task { ending, .. }) = &self.life else { panic!("a process is told by a signal") };

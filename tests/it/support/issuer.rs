@@ -55,6 +55,20 @@ impl SigningKey {
     }
 }
 
+/// The same claims, but one of them says something else.
+pub(crate) fn with(claims: &Value, name: &str, value: Value) -> Value {
+    let mut claims = claims.clone();
+    claims.as_object_mut().unwrap().insert(name.to_owned(), value);
+    claims
+}
+
+/// The same claims without one of them.
+pub(crate) fn without(claims: &Value, name: &str) -> Value {
+    let mut claims = claims.clone();
+    claims.as_object_mut().unwrap().remove(name);
+    claims
+}
+
 /// A running issuer; dropping it ends it.
 pub(crate) struct Issuer {
     pub(crate) url: String,
@@ -112,10 +126,10 @@ impl Issuer {
     }
 }
 
-/// Serves one key set over TLS, under an authority of its own: the URL, and the authority in PEM.
-pub(crate) async fn over_tls(keys: &[&SigningKey]) -> (String, String, DropGuard) {
+/// Serves one key set over TLS, as this host and under an authority of its own: the URL, and the authority in PEM.
+pub(crate) async fn over_tls(host: &str, keys: &[&SigningKey]) -> (String, String, DropGuard) {
     let pair = KeyPair::generate().unwrap();
-    let certificate = CertificateParams::new(vec!["localhost".to_owned()]).unwrap().self_signed(&pair).unwrap();
+    let certificate = CertificateParams::new(vec![host.to_owned()]).unwrap().self_signed(&pair).unwrap();
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let builder = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
     let key = PrivateKeyDer::try_from(pair.serialize_der()).unwrap();
@@ -124,7 +138,7 @@ pub(crate) async fn over_tls(keys: &[&SigningKey]) -> (String, String, DropGuard
     let body = json!({"keys": keys.iter().map(|key| key.jwk()).collect::<Vec<_>>()}).to_string();
     let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}", body.len());
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
-    let url = format!("https://localhost:{}/keys", listener.local_addr().unwrap().port());
+    let url = format!("https://{host}:{}/keys", listener.local_addr().unwrap().port());
     let stop = CancellationToken::new();
     let serve = async move {
         loop {
