@@ -172,6 +172,7 @@ fn no_link_leads_nowhere() -> TestResult {
         "CHANGELOG.md",
         "docs/audit.md",
         "docs/clients.md",
+        "docs/operations.md",
         "docs/performance.md",
         "docs/salesforce-setup.md",
         "docs/troubleshooting.md",

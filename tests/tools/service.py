@@ -45,9 +45,9 @@ def private_key(path, bits=2048, pkcs1=False):
     return path
 
 
-def self_signed(path, key):
+def self_signed(path, key, days=2):
     """The certificate that would be uploaded to Salesforce."""
-    openssl("req", "-new", "-x509", "-key", key, "-subj", "/CN=aquila-test", "-days", "2", "-out", path)
+    openssl("req", "-new", "-x509", "-key", key, "-subj", "/CN=aquila-test", "-days", str(days), "-out", path)
     return path
 
 

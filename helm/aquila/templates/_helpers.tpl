@@ -18,11 +18,29 @@ app.kubernetes.io/name: {{ include "aquila.name" . }}
 app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end }}
 
-{{- define "aquila.labels" -}}
+{{/* The pod of `helm test`: other labels than the service's pods, or requests of callers would be sent to it. */}}
+{{- define "aquila.testLabels" -}}
+app.kubernetes.io/name: {{ include "aquila.name" . }}-test
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end }}
+
+{{- define "aquila.commonLabels" -}}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
-{{ include "aquila.selectorLabels" . }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
+{{- end }}
+
+{{- define "aquila.labels" -}}
+{{ include "aquila.selectorLabels" . }}
+{{ include "aquila.commonLabels" . }}
+{{- end }}
+
+{{- define "aquila.image" -}}
+{{- if .Values.image.digest }}
+{{- printf "%s@%s" .Values.image.repository .Values.image.digest }}
+{{- else }}
+{{- printf "%s:%s" .Values.image.repository (.Values.image.tag | default .Chart.AppVersion) }}
+{{- end }}
 {{- end }}
 
 {{- define "aquila.serviceAccountName" -}}
@@ -33,29 +51,52 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end }}
 {{- end }}
 
+{{/* The token of the service account is mounted only for who reads it. */}}
+{{- define "aquila.automount" -}}
+{{- or .Values.serviceAccount.automount (contains "/var/run/secrets/kubernetes.io/serviceaccount" (toYaml .Values.config)) }}
+{{- end }}
+
+{{/* The Secret with the certificate of the callers' door; empty when the chart brings none. */}}
+{{- define "aquila.tlsSecret" -}}
+{{- if .Values.tls.certManager.enabled }}
+{{- include "aquila.fullname" . }}-tls
+{{- else }}
+{{- .Values.tls.existingSecret }}
+{{- end }}
+{{- end }}
+
 {{/* Whether the callers' door speaks TLS; refuses when nobody decided. */}}
 {{- define "aquila.scheme" -}}
 {{- $server := .Values.config.server }}
-{{- $tls := or .Values.tls.existingSecret $server.tls }}
+{{- $own := include "aquila.tlsSecret" . }}
+{{- $tls := or $own $server.tls }}
 {{- if and $tls $server.plain_http }}
 {{- fail "config.server.plain_http is true and TLS is configured too: choose one" }}
-{{- else if and .Values.tls.existingSecret $server.tls }}
-{{- fail "tls.existingSecret and config.server.tls are both set: the first writes the second, choose one" }}
-{{- else if and .Values.tls.clientCa.existingSecret (not .Values.tls.existingSecret) }}
-{{- fail "tls.clientCa needs tls.existingSecret: certificates of clients are shown in the handshake of this door" }}
+{{- else if and .Values.tls.certManager.enabled .Values.tls.existingSecret }}
+{{- fail "tls.certManager and tls.existingSecret are both set: choose one" }}
+{{- else if and .Values.tls.certManager.enabled (not .Values.tls.certManager.issuerRef.name) }}
+{{- fail "tls.certManager.issuerRef.name is empty: name the issuer of cert-manager" }}
+{{- else if and $own $server.tls }}
+{{- fail "the chart's tls and config.server.tls are both set: the first writes the second, choose one" }}
+{{- else if and .Values.tls.clientCa.existingSecret (not $own) }}
+{{- fail "tls.clientCa needs tls.existingSecret or tls.certManager: certificates of clients are shown in the handshake of this door" }}
 {{- else if $tls -}}
 https
 {{- else if $server.plain_http -}}
 http
 {{- else }}
-{{- fail "how do callers reach the service? Set tls.existingSecret to a TLS Secret, or config.server.plain_http=true if TLS ends in front of the pod" }}
+{{- fail "how do callers reach the service? Set tls.existingSecret to a TLS Secret or tls.certManager, or config.server.plain_http=true if TLS ends in front of the pod" }}
 {{- end }}
+{{- end }}
+
+{{- define "aquila.opsTls" -}}
+{{- if or .Values.ops.tls.existingSecret .Values.config.ops.tls }}yes{{ end }}
 {{- end }}
 
 {{/* The configuration file: the values as they stand, and the paths of what the chart mounts. */}}
 {{- define "aquila.config" -}}
 {{- $config := deepCopy .Values.config }}
-{{- if .Values.tls.existingSecret }}
+{{- if include "aquila.tlsSecret" . }}
 {{- $paths := dict "certificate_path" "/etc/aquila/tls/tls.crt" "private_key_path" "/etc/aquila/tls/tls.key" }}
 {{- if .Values.tls.clientCa.existingSecret }}
 {{- $_ := set $paths "client_ca_path" "/etc/aquila/client-ca/ca.crt" }}
@@ -63,7 +104,22 @@ http
 {{- end }}
 {{- $_ := set $config.server "tls" $paths }}
 {{- end }}
+{{- if .Values.ops.tls.existingSecret }}
+{{- if $config.ops.tls }}
+{{- fail "ops.tls.existingSecret and config.ops.tls are both set: the first writes the second, choose one" }}
+{{- end }}
+{{- $_ := set $config.ops "tls" (dict "certificate_path" "/etc/aquila/ops-tls/tls.crt" "private_key_path" "/etc/aquila/ops-tls/tls.key") }}
+{{- end }}
+{{- if .Values.ops.token.existingSecret }}
+{{- $_ := set $config.ops "bearer_token_path" (printf "/etc/aquila/ops-token/%s" .Values.ops.token.key) }}
+{{- end }}
 {{- toYaml $config }}
+{{- end }}
+
+{{/* What a running pod does not take over: only this rolls the pods. */}}
+{{- define "aquila.fixed" -}}
+{{- $server := pick .Values.config.server "listen" "shutdown_delay" "shutdown_grace" }}
+{{- dict "server" $server "ops" .Values.config.ops.listen "log" .Values.config.log "audit" .Values.config.audit | toYaml | sha256sum }}
 {{- end }}
 
 {{/* The port at the end of an address. */}}
@@ -81,4 +137,66 @@ http
 {{- $delay := include "aquila.seconds" .Values.config.server.shutdown_delay | int }}
 {{- $grace := include "aquila.seconds" .Values.config.server.shutdown_grace | int }}
 {{- add $delay $grace 5 }}
+{{- end }}
+
+{{- define "aquila.mostPods" -}}
+{{- ternary .Values.autoscaling.maxReplicas .Values.replicaCount .Values.autoscaling.enabled | int }}
+{{- end }}
+
+{{/* Salesforce blocks a user at 3,600 logins within an hour, and pods count for themselves until they share a store. */}}
+{{- define "aquila.refuseTooManyLogins" -}}
+{{- if not .Values.config.store }}
+{{- $pods := include "aquila.mostPods" . | int }}
+{{- range $name, $integration := .Values.config.integrations }}
+{{- $budget := get $integration "login_budget_per_hour" | default 120 | int }}
+{{- if gt (mul $pods $budget) 3000 }}
+{{- fail (printf "%d pods × login_budget_per_hour %d of %s = %d logins within an hour, and Salesforce blocks a user at 3600: lower one of them to at most 3000 together, or configure a shared store" $pods $budget $name (mul $pods $budget)) }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{/* What both monitors say of the ops door. Takes the root and the monitor. */}}
+{{- define "aquila.scrape" -}}
+path: /metrics
+scheme: {{ ternary "https" "http" (eq (include "aquila.opsTls" .root) "yes") }}
+interval: {{ .monitor.interval }}
+scrapeTimeout: {{ .monitor.scrapeTimeout }}
+{{- with .root.Values.ops.token }}
+{{- if .existingSecret }}
+authorization:
+  credentials:
+    name: {{ .existingSecret }}
+    key: {{ .key }}
+{{- end }}
+{{- end }}
+{{- if include "aquila.opsTls" .root }}
+tlsConfig:
+  serverName: {{ include "aquila.fullname" .root }}-ops.{{ .root.Release.Namespace }}.svc
+  {{- with .root.Values.ops.tls.existingSecret }}
+  ca:
+    secret:
+      name: {{ . }}
+      key: ca.crt
+  {{- end }}
+  {{- with .monitor.tlsConfig }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
+{{- end }}
+{{- end }}
+
+{{/* Whole folders: a file mounted by subPath would never see a change. */}}
+{{- define "aquila.volumeMounts" -}}
+{{- $keys := or .Values.keys.existingSecret .Values.keys.csi.secretProviderClass }}
+{{- $mounted := dict "keys" $keys "tls" (include "aquila.tlsSecret" .) "client-ca" .Values.tls.clientCa.existingSecret "ops-tls" .Values.ops.tls.existingSecret "ops-token" .Values.ops.token.existingSecret "config" true }}
+{{- range $name, $there := $mounted }}
+{{- if $there }}
+- name: {{ $name }}
+  mountPath: /etc/aquila/{{ $name }}
+  readOnly: true
+{{- end }}
+{{- end }}
+{{- with .Values.extraVolumeMounts }}
+{{ toYaml . }}
+{{- end }}
 {{- end }}
