@@ -55,9 +55,7 @@ fn blocks<'a>(content: &'a [u8], label: &str) -> impl Iterator<Item = Option<Zer
         rest = rest.get(find(rest, begin.as_bytes())? + begin.len()..)?;
         let Some(length) = find(rest, end.as_bytes()) else { return Some(None) };
         let body = rest.get(..length)?;
-        // Room for all of it: a buffer that grows leaves copies behind that nobody wipes.
-        let mut text = Zeroizing::new(Vec::with_capacity(body.len()));
-        text.extend(body.iter().filter(|byte| !byte.is_ascii_whitespace()));
+        let text = without_whitespace(body);
         let mut der = Zeroizing::new(vec![0; text.len() / 4 * 3]);
         let length = BASE64_STANDARD.decode_slice(text.as_slice(), &mut der).ok();
         Some(length.map(|length| {
@@ -65,6 +63,13 @@ fn blocks<'a>(content: &'a [u8], label: &str) -> impl Iterator<Item = Option<Zer
             der
         }))
     })
+}
+
+fn without_whitespace(text: &[u8]) -> Zeroizing<Vec<u8>> {
+    // Room for all of it: a buffer that grows leaves copies behind that nobody wipes.
+    let mut rest = Zeroizing::new(Vec::with_capacity(text.len()));
+    rest.extend(text.iter().filter(|byte| !byte.is_ascii_whitespace()));
+    rest
 }
 
 fn instead_of_a_key(content: &[u8], labels: &[String]) -> KeyError {
@@ -81,9 +86,7 @@ fn instead_of_a_key(content: &[u8], labels: &[String]) -> KeyError {
 
 /// Whether it is the text of DER or JKS: what is copied out of a Kubernetes secret.
 fn is_base64_of_a_key(content: &[u8]) -> bool {
-    let text: Zeroizing<Vec<u8>> =
-        Zeroizing::new(content.iter().copied().filter(|b| !b.is_ascii_whitespace()).collect());
-    let Ok(bytes) = BASE64_STANDARD.decode(&*text).map(Zeroizing::new) else { return false };
+    let Ok(bytes) = BASE64_STANDARD.decode(&*without_whitespace(content)).map(Zeroizing::new) else { return false };
     bytes.len() > 64
         && (matches!(bytes.as_slice(), [0x30, 0x82, ..] | [b'-', b'-', ..]) || bytes.starts_with(&jks::MAGIC))
 }

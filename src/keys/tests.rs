@@ -288,6 +288,26 @@ proptest! {
     }
 
     #[test]
+    fn no_change_of_a_certificate_makes_it_panic_or_another_keys(
+        file in prop::sample::select(vec!["certificate.pem", "certificate.der", "large-certificate.pem"]),
+        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
+        cut in prop::option::of(any::<prop::sample::Index>()),
+    ) {
+        let mut content = fixture(file);
+        let (own, other) = (open(&fixture("pkcs8.pem"), PLAIN).unwrap(), open(&fixture("other.pem"), PLAIN).unwrap());
+        prop_assert!(certificate::parse(&content, own.key.thumbprint()).is_ok());
+        for (at, byte) in changes {
+            let at = at.index(content.len());
+            content[at] = byte;
+        }
+        if let Some(cut) = cut {
+            content.truncate(cut.index(content.len()));
+        }
+        let _ = certificate::parse(&content, own.key.thumbprint());
+        prop_assert!(certificate::parse(&content, other.key.thumbprint()).is_err());
+    }
+
+    #[test]
     fn no_content_behind_a_magic_makes_it_panic(
         magic in prop::sample::select(vec![vec![0xFE, 0xED, 0xFE, 0xED, 0, 0, 0, 2], vec![0x30, 0x82], vec![0x30]]),
         rest in prop::collection::vec(any::<u8>(), 0..300),

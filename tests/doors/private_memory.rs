@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 
 use crate::support::house::addresses;
 use crate::support::process::{Process, aquila};
+use crate::support::wire::get;
 
 /// Run as a user who is nobody's, so that what only root may look at can be told.
 #[tokio::test]
@@ -25,7 +26,7 @@ async fn nobody_can_have_the_memory_of_the_service_dumped_or_look_into_it() {
         command.args(["serve", "--config"]).arg(&config).stdin(Stdio::null());
     }
     let mut process = Process::searched(&mut command);
-    addresses(&mut process).await;
+    let (_, ops) = addresses(&mut process).await;
     let of = |name: &str| PathBuf::from(format!("/proc/{}/{name}", process.id()));
     let limits = fs::read_to_string(of("limits")).unwrap();
     let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
@@ -37,5 +38,11 @@ async fn nobody_can_have_the_memory_of_the_service_dumped_or_look_into_it() {
     for private in ["mem", "environ", "maps"] {
         assert_eq!(fs::metadata(of(private)).unwrap().uid(), 0, "{private}");
         assert!(is_root || fs::read(of(private)).is_err(), "{private}");
+    }
+    // The process itself may look, for its own metrics.
+    let metrics = get("/metrics").send(ops).await.text();
+    for own in ["process_open_fds", "process_max_fds", "process_resident_memory_bytes", "process_threads"] {
+        let value = metrics.lines().find_map(|line| line.strip_prefix(own)?.strip_prefix(' '));
+        assert!(value.is_some_and(|value| value.parse::<f64>().unwrap() > 0.0), "{own}: {metrics}");
     }
 }
