@@ -270,6 +270,12 @@ impl Holding {
         self.memory.slot.peek()
     }
 
+    /// What is left of its token: nothing of one that was dropped. `None`: it never had one.
+    pub fn token_remaining(&self, now: Moment) -> Option<Duration> {
+        let current = self.peek().map(|kept| kept.promise.remaining(now));
+        current.or_else(|| (!self.memory.past().is_empty()).then_some(Duration::ZERO))
+    }
+
     /// The last failure, unless a success came after it.
     pub fn failure(&self) -> Option<Failure<MintError>> {
         self.memory.slot.failure()

@@ -43,6 +43,11 @@ impl Past {
         Some((former.promise, former.minted_at))
     }
 
+    /// Whether there is none.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Whether it is one of them.
     pub(super) fn holds(&self, digest: &[u8; 32]) -> bool {
         self.find(digest).is_some()

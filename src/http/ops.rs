@@ -25,6 +25,7 @@ use super::status::{self, ProcessStatus};
 use crate::clock::{Clock, Moment};
 use crate::hash::sha256;
 use crate::snapshot::Snapshots;
+use crate::telemetry::gauges::Reading;
 use crate::telemetry::metrics::Metrics;
 
 /// What the handlers of this door need.
@@ -104,16 +105,19 @@ async fn metrics(State(door): State<OpsDoor>, headers: HeaderMap) -> Response<Bo
     }
     let now = door.clock.now();
     let snapshot = door.snapshots.current();
-    for holding in snapshot.holdings() {
+    let readings = snapshot.holdings().map(|holding| {
         let ends = snapshot.certificates(holding.name()).flatten().map(|certificate| certificate.not_after.as_second());
-        door.metrics.set_certificate_end(holding.name(), ends.min());
-        let remaining = holding.peek().map(|kept| kept.promise.remaining(now));
-        door.metrics.set_token_remaining(holding.name(), remaining);
         let integration = holding.integration();
-        door.metrics.set_next_key_in_use(holding.name(), integration.is_next_key_in_use());
-        door.metrics.set_restraints(holding.name(), integration.logins_left(), integration.is_circuit_open());
-    }
-    match door.metrics.render() {
+        Reading {
+            integration: holding.name(),
+            token_remaining: holding.token_remaining(now),
+            logins_left: integration.logins_left(),
+            circuit_open: integration.is_circuit_open(),
+            next_key_in_use: integration.is_next_key_in_use(),
+            certificate_end: ends.min(),
+        }
+    });
+    match door.metrics.render(readings) {
         Ok(text) => ([(CONTENT_TYPE, "text/plain; version=0.0.4"), (CACHE_CONTROL, "no-store")], text).into_response(),
         Err(error) => {
             tracing::error!(%error, "metrics could not be rendered");

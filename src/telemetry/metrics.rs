@@ -5,12 +5,12 @@
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use prometheus::core::Collector;
 use prometheus::{
-    Encoder, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry,
+    Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry,
     TextEncoder,
 };
 
+use super::gauges::{self, Reading};
 use crate::names::{CallerName, IntegrationName};
 
 /// All instruments of one process.
@@ -26,11 +26,6 @@ pub struct Metrics {
     mint_duration: HistogramVec,
     confirms: IntCounterVec,
     token_reports: IntCounterVec,
-    login_budget_remaining: IntGaugeVec,
-    circuit_open: IntGaugeVec,
-    next_key_in_use: IntGaugeVec,
-    token_remaining: GaugeVec,
-    certificate_expiry: IntGaugeVec,
     auth_failures: IntCounterVec,
     issuer_key_fetches: IntCounterVec,
     config_reloads: IntCounterVec,
@@ -106,9 +101,6 @@ impl Metrics {
             )?,
             confirms: counter(&registry, "confirms_total", CONFIRMS, &["integration", "outcome"])?,
             token_reports: counter(&registry, "token_reports_total", TOKEN_REPORTS, &["integration", "outcome"])?,
-            login_budget_remaining: whole_gauge(&registry, "login_budget_remaining", LOGINS_LEFT, "integration")?,
-            circuit_open: whole_gauge(&registry, "upstream_circuit_open", CIRCUIT_OPEN, "integration")?,
-            next_key_in_use: whole_gauge(&registry, "next_key_in_use", NEXT_KEY, "integration")?,
             issuer_key_fetches: counter(
                 &registry,
                 "issuer_key_fetches_total",
@@ -121,13 +113,6 @@ impl Metrics {
             next_denials: counter(&registry, "next_denials_total", NEXT_DENIALS, &["caller", "integration"])?,
             next_grants: counter(&registry, "next_grants_total", NEXT_GRANTS, &["caller", "integration"])?,
             throttled: counter(&registry, "throttled_total", THROTTLED, &["limit"])?,
-            token_remaining: gauge(&registry, "token_remaining_seconds", TOKEN_REMAINING, "integration")?,
-            certificate_expiry: whole_gauge(
-                &registry,
-                "certificate_expiry_timestamp_seconds",
-                CERTIFICATE_EXPIRY,
-                "integration",
-            )?,
             answers: Found::new(),
             registry,
         };
@@ -193,22 +178,6 @@ impl Metrics {
         self.token_reports.with_label_values(&[integration.as_str(), outcome]).inc();
     }
 
-    /// Sets what keeps an integration from minting, called when somebody looks: the logins left of this hour's budget,
-    /// and whether its token host is left alone.
-    pub fn set_restraints(&self, integration: &IntegrationName, logins_left: u32, circuit_open: bool) {
-        self.login_budget_remaining.with_label_values(&[integration.as_str()]).set(i64::from(logins_left));
-        self.circuit_open.with_label_values(&[integration.as_str()]).set(i64::from(circuit_open));
-    }
-
-    /// Sets whether Salesforce takes the next key of an integration instead of the first, called when somebody looks.
-    /// Without a next key there is no series.
-    pub fn set_next_key_in_use(&self, integration: &IntegrationName, next_key_in_use: Option<bool>) {
-        match next_key_in_use {
-            Some(in_use) => self.next_key_in_use.with_label_values(&[integration.as_str()]).set(i64::from(in_use)),
-            None => drop(self.next_key_in_use.remove_label_values(&[integration.as_str()])),
-        }
-    }
-
     /// A proof did not hold.
     pub fn refused_proof(&self, proof: &'static str, reason: &'static str) {
         self.auth_failures.with_label_values(&[proof, reason]).inc();
@@ -244,33 +213,16 @@ impl Metrics {
         self.next_grants.with_label_values(&[caller.as_str(), integration.as_str()]).inc();
     }
 
-    /// Sets what is left of an integration's token, if it has one; called when somebody looks. A token that was dropped
-    /// leaves nothing behind, and an integration that never had one has no series.
-    pub fn set_token_remaining(&self, integration: &IntegrationName, remaining: Option<Duration>) {
-        let name = integration.as_str();
-        let known = || {
-            let families = Collector::collect(&self.token_remaining);
-            let mut labels = families.iter().flat_map(|family| family.get_metric()).flat_map(|it| it.get_label());
-            labels.any(|label| label.value() == name)
-        };
-        if remaining.is_some() || known() {
-            self.token_remaining.with_label_values(&[name]).set(remaining.unwrap_or_default().as_secs_f64());
-        }
-    }
-
-    /// Sets when the certificate of an integration's key ends, in seconds since 1970; called when somebody looks.
-    pub fn set_certificate_end(&self, integration: &IntegrationName, end: Option<i64>) {
-        match end {
-            Some(end) => self.certificate_expiry.with_label_values(&[integration.as_str()]).set(end),
-            // It is an error only if there was none before.
-            None => drop(self.certificate_expiry.remove_label_values(&[integration.as_str()])),
-        }
-    }
-
-    /// Everything in the Prometheus text format, version 0.0.4.
-    pub fn render(&self) -> Result<Vec<u8>, prometheus::Error> {
+    /// Everything in the Prometheus text format, version 0.0.4, with what is true of the integrations now.
+    ///
+    /// # Errors
+    /// Two instruments have the same name, which is a fault of ours.
+    pub fn render<'a>(&self, readings: impl Iterator<Item = Reading<'a>>) -> Result<Vec<u8>, prometheus::Error> {
+        let mut families = self.registry.gather();
+        families.extend(gauges::families(readings)?);
+        families.sort_by(|one, other| one.name().cmp(other.name()));
         let mut text = Vec::with_capacity(16 * 1024);
-        TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
+        TextEncoder::new().encode(&families, &mut text)?;
         Ok(text)
     }
 }
@@ -283,16 +235,11 @@ const CACHE_LOOKUPS: &str =
 const CONFIRMS: &str = "REST calls that prove a session: alive, dead, unclear.";
 const TOKEN_REPORTS: &str =
     "Reports of dead tokens: alive, dead, unclear (looked into now), later (just looked into), superseded.";
-const LOGINS_LEFT: &str = "Logins left of this hour's budget of the integration's user.";
-const NEXT_KEY: &str = "1 while Salesforce takes the next key of an integration instead of the first.";
-const CIRCUIT_OPEN: &str = "1 while the integration's token host is left alone after failures in a row.";
 const CONFIG_RELOADS: &str = "Reloads of the configuration: applied, refused.";
 const AUDIT_LOST: &str = "Audit records that could not be written.";
 const NEXT_DENIALS: &str = "Requests that were allowed and that next_integrations would refuse.";
 const NEXT_GRANTS: &str = "Requests that were refused and that next_integrations would allow.";
 const THROTTLED: &str = "Requests answered with 429, by the setting that limits them.";
-const CERTIFICATE_EXPIRY: &str = "When the first certificate of the integration's keys ends.";
-const TOKEN_REMAINING: &str = "What is left of the promise of the current token.";
 
 fn named(name: &str, help: &str) -> Opts {
     Opts::new(name, help).namespace("aquila")
@@ -302,18 +249,6 @@ fn counter(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> Resu
     let counter = IntCounterVec::new(named(name, help), labels)?;
     registry.register(Box::new(counter.clone()))?;
     Ok(counter)
-}
-
-fn gauge(registry: &Registry, name: &str, help: &str, label: &str) -> Result<GaugeVec, prometheus::Error> {
-    let gauge = GaugeVec::new(named(name, help), &[label])?;
-    registry.register(Box::new(gauge.clone()))?;
-    Ok(gauge)
-}
-
-fn whole_gauge(registry: &Registry, name: &str, help: &str, label: &str) -> Result<IntGaugeVec, prometheus::Error> {
-    let gauge = IntGaugeVec::new(named(name, help), &[label])?;
-    registry.register(Box::new(gauge.clone()))?;
-    Ok(gauge)
 }
 
 fn histogram(
@@ -343,21 +278,38 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_is_left_of_a_token_that_was_dropped() {
+    fn the_gauges_say_what_is_read_and_nothing_of_what_is_not_there() {
         let metrics = Metrics::new().unwrap();
         let (had_one, never_had) = ("elf-prod".parse().unwrap(), "crm".parse().unwrap());
-        metrics.set_token_remaining(&had_one, Some(Duration::from_secs(60)));
-        metrics.set_token_remaining(&had_one, None);
-        metrics.set_token_remaining(&never_had, None);
-        let text = String::from_utf8(metrics.render().unwrap()).unwrap();
-        assert!(text.contains("aquila_token_remaining_seconds{integration=\"elf-prod\"} 0\n"), "{text}");
-        assert!(!text.contains("crm"), "{text}");
+        let reading = |integration, token_remaining| Reading {
+            integration,
+            token_remaining,
+            logins_left: 119,
+            circuit_open: true,
+            next_key_in_use: None,
+            certificate_end: None,
+        };
+        let text =
+            |readings: Vec<Reading<'_>>| String::from_utf8(metrics.render(readings.into_iter()).unwrap()).unwrap();
+        let both = text(vec![reading(&had_one, Some(Duration::ZERO)), reading(&never_had, None)]);
+        for line in [
+            "aquila_token_remaining_seconds{integration=\"elf-prod\"} 0",
+            "aquila_login_budget_remaining{integration=\"crm\"} 119",
+            "aquila_upstream_circuit_open{integration=\"crm\"} 1",
+        ] {
+            assert!(both.lines().any(|found| found == line), "{line} in {both}");
+        }
+        for absent in ["token_remaining_seconds{integration=\"crm\"", "next_key_in_use", "certificate_expiry"] {
+            assert!(!both.contains(absent), "{absent} in {both}");
+        }
+        // One that the next configuration does not name is gone with it.
+        assert!(!text(vec![reading(&had_one, None)]).contains("crm"));
     }
 
     #[test]
     fn series_appear_on_first_use() {
         let metrics = Metrics::new().unwrap();
-        let text = |metrics: &Metrics| String::from_utf8(metrics.render().unwrap()).unwrap();
+        let text = |metrics: &Metrics| String::from_utf8(metrics.render(std::iter::empty()).unwrap()).unwrap();
         assert!(!text(&metrics).contains("aquila_mints_total{"));
         metrics.minted(&"elf-prod".parse().unwrap(), "success", Duration::from_millis(80));
         metrics.answered("/token", "GET", 200, Duration::from_micros(90));

@@ -1,6 +1,7 @@
 //! What operators see: logs, metrics, the audit trail.
 
 pub mod audit;
+pub mod gauges;
 mod json;
 pub mod metrics;
 

@@ -59,6 +59,22 @@ pub(crate) fn without(text: &str, section: &str) -> String {
 }
 
 #[tokio::test]
+async fn an_integration_that_is_gone_leaves_no_gauge_behind() {
+    let house = House::open().await;
+    let key = house.key("wide");
+    house.ask(get("/token/elf-test").bearer(key)).await;
+    let gauges = |text: &str| {
+        text.lines().filter(|line| line.contains("\"elf-test\"") && line.starts_with("aquila_login_")).count()
+    };
+    assert_eq!(gauges(&house.metrics().await), 1);
+    house.configure(&without(&house.configuration(), "[integrations.elf-test]"));
+    house.reloaded("applied", 2).await;
+    let after = house.metrics().await;
+    assert_eq!(gauges(&after), 0, "{after}");
+    assert!(!after.contains("aquila_token_remaining_seconds{integration=\"elf-test\"}"), "{after}");
+}
+
+#[tokio::test]
 async fn a_caller_that_is_removed_is_refused_on_its_next_request_on_a_connection_that_stays_open() {
     let house = House::open().await;
     let (mut removed, mut kept) = (Connection::open(house.callers).await, Connection::open(house.callers).await);
