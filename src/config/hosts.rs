@@ -75,16 +75,20 @@ fn fits(pattern: &str, host: &str) -> bool {
 /// Whether a text is a pattern for `allowed_hosts`.
 pub(super) fn is_pattern(text: &str) -> bool {
     let (name, least) = text.strip_prefix("*.").map_or((text, 1), |parent| (parent, 2));
-    let labels: Vec<&str> = name.split('.').collect();
-    let label = |label: &&str| {
+    // An address would compare as a name and never match: a URL's address is not a name.
+    let numeric = name.rsplit('.').next().is_some_and(|last| last.bytes().all(|byte| byte.is_ascii_digit()));
+    is_name(name) && name.split('.').count() >= least && !numeric
+}
+
+/// Whether a text is the name of a host as a parsed URL has it: lower-case letters, digits and inner hyphens.
+pub(crate) fn is_name(text: &str) -> bool {
+    let label = |label: &str| {
         (1..=63).contains(&label.len())
             && label.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
             && !label.starts_with('-')
             && !label.ends_with('-')
     };
-    // An address would compare as a name and never match: a URL's address is not a name.
-    let numeric = labels.last().is_some_and(|last| last.bytes().all(|byte| byte.is_ascii_digit()));
-    name.len() <= 253 && labels.len() >= least && labels.iter().all(label) && !numeric
+    text.len() <= 253 && text.split('.').all(label)
 }
 
 #[cfg(test)]

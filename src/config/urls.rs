@@ -2,7 +2,7 @@
 //! Messages name the part that is wrong and never repeat the URL.
 
 use serde_json::{Value, json};
-use url::Url;
+use url::{Host, Url};
 
 use super::document::Node;
 use super::hosts;
@@ -135,10 +135,20 @@ fn parts(text: &str) -> Result<Url, &'static str> {
     if url.query().is_some() || url.fragment().is_some() {
         return Err("this one has a query or a fragment");
     }
-    match url.host_str() {
-        Some(host) if !host.is_empty() && !host.ends_with('.') => Ok(url),
-        _ => Err("this one has no host, or one that ends in a dot"),
+    match url.host() {
+        Some(Host::Domain(name)) if name.ends_with('.') => Err("this one has a host that ends in a dot"),
+        Some(Host::Domain(name)) if !name.split('.').all(is_label) => {
+            Err("this one has a host of more than letters, digits, hyphens and single dots")
+        }
+        Some(_) => Ok(url),
+        None => Err("this one has no host"),
     }
+}
+
+/// The parser lets much into a host that no host's name has and that means something to a shell. An underscore is in names
+/// of containers.
+fn is_label(label: &str) -> bool {
+    !label.is_empty() && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
 }
 
 /// [`bare`], and https unless it stays on this machine.

@@ -147,6 +147,16 @@ fn a_mistake_has_its_line_and_column_in_both_syntaxes() {
         ),
         ("[server]\npublic_url = 'é'", "server:\n  public_url: é", &["error 10:14|15 server.public_url: … characters"]),
         (
+            "[server]\npublic_url = 'https://a`id`.example'",
+            "server:\n  public_url: https://a`id`.example",
+            &["error 10:14|15 server.public_url: … host"],
+        ),
+        (
+            "[server]\npublic_url = 'https://a..example'",
+            "server:\n  public_url: https://a..example",
+            &["error 10:14|15 server.public_url: … host"],
+        ),
+        (
             "[ops]\nlisten = '127.0.0.1:8080'",
             "ops:\n  listen: 127.0.0.1:8080",
             &["error 10:10|11 ops.listen: `server.listen` has"],
