@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::time::Duration;
 
 use anyhow::Context;
 use jiff::civil::Date;
@@ -30,9 +31,9 @@ pub(super) fn make(bits: Bits, subject: &Subject, validity: Validity) -> anyhow:
     let pair = rcgen::KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, size).context("no RSA key could be made")?;
     let mut params = CertificateParams::default();
     params.distinguished_name = subject.distinguished_name()?;
-    let ((year, month, day), (last_year, last_month, last_day)) = (ymd(validity.from)?, ymd(validity.until)?);
-    params.not_before = rcgen::date_time_ymd(year, month, day);
-    params.not_after = rcgen::date_time_ymd(last_year, last_month, last_day);
+    let epoch = rcgen::date_time_ymd(1970, 1, 1);
+    params.not_before = epoch + since_epoch(validity.from)?;
+    params.not_after = epoch + since_epoch(validity.until)?;
     let certificate = params.self_signed(&pair).context("no certificate could be made")?;
     Ok(KeyPair {
         private_key: Zeroizing::new(pair.serialize_pem()),
@@ -68,24 +69,29 @@ impl FromStr for Bits {
     }
 }
 
-/// The days on which a certificate is good: from midnight to midnight, UTC.
+/// When a certificate is good.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Validity {
-    from: Date,
-    /// The first day on which it is good no more.
-    pub(super) until: Date,
+    from: Timestamp,
+    until: Timestamp,
 }
 
 impl Validity {
-    /// So many days from today. It begins a day early: no clock that is a little behind may refuse it.
+    /// So many days from now. It begins a day early: no clock that is a little behind may refuse it.
     pub(super) fn days(now: Timestamp, days: u16) -> anyhow::Result<Self> {
-        let today = now.to_zoned(tz::TimeZone::UTC).date();
-        Ok(Self { from: today.yesterday()?, until: today.checked_add(i32::from(days).days())? })
+        let hours = i64::from(days).saturating_mul(24);
+        Ok(Self { from: now.checked_sub(24.hours())?, until: now.checked_add(hours.hours())? })
+    }
+
+    /// The day on which it ends, UTC.
+    pub(super) fn last_day(&self) -> Date {
+        self.until.to_zoned(tz::TimeZone::UTC).date()
     }
 }
 
-fn ymd(date: Date) -> anyhow::Result<(i32, u8, u8)> {
-    Ok((date.year().into(), u8::try_from(date.month())?, u8::try_from(date.day())?))
+/// In whole seconds, as certificates have it.
+fn since_epoch(at: Timestamp) -> anyhow::Result<Duration> {
+    Ok(Duration::from_secs(at.as_second().try_into()?))
 }
 
 /// The parts that a subject can have, each once.
@@ -149,7 +155,7 @@ impl FromStr for Subject {
             if parts.iter().any(|(before, _)| before == kind) {
                 return Err(format!("{word} stands there twice"));
             }
-            if value.is_empty() || value.chars().count() > LONGEST_PART || value.chars().any(char::is_control) {
+            if value.is_empty() || value.chars().count() > LONGEST_PART || !is_printable(&value) {
                 return Err(format!("{word} needs a value of 1 to {LONGEST_PART} printable characters"));
             }
             if *kind == DnType::CountryName && !(value.len() == 2 && value.bytes().all(|b| b.is_ascii_uppercase())) {
@@ -159,6 +165,15 @@ impl FromStr for Subject {
         }
         Ok(Self(parts))
     }
+}
+
+/// Whether all of a text is seen where it is shown. Characters that turn the direction of writing or that have no form,
+/// spaces other than the usual one, and code points that are nothing are not.
+pub(super) fn is_printable(text: &str) -> bool {
+    // The rule is the one by which Rust shows text; quotes are seen although it escapes them, and a mark that belongs to the
+    // letter before it is only escaped where none is.
+    let bare = format!("x{}", text.replace(['"', '\'', '\\'], "x"));
+    bare.escape_debug().eq(bare.chars())
 }
 
 #[cfg(test)]
@@ -179,8 +194,8 @@ mod tests {
         assert!(rest.is_empty());
         assert_eq!(certificate.subject().to_string(), "CN=aquila elf-prod, O=Acme, Inc., C=DE");
         assert_eq!(certificate.issuer(), certificate.subject());
-        assert_eq!(certificate.validity().not_before.to_datetime().to_string(), "2026-11-21 0:00:00.0 +00:00:00");
-        assert_eq!(certificate.validity().not_after.to_datetime().to_string(), "2028-11-21 0:00:00.0 +00:00:00");
+        assert_eq!(certificate.validity().not_before.to_datetime().to_string(), "2026-11-21 23:59:59.0 +00:00:00");
+        assert_eq!(certificate.validity().not_after.to_datetime().to_string(), "2028-11-21 23:59:59.0 +00:00:00");
         let (_, pem) = x509_parser::pem::parse_x509_pem(made.certificate.as_bytes()).unwrap();
         assert_eq!(pem.contents, made.certificate_der);
 

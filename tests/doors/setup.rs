@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use aquila::simulator::{self, Simulator, User};
 
@@ -92,7 +93,7 @@ async fn a_file_that_is_there_is_never_overwritten_and_nothing_is_written_beside
         std::fs::write(folder.path().join(taken), "mine").unwrap();
         let ended = setup(folder.path(), &[]).await;
         assert_eq!((ended.code(), ended.stdout.as_str()), (Some(1), ""), "{taken}");
-        for told in [taken, "is there already", "nothing was written", "another --dir"] {
+        for told in [taken, "is there already", "nothing was written", "another --dir:"] {
             assert!(ended.stderr.contains(told), "{told} in {}", ended.stderr);
         }
         assert_eq!(files(folder.path()), BTreeMap::from([(taken.to_owned(), b"mine".to_vec())]));
@@ -101,7 +102,9 @@ async fn a_file_that_is_there_is_never_overwritten_and_nothing_is_written_beside
     let folder = tempfile::tempdir().unwrap();
     assert_eq!(setup(folder.path(), &[]).await.code(), Some(0));
     let before = files(folder.path());
-    assert_eq!(setup(folder.path(), &["--integration", "other"]).await.code(), Some(1));
+    let other = setup(folder.path(), &["--integration", "other"]).await;
+    assert_eq!(other.code(), Some(1));
+    assert!(other.stderr.contains("another --dir") && !other.stderr.contains("--integration"), "{}", other.stderr);
     assert_eq!(files(folder.path()), before);
 }
 
@@ -127,6 +130,19 @@ async fn what_cannot_be_written_leaves_nothing_behind() {
 }
 
 #[tokio::test]
+async fn the_key_has_its_mode_whatever_the_umask_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path().join("elf");
+    let rest = "--my-domain acme.my.salesforce.com --username elf@acme.example --email admin@acme.example";
+    let line = format!("umask 0400; exec \"$0\" setup --dir \"$1\" {rest}");
+    let mut shell = Command::new("sh");
+    shell.args(["-c", &line, env!("CARGO_BIN_EXE_aquila")]).arg(&dir);
+    let ended = Process::start(&mut shell).ended().await;
+    assert_eq!(ended.code(), Some(0), "{}", ended.stderr);
+    assert_eq!(dir.join("elf-prod.pem").metadata().unwrap().permissions().mode() & 0o7777, 0o600);
+}
+
+#[tokio::test]
 async fn without_a_terminal_nothing_is_asked_and_wrong_words_are_wrong_usage() {
     let folder = tempfile::tempdir().unwrap();
     let dir = folder.path().join("elf");
@@ -139,10 +155,12 @@ async fn without_a_terminal_nothing_is_asked_and_wrong_words_are_wrong_usage() {
         (["--my-domain", "login.salesforce.com"], "login host of all orgs"),
         (["--my-domain", "acme.lightning.force.com"], "is it acme.my.salesforce.com?"),
         (["--username", "acme"], "name@acme.example"),
-        (["--email", "a b@acme.example"], "name@acme.example"),
+        (["--email", "a b@acme.example"], "no e-mail address"),
+        (["--my-domain", "a`id`.my.salesforce.com"], "is no host"),
         (["--integration", "Elf"], "lower-case letters"),
         (["--app-name", "Aquila__elf"], "single underscores"),
         (["--label", "two\nlines"], "printable characters"),
+        (["--label", "Logs \u{202e}"], "printable characters"),
         (["--session-timeout", "45m"], "Salesforce offers"),
         (["--key-bits", "1024"], "2048, 3072 or 4096"),
         (["--days", "0"], "1 to 3650"),
@@ -169,7 +187,7 @@ async fn a_salesforce_that_has_the_certificate_and_a_broker_that_has_the_rest_ma
     assert_eq!(empty.stdout.matches("error: ").count(), 1, "{}", empty.stdout);
 
     let made = std::fs::read_to_string(&config).unwrap();
-    let filled = made.replace("client_id       = \"\"", "client_id       = \"3MVG9.key\"");
+    let filled = made.replace("client_id        = \"\"", "client_id        = \"3MVG9.key\"");
     let new_key = run(["new-key", "shipper"]).await.stdout;
     let (key, lines) = new_key.split_once('\n').unwrap();
     canary::note("a caller's key", key);
@@ -210,7 +228,7 @@ async fn what_is_asked_for_by_flags_is_in_the_files() {
     assert!(app.contains("<sessionTimeout>15</sessionTimeout>"), "{app}");
     let set = text("salesforce/force-app/main/default/permissionsets/Logs_7_Event_Logs.permissionset-meta.xml");
     assert!(set.contains("<name>ViewAllData</name>"), "{set}");
-    assert!(text("aquila.toml").contains("client_id       = \"3MVG9.known\"\n"));
+    assert!(text("aquila.toml").contains("client_id        = \"3MVG9.known\"\n"));
     assert!(text("aquila.toml").contains("[integrations.logs]"));
     assert!(!files.keys().any(|path| path.contains("extlClnt") || path.contains("externalClientApps")));
     assert!(ended.stdout.contains("Compare the consumer key"), "{}", ended.stdout);

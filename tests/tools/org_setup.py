@@ -118,25 +118,28 @@ def controlling(terminal):
 
 
 ANSWERS = [
+    ("Name of the integration here [elf-prod]: ", "elf-tour"),
+    ("Folder for the files [elf-tour]: ", ""),
     ("My Domain of the org (Setup > My Domain): ", "https://acme.my.salesforce.com/"),
     ("Username of the integration user: ", "elastic-log@acme.example"),
     ("E-mail of whoever answers for the app: ", "admin@acme.example"),
-    ("Name of the integration here [elf-prod]: ", "elf-tour"),
     ("Session timeout [2h]: ", "15m"),
     ("Bits of the RSA key [2048]: ", ""),
     ("Days of the certificate [730]: ", "30"),
-    ("Folder for the files [elf-tour]: ", ""),
 ]
 
 
 def tour(checks, binary, folder):
     terminal = Terminal(folder, binary, "setup")
-    seen = terminal.until(ANSWERS[0][0])
-    terminal.type("acme.lightning.force.com\n")
-    seen += terminal.until("is it acme.my.salesforce.com?")
-    checks.check("a wrong answer is told why, and asked for again", True)
+    seen = ""
     for question, answer in ANSWERS:
         seen += terminal.until(question)
+        if question.startswith("My Domain"):
+            for wrong, told in [(b"acme.lightning.force.com\n", "is it acme.my.salesforce.com?"), (b"\xff\n", "not UTF-8")]:
+                os.write(terminal.controller, wrong)
+                seen += terminal.until(told)
+                checks.check(f"a wrong answer is told why ({told}), and asked for again", True)
+                seen += terminal.until(question)
         terminal.type(f"{answer}\n")
     summary = terminal.until("Make this? [Y/n]: ")
     checks.check("nothing is written before the last yes", not (folder / "elf-tour").exists())
@@ -156,24 +159,25 @@ def tour(checks, binary, folder):
     checks.check("nothing of the private key is shown", len(secrets) > 10 and not shown, shown)
     policy = next(made.rglob("*.ecaOauthPlcy-meta.xml"))
     checks.check("the answer is in the policy", "<sessionTimeoutInMinutes>15<" in policy.read_text(), policy.read_text())
-    checks.check("and in the configuration", 'session_timeout = "15m"' in (made / "aquila.toml").read_text())
+    checks.check("and in the configuration", 'session_timeout  = "15m"' in (made / "aquila.toml").read_text())
 
     # What is there already is told before anybody answers for nothing.
-    again = Terminal(folder, binary, "setup", *FACTS, "--integration", "elf-tour", "--days", "30")
-    for question in ("Session timeout [2h]: ", "Bits of the RSA key [2048]: ", "Folder for the files [elf-tour]: "):
-        again.until(question)
-        again.type("\n")
+    again = Terminal(folder, binary, "setup", "--integration", "elf-tour")
+    again.until("Folder for the files [elf-tour]: ")
+    again.type("\n")
     status, rest = again.ended()
-    checks.check("an existing key is refused", status == 1 and "is there already" in rest, rest)
+    checks.check("an existing key is refused", status == 1 and "is there already" in rest and "My Domain" not in rest, rest)
+    status, rest = Terminal(folder, binary, "setup", "--dir", "elf-tour", "--integration", "other").ended()
+    checks.check("and so is a folder that a flag names, before any question", status == 1 and "]: " not in rest, rest)
 
 
 def breaks_off(checks, binary, folder):
     def at_the_third_question(name):
-        terminal = Terminal(folder, binary, "setup", "--dir", name)
-        for question, answer in ANSWERS[:2]:
+        terminal = Terminal(folder, binary, "setup", "--dir", name, "--integration", "elf-tour")
+        for question, answer in ANSWERS[2:4]:
             terminal.until(question)
             terminal.type(f"{answer}\n")
-        terminal.until(ANSWERS[2][0])
+        terminal.until(ANSWERS[4][0])
         return terminal
 
     terminal = at_the_third_question("ctrl-c")
@@ -235,11 +239,11 @@ def pair(checks, binary, folder, bits):
     checks.check(f"{bits} bits: DER and PEM are one", openssl("x509", "-in", pem, "-outform", "DER") == der.read_bytes())
     said = openssl("x509", "-in", der, "-inform", "DER", "-noout", "-subject", "-nameopt", "RFC2253,-esc_msb").decode()
     checks.check(f"{bits} bits: its subject is the one asked for", "CN=aquila \u2713" in said and "Acme\\, Inc." in said, said)
-    # Good today and in 398 days, and over in 401.
-    openssl("x509", "-in", pem, "-noout", "-checkend", 398 * 86400)
+    # It was made moments ago.
+    openssl("x509", "-in", pem, "-noout", "-checkend", 400 * 86400 - 600)
     checks.refused(
         f"{bits} bits: it ends after 400 days",
-        lambda: openssl("x509", "-in", pem, "-noout", "-checkend", 401 * 86400),
+        lambda: openssl("x509", "-in", pem, "-noout", "-checkend", 400 * 86400),
         "openssl x509",
     )
 

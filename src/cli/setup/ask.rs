@@ -61,7 +61,10 @@ impl<'a> Answers<'a> {
         loop {
             write!(to, "{}{bracket}: ", question.text)?;
             to.flush()?;
-            let line = line(*from)?;
+            let Some(line) = line(*from)? else {
+                writeln!(to, "  No: this is not UTF-8")?;
+                continue;
+            };
             let answer = if line.is_empty() { default.as_str() } else { line.as_str() };
             match answer.parse() {
                 _ if answer.is_empty() => writeln!(to, "  This needs an answer.")?,
@@ -77,7 +80,7 @@ impl<'a> Answers<'a> {
         loop {
             write!(to, "\n{summary}\nMake this? [Y/n]: ")?;
             to.flush()?;
-            match line(*from)?.to_ascii_lowercase().as_str() {
+            match line(*from)?.unwrap_or_else(|| "?".to_owned()).to_ascii_lowercase().as_str() {
                 "" | "y" | "yes" => return Ok(true),
                 "n" | "no" => return Ok(false),
                 _ => {}
@@ -86,12 +89,13 @@ impl<'a> Answers<'a> {
     }
 }
 
-fn line(from: &mut dyn BufRead) -> anyhow::Result<String> {
-    let mut line = String::new();
-    if from.read_line(&mut line).context("the answer cannot be read")? == 0 {
+/// A line, or nothing if it is no text.
+fn line(from: &mut dyn BufRead) -> anyhow::Result<Option<String>> {
+    let mut line = Vec::new();
+    if from.read_until(b'\n', &mut line).context("the answer cannot be read; nothing was written")? == 0 {
         bail!("the answers ended; nothing was written");
     }
-    Ok(line.trim().to_owned())
+    Ok(std::str::from_utf8(&line).ok().map(|line| line.trim().to_owned()))
 }
 
 #[cfg(test)]
@@ -120,6 +124,10 @@ mod tests {
         assert_eq!(got, Ok(Some(Days(1))));
         assert!(shown.contains("  This needs an answer.\nHow many days: "), "{shown}");
         assert_eq!(shown.matches("  No: a certificate is good for 1 to 3650 days\n").count(), 2, "{shown}");
+        let (mut from, mut to) = (&b"\xff\n30\n"[..], Vec::new());
+        let got = Answers::new(Some((&mut from, &mut to))).take(None, question(None)).unwrap();
+        assert_eq!(got, Some(Days(30)));
+        assert!(String::from_utf8(to).unwrap().contains("  No: this is not UTF-8\n"));
         for ended in ["", "never\n"] {
             assert_eq!(asked(ended, None).0, Err("the answers ended; nothing was written".to_owned()));
         }

@@ -31,22 +31,35 @@ impl File {
 pub(super) enum WriteError {
     /// A file is there already.
     #[error(
-        "{} is there already, and nothing is ever overwritten: nothing was written. Name another --dir or --integration, or \
-         move the old files away; a key that is in use must not be lost", .0.display()
+        "{} is there already, and nothing is ever overwritten: nothing was written. Name another --dir: each integration has a \
+         folder of its own, and what aquila.toml says of it can be copied into another one, with its paths. Or move the old \
+         files away; a key that is in use must not be lost", .0.display()
     )]
     Exists(PathBuf),
+    /// A folder below the one that was named is a link.
+    #[error(
+        "{} is a link, and nothing is written to where it leads: nothing was written. Name another --dir, or take the link \
+         away", .0.display()
+    )]
+    Link(PathBuf),
     /// The file system said no.
     #[error("{} cannot be written: {reason}; nothing was left behind", path.display())]
     Refused { path: PathBuf, reason: io::Error },
 }
 
-/// Whether any of the names is taken. A link that leads nowhere takes its name too.
+/// Whether no name is taken, and none leads out of the folder. A link that leads nowhere takes its name too.
 pub(super) fn vacant<'a>(folder: &Path, paths: impl IntoIterator<Item = &'a str>) -> Result<(), WriteError> {
-    let mut places = paths.into_iter().map(|path| folder.join(path));
-    match places.find(|place| place.symlink_metadata().is_ok()) {
-        Some(taken) => Err(WriteError::Exists(taken)),
-        None => Ok(()),
+    for path in paths {
+        let above = Path::new(path).ancestors().skip(1).filter(|inner| !inner.as_os_str().is_empty());
+        if let Some(link) = above.map(|inner| folder.join(inner)).find(|inner| inner.is_symlink()) {
+            return Err(WriteError::Link(link));
+        }
+        let place = folder.join(path);
+        if place.symlink_metadata().is_ok() {
+            return Err(WriteError::Exists(place));
+        }
     }
+    Ok(())
 }
 
 /// Writes all files below the folder, which is made if it is not there.
@@ -86,6 +99,11 @@ fn stage(place: &Path, file: &File, made: &mut Made) -> io::Result<NamedTempFile
         builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(mode));
     }
     let mut written = builder.tempfile_in(folder)?;
+    #[cfg(unix)]
+    if file.private {
+        // The umask may have taken more than others' rights.
+        written.as_file().set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o600))?;
+    }
     written.write_all(&file.content)?;
     written.as_file().sync_all()?;
     Ok(written)
@@ -176,6 +194,19 @@ mod tests {
         }
         assert_eq!(fs::read_to_string(folder.path().join("b")).unwrap(), "old");
         assert_eq!(all(folder.path()).len(), 2);
+    }
+
+    #[test]
+    fn a_link_is_not_followed_out_of_the_folder() {
+        let (folder, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        std::os::unix::fs::symlink(outside.path(), folder.path().join("b")).unwrap();
+        let error = write(folder.path(), &[file("a", true), file("b/c/d", false)]).unwrap_err();
+        assert!(error.to_string().contains("b is a link"), "{error}");
+        assert!(all(outside.path()).is_empty() && all(folder.path()).len() == 1);
+        // The folder itself may be one: that is what was named.
+        std::os::unix::fs::symlink(outside.path(), folder.path().join("named")).unwrap();
+        write(&folder.path().join("named"), &[file("b/c", false)]).unwrap();
+        assert!(outside.path().join("b/c").exists());
     }
 
     #[test]

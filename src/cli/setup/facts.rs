@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use url::Url;
 
-use super::super::key_pair::{Bits, Subject};
+use super::super::key_pair::{Bits, Subject, is_printable};
 use crate::config::hosts::{self, Allowlist};
 use crate::names::IntegrationName;
 
@@ -15,8 +15,8 @@ pub(super) struct Facts {
     pub(super) folder: Folder,
     pub(super) integration: IntegrationName,
     pub(super) org: MyDomain,
-    pub(super) username: Address,
-    pub(super) email: Address,
+    pub(super) username: Username,
+    pub(super) email: Email,
     pub(super) app: App,
     pub(super) bits: Bits,
     pub(super) days: Days,
@@ -53,7 +53,7 @@ impl FromStr for Folder {
             "" => text,
             path => path,
         };
-        if text.is_empty() || text.chars().any(char::is_control) {
+        if text.is_empty() || !is_printable(text) {
             return Err("this is no path of a folder");
         }
         // A shell would have replaced it; taken as it is, it would be a folder of this name.
@@ -90,7 +90,7 @@ impl fmt::Display for Kind {
 impl Facts {
     /// The name of the key file, beside `aquila.toml`.
     pub(super) fn key_file(&self) -> String {
-        format!("{}.pem", self.integration)
+        key_file(&self.integration)
     }
 
     /// The name of the certificate's PEM file.
@@ -107,6 +107,11 @@ impl Facts {
     pub(super) fn access_set(&self) -> String {
         format!("{}_Access", self.app.name)
     }
+}
+
+/// The name of the key file of an integration.
+pub(super) fn key_file(integration: &IntegrationName) -> String {
+    format!("{integration}.pem")
 }
 
 /// The origin of an org: its My Domain, or a simulator on this machine.
@@ -147,6 +152,10 @@ impl FromStr for MyDomain {
             return if url.scheme() == "http" { Ok(Self(url)) } else { Err(simulator.to_owned()) };
         }
         let host = url.host_str().unwrap_or_default();
+        // It goes into commands that people paste.
+        if !hosts::is_name(host) {
+            return Err(format!("this is no host: {example}"));
+        }
         let name = host.split('.').next().unwrap_or_default();
         if url.scheme() != "https" || url.port().is_some() {
             return Err(format!("Salesforce is asked by https at the usual port: {example}"));
@@ -167,36 +176,56 @@ impl FromStr for MyDomain {
     }
 }
 
-/// A Salesforce username, which has the form of an e-mail address, or an address itself.
+/// A Salesforce username, which has the form of an e-mail address and need not be one.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Address(String);
+pub(super) struct Username(String);
 
-impl fmt::Display for Address {
+impl fmt::Display for Username {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
 }
 
-impl FromStr for Address {
+impl FromStr for Username {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let text = text.trim();
-        let sound = text.split_once('@').is_some_and(|(user, domain)| {
-            let labels = domain.split('.').collect::<Vec<_>>();
-            let of_a_user = |c: char| c.is_ascii_alphanumeric() || ".!#$%&'*+/=?^_`{|}~-".contains(c);
-            let of_a_domain = |c: char| c.is_ascii_alphanumeric() || c == '-';
-            !user.is_empty()
-                && user.chars().all(of_a_user)
-                && labels.len() >= 2
-                && labels.iter().all(|label| !label.is_empty() && label.chars().all(of_a_domain))
-        });
-        // A username has 80 characters at most, and an address of a contact as well.
-        match sound && text.len() <= 80 {
-            true => Ok(Self(text.to_owned())),
-            false => Err("this has not the form name@acme.example, which usernames of Salesforce have too"),
-        }
+        let found =
+            address(text).ok_or("a username of Salesforce has the form name@acme.example, whether it gets mail or not");
+        found.map(Self)
     }
+}
+
+/// An e-mail address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Email(String);
+
+impl fmt::Display for Email {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl FromStr for Email {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        address(text).map(Self).ok_or("this is no e-mail address: write it like name@acme.example")
+    }
+}
+
+/// A text in the form of an address, of at most the 80 characters that a username can have, and a contact's address too.
+fn address(text: &str) -> Option<String> {
+    let text = text.trim();
+    let (user, domain) = text.split_once('@')?;
+    let labels = domain.split('.').collect::<Vec<_>>();
+    let of_a_user = |c: char| c.is_ascii_alphanumeric() || ".!#$%&'*+/=?^_`{|}~-".contains(c);
+    let of_a_domain = |c: char| c.is_ascii_alphanumeric() || c == '-';
+    let sound = !user.is_empty()
+        && user.chars().all(of_a_user)
+        && labels.len() >= 2
+        && labels.iter().all(|label| !label.is_empty() && label.chars().all(of_a_domain));
+    (sound && text.len() <= 80).then(|| text.to_owned())
 }
 
 /// The name by which metadata refer to a component.
@@ -265,7 +294,7 @@ impl FromStr for Label {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let text = text.trim();
-        if text.is_empty() || text.chars().count() > LONGEST_LABEL || text.chars().any(char::is_control) {
+        if text.is_empty() || text.chars().count() > LONGEST_LABEL || !is_printable(text) {
             return Err(format!("a label has 1 to {LONGEST_LABEL} printable characters"));
         }
         Ok(Self(text.to_owned()))
@@ -400,16 +429,41 @@ mod tests {
     }
 
     #[test]
+    fn a_host_has_no_letters_that_mean_something_to_a_shell() {
+        let names = "a`id`|a;id;|a$(id)|a&id&|a'|*|a!b|{a,b}|a(b)|a~|a_b|a,b||a.|-a|a-|a\"b|a=b|a+b|a|".split('|');
+        for name in names.filter(|name| *name != "a") {
+            let text = format!("{name}.my.salesforce.com");
+            assert!(text.parse::<MyDomain>().is_err(), "{text}");
+        }
+        let long = format!("{}.my.salesforce.com", "a".repeat(64));
+        assert!(long.parse::<MyDomain>().is_err());
+    }
+
+    #[test]
+    fn what_nobody_sees_is_no_text() {
+        for hidden in ["\u{202e}", "\u{2066}", "\u{200b}", "\u{feff}", "\u{ad}", "\u{2028}", "\u{e0041}", "\u{9b}"] {
+            let text = format!("a{hidden}b");
+            assert!(text.parse::<Label>().is_err(), "{hidden:?}");
+            assert!(text.parse::<Folder>().is_err(), "{hidden:?}");
+            assert!(format!("CN={text}").parse::<Subject>().is_err(), "{hidden:?}");
+        }
+        for seen in ["Müller \"&\" Söhne's \\ \u{2713}", "e\u{301}", "\u{301}e", "ログ", "سجل", "लॉग"] {
+            assert!(seen.parse::<Label>().is_ok(), "{seen}");
+        }
+    }
+
+    #[test]
     fn a_username_has_the_form_of_an_address() {
         for good in ["elastic-log@acme.example", "o'brien+elf@mail.acme.example", "a@b.co"] {
-            assert_eq!(good.parse::<Address>().unwrap().to_string(), good);
+            assert_eq!(good.parse::<Username>().unwrap().to_string(), good);
+            assert_eq!(good.parse::<Email>().unwrap().to_string(), good);
         }
         let long = format!("{}@acme.example", "x".repeat(80));
         for wrong in ["", "acme", "@acme.example", "a@", "a@acme", "a@b@c.example", "a b@acme.example", "a@.example"] {
-            assert!(wrong.parse::<Address>().is_err(), "{wrong}");
+            assert!(wrong.parse::<Username>().is_err() && wrong.parse::<Email>().is_err(), "{wrong}");
         }
         for wrong in [long.as_str(), "a@acme..example", "a\"@acme.example", "<a>@acme.example", "ü@acme.example"] {
-            assert!(wrong.parse::<Address>().is_err(), "{wrong}");
+            assert!(wrong.parse::<Username>().is_err() && wrong.parse::<Email>().is_err(), "{wrong}");
         }
     }
 

@@ -27,7 +27,7 @@ use crate::clock::Clock;
 use crate::names::IntegrationName;
 use ask::{Answers, Question};
 use disk::File;
-use facts::{Address, ApiName, App, ConsumerKey, Days, Facts, Folder, Kind, Label, MyDomain, SessionTimeout};
+use facts::{ApiName, App, ConsumerKey, Days, Email, Facts, Folder, Kind, Label, MyDomain, SessionTimeout, Username};
 
 /// What is told by flags; the rest is asked, or has a default.
 #[derive(Debug, Args)]
@@ -36,7 +36,8 @@ It writes an RSA key, its certificate, a Salesforce DX project (an app that know
 permission sets) and the integration's part of aquila.toml, and tells what is left to do. Nothing is sent anywhere, and \
 no file is overwritten.\n\n\
 --dir, --my-domain, --username and --email are what it has to know. If one of them is left out it asks, on a terminal, \
-for everything that no flag says.")]
+for these and for --integration, --session-timeout, --key-bits and --days, as far as no flag says them. The others are \
+never asked for.")]
 pub(super) struct SetupArgs {
     /// The folder for the files; it is made if it is not there.
     #[arg(long, value_name = "DIR")]
@@ -47,10 +48,10 @@ pub(super) struct SetupArgs {
     my_domain: Option<MyDomain>,
     /// The username of the integration user.
     #[arg(long, value_name = "USERNAME")]
-    username: Option<Address>,
+    username: Option<Username>,
     /// The address at which Salesforce reaches whoever answers for the app.
     #[arg(long, value_name = "ADDRESS")]
-    email: Option<Address>,
+    email: Option<Email>,
     /// What the integration is called here; files are named after it [default: elf-prod].
     #[arg(long, value_name = "NAME")]
     integration: Option<IntegrationName>,
@@ -100,10 +101,13 @@ pub(super) fn run(args: SetupArgs) -> anyhow::Result<ExitCode> {
     let terminal = typed.is_terminal() && shown.is_terminal() && std::io::stdout().is_terminal();
     // A command that says all it has to is obeyed as it stands.
     let ask = terminal && args.lacks_something();
+    if let Some(folder) = args.dir.as_ref().filter(|_| ask) {
+        disk::vacant(folder.path(), ALWAYS_MADE)?;
+    }
     let mut answers = Answers::new(ask.then_some((&mut typed, &mut shown)));
     let Some(facts) = facts_of(args, &mut answers)? else { return Ok(wrong_usage(&answers.missing)) };
     // Before the key, which takes a while.
-    disk::vacant(facts.folder.path(), [facts.key_file().as_str()])?;
+    vacant(&facts.folder, &facts.integration)?;
     if !answers.confirm(&summary(&facts))? {
         bail!("nothing was made");
     }
@@ -123,22 +127,35 @@ pub(super) fn run(args: SetupArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// What has the same name for every integration.
+const ALWAYS_MADE: [&str; 3] = ["aquila.toml", "STEPS.md", "salesforce/sfdx-project.json"];
+
+/// Whether the folder has room for an integration.
+fn vacant(folder: &Folder, integration: &IntegrationName) -> Result<(), disk::WriteError> {
+    let key = facts::key_file(integration);
+    disk::vacant(folder.path(), ALWAYS_MADE.into_iter().chain([key.as_str()]))
+}
+
 /// Every fact, or nothing when some are missing; then their flags are noted in `answers`.
 fn facts_of(args: SetupArgs, answers: &mut Answers<'_>) -> anyhow::Result<Option<Facts>> {
     let ask = |text, default: Option<&str>, flag| Question { text, default: default.map(str::to_owned), flag };
+    let integration = answers
+        .take(args.integration, ask("Name of the integration here", Some("elf-prod"), "--integration <NAME>"))?;
+    // Only on a terminal is there a default: a folder that nobody named is no place for a key.
+    let folder = integration.as_ref().filter(|_| answers.has_somebody()).map(ToString::to_string);
+    let folder = answers.take(args.dir, ask("Folder for the files", folder.as_deref(), "--dir <DIR>"))?;
+    if let (true, Some(folder), Some(integration)) = (answers.has_somebody(), &folder, &integration) {
+        // Before anybody answers the rest for nothing.
+        vacant(folder, integration)?;
+    }
     let org =
         answers.take(args.my_domain, ask("My Domain of the org (Setup > My Domain)", None, "--my-domain <HOST>"))?;
     let username =
         answers.take(args.username, ask("Username of the integration user", None, "--username <USERNAME>"))?;
     let email = answers.take(args.email, ask("E-mail of whoever answers for the app", None, "--email <ADDRESS>"))?;
-    let integration = answers
-        .take(args.integration, ask("Name of the integration here", Some("elf-prod"), "--integration <NAME>"))?;
     let session = answers.take(args.session_timeout, ask("Session timeout", Some("2h"), "--session-timeout <TIME>"))?;
     let bits = answers.take(args.key_bits, ask("Bits of the RSA key", Some("2048"), "--key-bits <BITS>"))?;
     let days = answers.take(args.days, ask("Days of the certificate", Some("730"), "--days <N>"))?;
-    // Only on a terminal is there a default: a folder that nobody named is no place for a key.
-    let folder = integration.as_ref().filter(|_| answers.has_somebody()).map(ToString::to_string);
-    let folder = answers.take(args.dir, ask("Folder for the files", folder.as_deref(), "--dir <DIR>"))?;
     let (Some(folder), Some(org), Some(username), Some(email)) = (folder, org, username, email) else {
         return Ok(None);
     };
@@ -169,7 +186,8 @@ fn facts_of(args: SetupArgs, answers: &mut Answers<'_>) -> anyhow::Result<Option
 fn wrong_usage(missing: &[&str]) -> ExitCode {
     let list = missing.iter().map(|flag| format!("\n  {flag}")).collect::<String>();
     complain(&format!(
-        "error: these are missing, and there is no terminal to ask on:{list}\n\nFor more information, try 'aquila setup --help'."
+        "error: these are missing, and there is no terminal to ask on (standard input, output and error have to be one):{list}\n\n\
+         For more information, try 'aquila setup --help'."
     ));
     ExitCode::from(2)
 }
@@ -201,7 +219,7 @@ fn told(facts: &Facts, pair: &KeyPair, validity: Validity, components: usize) ->
     let size = pair.certificate.len();
     let made = [
         (format!("{name}.pem"), format!("the private key: RSA, {} bits, mode 0600; it stays here", facts.bits)),
-        (format!("{name}.crt"), format!("its certificate until {}: {size} bytes of at most 4096", validity.until)),
+        (format!("{name}.crt"), format!("its certificate until {}: {size} bytes of at most 4096", validity.last_day())),
         (format!("{name}.der"), format!("the same in DER, {} bytes", pair.certificate_der.len())),
         ("aquila.toml".to_owned(), format!("the integration; {client_id}")),
         ("salesforce/".to_owned(), format!("a DX project of {components} components, nothing secret in it")),

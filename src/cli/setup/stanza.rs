@@ -16,7 +16,8 @@ pub(super) fn client_id(facts: &Facts) -> Option<String> {
 /// The text of the file.
 pub(super) fn text(facts: &Facts) -> String {
     let Facts { integration, org, username, session, app, .. } = facts;
-    let (key, username, org) = (quoted(facts.key_file()), quoted(username), quoted(org));
+    let (key, certificate) = (quoted(facts.key_file()), quoted(facts.certificate_file()));
+    let (username, org) = (quoted(username), quoted(org));
     let client_id = match client_id(facts) {
         Some(known) => quoted(known),
         None => format!("\"\" # the consumer key of {}; `aquila check` refuses the file until it is here", app.name),
@@ -25,14 +26,15 @@ pub(super) fn text(facts: &Facts) -> String {
         r#"# Made by `aquila setup`. What is left to do stands in STEPS.md beside this file.
 
 [integrations.{integration}]
-client_key_path = {key}
-username        = {username}
-client_id       = {client_id}
-token_url       = {org}
-instance_url    = {org}
-session_timeout = "{session}" # the app's policy says the same
+client_key_path  = {key}
+certificate_path = {certificate} # its end is told weeks before
+username         = {username}
+client_id        = {client_id}
+token_url        = {org}
+instance_url     = {org}
+session_timeout  = "{session}" # the app's policy says the same
 # When Salesforce answers `audience is invalid`; without this line it is the login host, or the test host for a sandbox:
-# audience_url  = {org}
+# audience_url   = {org}
 
 # Who may ask for tokens. `aquila new-key log-shipper` makes a key and prints the line with its digest.
 # [callers.log-shipper]
@@ -73,7 +75,7 @@ mod tests {
             "integrations.elf-prod.client_id: copy the consumer key from the app's settings in Salesforce"
         );
 
-        let filled = text.replace("client_id       = \"\"", "client_id = \"3MVG9.key\"");
+        let filled = text.replace("client_id        = \"\"", "client_id = \"3MVG9.key\"");
         let config = loaded(&filled).unwrap().config;
         let integration = config.integrations.first().unwrap();
         assert_eq!(integration.name.as_str(), "elf-prod");
@@ -82,6 +84,8 @@ mod tests {
         assert_eq!(integration.audience_url, "https://login.salesforce.com");
         assert_eq!(integration.instance_url.as_deref(), Some("https://acme.my.salesforce.com"));
         assert_eq!(integration.session_timeout.as_secs(), 7200);
+        let certificate = integration.key.certificate_path.as_ref().unwrap();
+        assert!(certificate.value.ends_with("elf-prod.crt"));
     }
 
     #[test]

@@ -25,18 +25,26 @@ const WIDTH: usize = 75;
 
 /// The steps, numbered, with commands that work from where `folder` is a path to the files.
 pub(super) fn text(facts: &Facts, folder: &str) -> String {
-    let file = |name: &str| word(if folder == "." { name.to_owned() } else { format!("{folder}/{name}") });
+    let file = |name: &str| match folder {
+        "." => word(name.to_owned()),
+        // A path that begins like an option would be taken for one.
+        _ if folder.starts_with('-') => word(format!("./{folder}/{name}")),
+        _ => word(format!("{folder}/{name}")),
+    };
     let configuration = file("aquila.toml");
     let mut steps = match facts.org.simulated() {
         Some(listen) => {
-            vec![simulator(facts, &listen, &file(&facts.certificate_file())), proof("The proof:", &configuration)]
+            vec![
+                simulator(facts, &listen, &file(&facts.certificate_file())),
+                proof(facts, "The proof:", &configuration),
+            ]
         }
         None => vec![
             user(facts),
             deployment(facts, &file("salesforce")),
             assignment(facts),
             consumer_key(facts, &configuration),
-            proof("A new app, or a change of one, takes 2 to 10 minutes to work. Then:", &configuration),
+            proof(facts, "A new app, or a change of one, takes 2 to 10 minutes to work. Then:", &configuration),
         ],
     };
     steps.push(caller(&configuration));
@@ -87,7 +95,7 @@ fn deployment(facts: &Facts, project: &str) -> Vec<Part> {
         }
     };
     let commands = [
-        format!("sf org login web --alias {ALIAS} --instance-url {}", facts.org),
+        format!("sf org login web --alias {ALIAS} {}", option("instance-url", &facts.org)),
         format!("(cd {project} &&"),
         format!(" sf project deploy start --source-dir force-app --target-org {ALIAS})"),
     ];
@@ -102,9 +110,8 @@ fn deployment(facts: &Facts, project: &str) -> Vec<Part> {
 }
 
 fn assignment(facts: &Facts) -> Vec<Part> {
-    let user = word(facts.username.to_string());
     let commands = [
-        format!("sf org assign permset --on-behalf-of {user} \\"),
+        format!("sf org assign permset {} \\", option("on-behalf-of", &facts.username)),
         format!("  --name {} --name {} \\", facts.event_logs_set(), facts.access_set()),
         format!("  --target-org {ALIAS}"),
     ];
@@ -141,16 +148,21 @@ fn consumer_key(facts: &Facts, configuration: &str) -> Vec<Part> {
     ]
 }
 
-fn proof(before: &str, configuration: &str) -> Vec<Part> {
+fn proof(facts: &Facts, before: &str, configuration: &str) -> Vec<Part> {
     let check = format!("aquila check --config {configuration}");
-    vec![Prose(before.to_owned()), Lines(vec![check.clone(), format!("{check} --live")])]
+    let end = format!(
+        "The certificate is good for {} days. aquila.toml names it, so that `aquila check` and the log tell its end from 30 \
+         days before.",
+        facts.days
+    );
+    vec![Prose(before.to_owned()), Lines(vec![check.clone(), format!("{check} --live")]), Prose(end)]
 }
 
 fn simulator(facts: &Facts, listen: &str, certificate: &str) -> Vec<Part> {
-    let client_id = word(stanza::client_id(facts).unwrap_or_default());
+    let client_id = option("client-id", stanza::client_id(facts).unwrap_or_default());
     let commands = [
-        format!("aquila simulate --listen {listen} --certificate {certificate} \\"),
-        format!("  --client-id {client_id} --username {}", word(facts.username.to_string())),
+        format!("aquila simulate {} --certificate {certificate} \\", option("listen", listen)),
+        format!("  {client_id} {}", option("username", &facts.username)),
     ];
     vec![
         Prose("This is a trial without an org: start the SIMULATED one, which knows the certificate.".to_owned()),
@@ -181,6 +193,13 @@ fn broken(sentences: &str) -> Vec<String> {
     lines
 }
 
+/// An option of a command. A value that begins like an option itself has to be joined to its name.
+fn option(name: &str, value: impl ToString) -> String {
+    let value = value.to_string();
+    let joint = if value.starts_with('-') { '=' } else { ' ' };
+    format!("--{name}{joint}{}", word(value))
+}
+
 /// A word of a shell's command line.
 fn word(text: String) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "@%+=:,./_-".contains(c);
@@ -205,6 +224,7 @@ mod tests {
             "`client_id` in 'my folder/aquila.toml'",
             "External Client App Manager > Aquila <elf> & \"prod\" > Settings",
             "2 to 10 minutes",
+            "The certificate is good for 730 days. aquila.toml names it",
             "aquila check --config 'my folder/aquila.toml' --live",
             "6. Somebody who may ask",
         ] {
@@ -213,6 +233,24 @@ mod tests {
         assert!(!text.contains("simulate"), "{text}");
         let prose = text.lines().filter(|line| !line.starts_with("       "));
         assert!(prose.clone().count() > 15 && prose.clone().all(|line| line.chars().count() <= 80), "{text}");
+    }
+
+    #[test]
+    fn what_begins_like_an_option_is_none() {
+        let mut facts = facts();
+        (facts.folder, facts.username) = ("-dash".parse().unwrap(), "-x@acme.example".parse().unwrap());
+        let steps = text(&facts, "-dash");
+        for told in ["(cd ./-dash/salesforce &&", "--on-behalf-of=-x@acme.example", "--config ./-dash/aquila.toml"] {
+            assert!(steps.contains(told), "{told} in\n{steps}");
+        }
+        facts.client_id = Some("-id".parse().unwrap());
+        facts.org = "http://[::1]:8081".parse().unwrap();
+        let steps = text(&facts, "-dash");
+        for told in
+            ["--listen '[::1]:8081' --certificate ./-dash/elf-prod.crt", "--client-id=-id --username=-x@acme.example"]
+        {
+            assert!(steps.contains(told), "{told} in\n{steps}");
+        }
     }
 
     #[test]
