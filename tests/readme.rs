@@ -93,9 +93,12 @@ fn the_reference_has_every_setting_with_its_default_and_no_other() -> TestResult
 
 #[test]
 fn the_metrics_of_the_readme_are_those_of_the_code() -> TestResult {
-    let source = fs::read_to_string(root().join("src/telemetry/metrics.rs"))?;
-    let code = source.split("#[cfg(test)]").next().unwrap_or_default();
-    let registered: BTreeSet<&str> = code.split('"').filter(|text| is_metric(text)).collect();
+    let sources = [
+        fs::read_to_string(root().join("src/telemetry/metrics.rs"))?,
+        fs::read_to_string(root().join("src/telemetry/gauges.rs"))?,
+    ];
+    let code = sources.iter().filter_map(|source| source.split("#[cfg(test)]").next());
+    let registered: BTreeSet<&str> = code.flat_map(|code| code.split('"')).filter(|text| is_metric(text)).collect();
     let readme = readme()?;
     let told: BTreeSet<&str> = readme
         .split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'))
@@ -103,7 +106,7 @@ fn the_metrics_of_the_readme_are_those_of_the_code() -> TestResult {
         // An API key has capitals or digits.
         .filter(|name| !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_'))
         .collect();
-    assert!(registered.len() > 5, "metrics.rs was read and hardly a name was found in it: {registered:?}");
+    assert!(registered.len() > 5, "the sources were read and hardly a name was found in them: {registered:?}");
     assert_eq!(told, registered);
     Ok(())
 }

@@ -622,7 +622,7 @@ async fn a_store_and_its_password_that_change_under_load_take_effect_and_lose_no
 async fn key_of(house: &House) -> Value {
     let status = get("/status.json").send(house.ops).await.json();
     let integrations = status["integrations"].as_array().unwrap();
-    integrations.iter().find(|one| one["name"] == "elf-prod").unwrap()["key"].clone()
+    integrations.iter().find(|one| one["name"] == "elf-prod").unwrap()["keys"][0].clone()
 }
 
 fn replace(house: &House, name: &str, content: &[u8]) {

@@ -11,8 +11,6 @@ RULES = ROOT / "helm/aquila/files/alerts.yaml"
 DASHBOARD = ROOT / "helm/aquila/files/dashboard.json"
 # What Prometheus and its operator add to each series.
 OF_TARGETS = {"instance", "job", "namespace", "pod"}
-# Promised and not exported yet; what README says of it wins as soon as it says something.
-PROMISED = {"aquila_certificate_expiry_timestamp_seconds": {"integration"}}
 # Prometheus' own, for alerts of our rules.
 OF_PROMETHEUS = {"ALERTS": {"alertname", "alertstate", "severity", "integration"}}
 PARTS = {"_bucket": {"le"}, "_count": set(), "_sum": set()}
@@ -21,18 +19,13 @@ PARTS = {"_bucket": {"le"}, "_count": set(), "_sum": set()}
 def documented():
     """Labels by metric, as the table of README has them; tests/readme.rs holds its names to the code."""
     table = (ROOT / "README.md").read_text().partition("\n### Metrics\n")[2].partition("\n### ")[0]
-    known = {**PROMISED, **OF_PROMETHEUS}
+    known = dict(OF_PROMETHEUS)
     for names, labels in re.findall(r"^\| (`aquila_.*?) \| (.*?) \|$", table, re.MULTILINE):
         for name in re.findall(r"`(\w+)`", names):
             known[name] = set(re.findall(r"`(\w+)`", labels.partition(":")[0]))
     for name in [name for name in known if name.endswith("_duration_seconds")]:
         known.update({name + part: known[name] | more for part, more in PARTS.items()})
     return known
-
-
-def promised():
-    """Metrics of the rules that README does not know yet."""
-    return PROMISED.keys() - re.findall(r"`(aquila_\w+)`", (ROOT / "README.md").read_text())
 
 
 def exported(text):
