@@ -99,7 +99,7 @@ pub enum KeyError {
     #[error("the file is UTF-16 text")]
     Utf16,
     /// The key of an entry has a password of its own.
-    #[error("the password opens the keystore, and does not open the key in it")]
+    #[error("the keystore opens, and the key in it does not open with the password that is configured for it")]
     WrongEntryPassword,
     /// It does not open.
     #[error("the password does not open the {0}")]
@@ -142,10 +142,12 @@ impl KeyError {
     fn advice(&self) -> &'static str {
         match self {
             Self::Ambiguous(_) => "say which one: `client_key_alias`",
-            Self::Base64 => "decode it: `base64 -d FILE > key`, and name that file here",
+            Self::Base64 => "decode it: `umask 077; base64 -d FILE > key`, and name that file here",
             Self::Certificate => "name the file with the private key that belongs to this certificate",
             Self::CertificateUnread => "name the certificate that was uploaded to the app, as PEM or DER",
-            Self::EscapedLineEnds => "put real line ends in, for example with `printf '%b' \"$KEY\" > key.pem`",
+            Self::EscapedLineEnds => {
+                "put real line ends in: `umask 077; printf '%b' \"$(cat FILE)\" > key.pem`, and name key.pem here"
+            }
             Self::Hsm(error) => error.remedy(),
             Self::JavaKeystore("BCFKS") => FROM_BCFKS,
             Self::JavaKeystore(_) => FROM_JCEKS,
@@ -174,12 +176,14 @@ impl KeyError {
             Self::Ber | Self::Unsupported { what: "PKCS#12 keystore", .. } => FROM_PKCS12,
             Self::Unsupported { what: "JKS keystore", .. } => FROM_JKS,
             Self::Unsupported { .. } => OLD_TO_PKCS8,
-            Self::Utf16 => "make it plain text: `iconv -f UTF-16 -t UTF-8 FILE > key.pem`",
+            Self::Utf16 => "make it plain text: `umask 077; iconv -f UTF-16 -t UTF-8 FILE > key.pem`",
             Self::WrongEntryPassword => {
-                "add `client_key_entry_password_path`, a file that holds the password of the key itself, or \
-                 `client_key_entry_password_env`, a variable"
+                "the key has a password of its own: say it in `client_key_entry_password_path`, a file that holds it, or \
+                 `client_key_entry_password_env`, a variable; if one of them is there, correct what it says"
             }
-            Self::WrongPassword(_) => "correct the password; one line end after it in a file is not part of it",
+            Self::WrongPassword(_) => {
+                "correct the password; one line end after it in a file is not part of it, a byte order mark before it is"
+            }
         }
     }
 

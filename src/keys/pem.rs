@@ -186,6 +186,7 @@ mod tests {
         let proc_type = "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-256-CBC,00\n\nAAAA\n-----END RSA PRIVATE KEY-----\n";
         let ec_in_pkcs8 =
             [&[0x30, 0x13, 0x06, 0x07][..], &[0x2A, 0x86, 0x48, 0xCE, 0x3D, 0x02, 0x01], &[0; 12]].concat();
+        let dsa_in_pkcs8 = [&[0x06, 0x07][..], &[0x2A, 0x86, 0x48, 0xCE, 0x38, 0x04, 0x01], &[0; 12]].concat();
         let cases: Vec<(Vec<u8>, KeyError)> = vec![
             (armour("CERTIFICATE", b"x").into(), KeyError::Certificate),
             (armour("PUBLIC KEY", b"x").into(), KeyError::PublicKey),
@@ -194,6 +195,7 @@ mod tests {
             (proc_type.into(), KeyError::EncryptedByHeader),
             (armour("EC PRIVATE KEY", b"x").into(), KeyError::NotRsa("an elliptic-curve key (EC)")),
             (armour("PRIVATE KEY", &ec_in_pkcs8).into(), KeyError::NotRsa("an elliptic-curve key (EC)")),
+            (armour("PRIVATE KEY", &dsa_in_pkcs8).into(), KeyError::NotRsa("a DSA key")),
             (armour("PRIVATE KEY", &pss_in_pkcs8()).into(), KeyError::RsaPss),
             (armour("OPENSSH PRIVATE KEY", b"x").into(), KeyError::OpenSsh),
             (format!("{key}{key}").into(), KeyError::Several(2)),

@@ -74,8 +74,14 @@ fn open(mut file: Der<'_>, password: &str, unlock: &Unlock<'_>) -> Result<Found,
         Key::Plain(der) => Zeroizing::new(der.to_vec()),
         Key::Encrypted { algorithm, data } => {
             let own = unlock.entry_password();
-            let plain = pbe::decrypt(algorithm, data, own.unwrap_or(password), &mut effort)?;
-            makes_sense(&plain).then_some(plain).ok_or_else(|| effort.wrong_password())?
+            let plain = pbe::decrypt(algorithm, data, own.unwrap_or(password), &mut effort);
+            let plain =
+                plain.and_then(|plain| makes_sense(&plain).then_some(plain).ok_or_else(|| effort.wrong_password()));
+            plain.map_err(|error| match (error, own) {
+                // The keystore is open by then: its own password is right.
+                (KeyError::WrongPassword(_), Some(_)) => KeyError::WrongEntryPassword,
+                (error, _) => error,
+            })?
         }
     };
     Ok(Found { der, encoding: Encoding::Pkcs8, certificates: of(chosen, &certificates), notes })

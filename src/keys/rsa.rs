@@ -93,11 +93,13 @@ fn why(der: &[u8], encoding: Encoding, rejected: &str) -> KeyError {
     const EC: &[u8] = &[0x06, 0x07, 0x2A, 0x86, 0x48, 0xCE, 0x3D, 0x02, 0x01];
     const RSA_PSS: &[u8] = &[0x06, 0x09, 0x2A, 0x86, 0x48, 0x86, 0xF7, 0x0D, 0x01, 0x01, 0x0A];
     const ED25519: &[u8] = &[0x06, 0x03, 0x2B, 0x65, 0x70];
+    const DSA: &[u8] = &[0x06, 0x07, 0x2A, 0x86, 0x48, 0xCE, 0x38, 0x04, 0x01];
     // The algorithm stands in the first bytes of PKCS#8, before the key itself.
     let head = der.get(..der.len().min(40)).unwrap_or_default();
     let names = |oid: &[u8]| head.windows(oid.len()).any(|window| window == oid);
     match encoding {
         Encoding::Pkcs8 if names(EC) => KeyError::NotRsa("an elliptic-curve key (EC)"),
+        Encoding::Pkcs8 if names(DSA) => KeyError::NotRsa("a DSA key"),
         Encoding::Pkcs8 if names(ED25519) => KeyError::NotRsa("an Ed25519 key"),
         Encoding::Pkcs8 if names(RSA_PSS) => KeyError::RsaPss,
         _ if rejected == "TooSmall" => KeyError::TooShort,

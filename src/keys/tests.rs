@@ -84,6 +84,8 @@ fn each_alias_of_a_keystore_is_another_key() {
 fn the_passwords_of_a_keystore_need_not_be_the_same() {
     let short = (Some("short"), None, None);
     assert_eq!(open(&fixture("two-passwords.jks"), LOCKED).unwrap_err(), KeyError::WrongEntryPassword);
+    let wrong = (Some(PASSWORD), Some("wrong"), None);
+    assert_eq!(open(&fixture("openssl.p12"), wrong).unwrap_err(), KeyError::WrongEntryPassword);
     assert_eq!(
         open(&fixture("two-passwords.jks"), (Some("changeit-key"), None, None)).unwrap_err(),
         KeyError::WrongPassword("JKS keystore")

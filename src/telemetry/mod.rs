@@ -30,15 +30,21 @@ pub fn start_log(settings: &config::Log) {
     };
 }
 
-/// What is logged. Of rustls only errors, unless the configuration names it: it warns of what any client can send, as
-/// often as that client likes.
+/// Libraries of which less is logged, unless the configuration names them. rustls warns of what any client can send, as
+/// often as that client likes. cryptoki tells each login, as errors, which mechanisms of a token it does not know.
+const QUIETER: [(&str, LevelFilter); 2] = [("rustls", LevelFilter::ERROR), ("cryptoki", LevelFilter::OFF)];
+
+/// What is logged.
 fn filter(level: &str) -> EnvFilter {
     let filter = EnvFilter::try_new(level).unwrap_or_else(|_| EnvFilter::new("info"));
-    let silent = filter.max_level_hint().is_some_and(|most| most <= LevelFilter::ERROR);
-    match "rustls=error".parse() {
-        Ok(directive) if !silent && !level.contains("rustls") => filter.add_directive(directive),
-        _ => filter,
-    }
+    let most = filter.max_level_hint();
+    QUIETER.into_iter().fold(filter, |filter, (library, at_most)| {
+        let quiet = most.is_some_and(|most| most <= at_most);
+        match format!("{library}={at_most}").parse() {
+            Ok(directive) if !quiet && !level.contains(library) => filter.add_directive(directive),
+            _ => filter,
+        }
+    })
 }
 
 /// Writes findings about a configuration into the log.
@@ -52,6 +58,16 @@ pub fn tell(findings: Report) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn cryptoki_speaks_only_where_it_is_named() {
+        for level in ["info", "error", "trace"] {
+            assert!(filter(level).to_string().contains("cryptoki=off"), "{level}");
+        }
+        for level in ["off", "info,cryptoki=debug"] {
+            assert!(!filter(level).to_string().contains("cryptoki=off"), "{level}");
+        }
+    }
 
     #[test]
     fn rustls_warns_only_where_it_is_named() {

@@ -69,13 +69,25 @@ fn key(source: Source, shop: &mut Workshop<'_>) -> Option<Key> {
         return None;
     }
     let holder = match pkcs11.written {
-        true => in_token(pkcs11.value?, &pkcs11.at, shop).map(KeyHolder::Token),
+        true => {
+            of_no_use([&password, &entry_password], &alias, shop);
+            in_token(pkcs11.value?, &pkcs11.at, shop).map(KeyHolder::Token)
+        }
         false => in_file(path, [password, entry_password], alias, shop).map(KeyHolder::File),
     };
     let certificate_path = shop.path(certificate_path);
     let key = Key { holder: holder?, certificate_path };
     shop.keys.push(key.clone());
     Some(key)
+}
+
+/// What only a key in a file has use for: somebody has moved the key into an HSM and left its password behind.
+fn of_no_use(secrets: [&Secret; 2], alias: &Field<Alias>, shop: &mut Workshop<'_>) {
+    let secrets =
+        secrets.into_iter().flat_map(|(path, variable)| [(path.written, &path.at), (variable.written, &variable.at)]);
+    for (_, at) in secrets.chain([(alias.written, &alias.at)]).filter(|(written, _)| *written) {
+        shop.report.warning(at, "this is not used: the key is in an HSM", "remove this setting");
+    }
 }
 
 fn in_file(
