@@ -6,12 +6,14 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use secrecy::ExposeSecret;
 use tokio::time::Instant;
 use url::Url;
 
 use super::budget::Need;
 use super::cause::MintError;
 use super::endpoint::Reply;
+use super::printable::blot_out;
 use super::{Grant, Integration};
 use crate::config;
 use crate::keys::Thumbprint;
@@ -68,7 +70,9 @@ impl Integration {
         query: Option<(&str, &str)>,
         deadline: Instant,
     ) -> Result<Reply, MintError> {
-        self.surroundings.way_out.get(elsewhere(&grant.instance_url, path, query), &grant.token, deadline).await
+        let url = elsewhere(&grant.instance_url, path, query);
+        let reply = self.surroundings.way_out.get(url, &grant.token, deadline).await?;
+        Ok(self.discreet(reply))
     }
 
     /// The same for what may be long: its first `most` bytes.
@@ -80,7 +84,16 @@ impl Integration {
         deadline: Instant,
     ) -> Result<Reply, MintError> {
         let url = elsewhere(&grant.instance_url, path, None);
-        self.surroundings.way_out.get_begin(url, &grant.token, most, deadline).await
+        let reply = self.surroundings.way_out.get_begin(url, &grant.token, most, deadline).await?;
+        Ok(self.discreet(reply))
+    }
+
+    /// An answer without the app's secret, should the other side repeat it: of answers, words come into logs and tables.
+    pub(super) fn discreet(&self, mut reply: Reply) -> Reply {
+        if let Some(secret) = &self.settings.client_secret {
+            blot_out(&mut reply.body, secret.expose_secret());
+        }
+        reply
     }
 }
 

@@ -81,6 +81,7 @@ impl Integration {
         let now = self.their_milliseconds() / 1000;
         let way_out = &self.surroundings.way_out;
         let reply = way_out.introspect(&self.settings.token_url, &app, &grant.token, deadline).await;
+        let reply = reply.map(|reply| self.discreet(reply));
         let told = match &reply {
             Ok(reply) => reply::introspection(reply),
             Err(error) => Introspection::Unclear(error.to_string()),

@@ -525,3 +525,27 @@ async fn an_org_that_is_down_or_hostile_ends_no_walk_and_shows_no_token() {
     stage.simulator.force(Fault::always(Door::Userinfo, answer));
     is(&usual(&stage).await, "PPPP PU P WPPPPPPUU");
 }
+
+#[tokio::test]
+async fn the_consumer_secret_is_told_to_nobody_though_the_host_repeats_it() {
+    canary::note("the consumer secret", CLIENT_SECRET);
+    let stage = Stage::plan().client_secret(CLIENT_SECRET).start().await;
+    let body =
+        format!(r#"{{"error":"invalid_client","error_description":"no client with {CLIENT_SECRET} \u202ehere"}}"#);
+    stage.simulator.force(Fault::always(Door::Token, raw(400, &[], &body)));
+    let checked = usual(&stage).await;
+    says(&checked, Step::Mint, "no client with *********", "consumer key");
+    says(&checked, Step::Mint, " here)", "consumer key");
+    stage.post_for(INTEGRATION).await;
+    let told = stage.told(INTEGRATION, "/last_failure/detail").await;
+    assert!(told.as_str().unwrap().ends_with("** here") && !told.to_string().contains("SIMULATED"), "{told}");
+
+    stage.simulator.clear_faults();
+    let error = format!(r#"{{"error":"{CLIENT_SECRET}"}}"#);
+    stage.simulator.force(Fault::always(Door::Introspect, raw(401, &[], &error)));
+    let refusal = format!(r#"[{{"message":"no {CLIENT_SECRET}","errorCode":"{CLIENT_SECRET}"}}]"#);
+    stage.simulator.force(Fault::always(Door::Rest, raw(400, &[], &refusal)));
+    let checked = usual(&stage).await;
+    says(&checked, Step::Lifetime, "status 401 ****", "Consumer Key and Secret");
+    says(&checked, Step::Session, "status 400, ****", "trust");
+}
