@@ -14,7 +14,7 @@ use super::budget::Need;
 use super::cause::MintError;
 use super::endpoint::Reply;
 use super::printable::blot_out;
-use super::{Grant, Integration};
+use super::{Grant, Integration, Setting};
 use crate::config;
 use crate::keys::Thumbprint;
 
@@ -34,11 +34,19 @@ impl Integration {
         Ok(reply)
     }
 
-    /// Signs a text that is no assertion: proof that the key can be used.
-    pub async fn try_key(&self) -> Result<Thumbprint, MintError> {
-        let key = self.rotation.current();
-        self.signature(&key, b"aquila: a trial signature", Instant::now() + TRIAL).await?;
-        Ok(key.signer.thumbprint().clone())
+    /// Whether the token host is asked through the egress proxy, unless its exceptions name it.
+    pub fn asks_by_proxy(&self) -> bool {
+        self.surroundings.way_out.goes_by_proxy(&self.settings.token_url)
+    }
+
+    /// Signs a text that is no assertion with each key: proof that it can be used.
+    pub async fn try_keys(&self) -> Vec<(Setting, Result<Thumbprint, MintError>)> {
+        let mut tried = Vec::new();
+        for key in self.rotation.keys().all() {
+            let signed = self.signature(&key, b"aquila: a trial signature", Instant::now() + TRIAL).await;
+            tried.push((key.setting, signed.map(|_| key.signer.thumbprint().clone())));
+        }
+        tried
     }
 
     /// One login, as the service makes it: within circuit and budget, and with one more try where that may help.
