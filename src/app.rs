@@ -22,7 +22,9 @@ use crate::http::health::Readiness;
 use crate::http::listener::{Listener, Stop};
 use crate::http::ops::OpsDoor;
 use crate::http::standing::Standing;
+use crate::keys::Certificate;
 use crate::limits::Failures;
+use crate::names::IntegrationName;
 use crate::reload::{Doors, Generation, Reloader, Shared, prefetch, whole_file};
 use crate::salesforce::Integration;
 use crate::snapshot::Snapshots;
@@ -96,6 +98,11 @@ impl Prepared {
         let mut all: Vec<_> = self.generation.snapshot.holdings().map(|holding| holding.integration()).collect();
         all.sort_by(|one, other| one.name().cmp(other.name()));
         all
+    }
+
+    /// The certificates of an integration's keys, in the order of the keys; empty where none is known.
+    pub fn certificates(&self, integration: &IntegrationName) -> Vec<Option<Certificate>> {
+        self.generation.snapshot.certificates(integration).map(Option::<&Certificate>::cloned).collect()
     }
 
     /// The configuration it was prepared from.

@@ -20,7 +20,7 @@ use zeroize::Zeroizing;
 
 use super::cause::{Cause, MintError};
 use super::no_answer;
-use crate::config::{self, Roots, source};
+use crate::config::{self, Roots, hosts, source};
 use crate::token::AccessToken;
 
 /// The client and its bounds.
@@ -28,6 +28,7 @@ use crate::token::AccessToken;
 pub struct WayOut {
     client: Client,
     request_timeout: Duration,
+    has_proxy: bool,
 }
 
 /// An answer in memory. The body may hold a token, hence the wrapping, and no `Debug`.
@@ -113,7 +114,12 @@ impl WayOut {
                 built => built?,
             },
         };
-        Ok(Self { client, request_timeout: settings.request_timeout })
+        Ok(Self { client, request_timeout: settings.request_timeout, has_proxy: settings.proxy.is_some() })
+    }
+
+    /// Whether requests to this URL go through the egress proxy, unless its exceptions name the host.
+    pub(super) fn goes_by_proxy(&self, url: &Url) -> bool {
+        self.has_proxy && url.scheme() == "https" && !hosts::is_loopback(url)
     }
 
     /// Posts an assertion to the token endpoint, as the customer's guide shows it.

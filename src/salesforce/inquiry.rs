@@ -6,13 +6,15 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use secrecy::ExposeSecret;
 use tokio::time::Instant;
 use url::Url;
 
 use super::budget::Need;
 use super::cause::MintError;
 use super::endpoint::Reply;
-use super::{Grant, Integration};
+use super::printable::blot_out;
+use super::{Grant, Integration, Setting};
 use crate::config;
 use crate::keys::Thumbprint;
 
@@ -32,11 +34,19 @@ impl Integration {
         Ok(reply)
     }
 
-    /// Signs a text that is no assertion: proof that the key can be used.
-    pub async fn try_key(&self) -> Result<Thumbprint, MintError> {
-        let key = self.rotation.current();
-        self.signature(&key, b"aquila: a trial signature", Instant::now() + TRIAL).await?;
-        Ok(key.signer.thumbprint().clone())
+    /// Whether the token host is asked through the egress proxy, unless its exceptions name it.
+    pub fn asks_by_proxy(&self) -> bool {
+        self.surroundings.way_out.goes_by_proxy(&self.settings.token_url)
+    }
+
+    /// Signs a text that is no assertion with each key: proof that it can be used.
+    pub async fn try_keys(&self) -> Vec<(Setting, Result<Thumbprint, MintError>)> {
+        let mut tried = Vec::new();
+        for key in self.rotation.keys().all() {
+            let signed = self.signature(&key, b"aquila: a trial signature", Instant::now() + TRIAL).await;
+            tried.push((key.setting, signed.map(|_| key.signer.thumbprint().clone())));
+        }
+        tried
     }
 
     /// One login, as the service makes it: within circuit and budget, and with one more try where that may help.
@@ -68,7 +78,9 @@ impl Integration {
         query: Option<(&str, &str)>,
         deadline: Instant,
     ) -> Result<Reply, MintError> {
-        self.surroundings.way_out.get(elsewhere(&grant.instance_url, path, query), &grant.token, deadline).await
+        let url = elsewhere(&grant.instance_url, path, query);
+        let reply = self.surroundings.way_out.get(url, &grant.token, deadline).await?;
+        Ok(self.discreet(reply))
     }
 
     /// The same for what may be long: its first `most` bytes.
@@ -80,7 +92,16 @@ impl Integration {
         deadline: Instant,
     ) -> Result<Reply, MintError> {
         let url = elsewhere(&grant.instance_url, path, None);
-        self.surroundings.way_out.get_begin(url, &grant.token, most, deadline).await
+        let reply = self.surroundings.way_out.get_begin(url, &grant.token, most, deadline).await?;
+        Ok(self.discreet(reply))
+    }
+
+    /// An answer without the app's secret, should the other side repeat it: of answers, words come into logs and tables.
+    pub(super) fn discreet(&self, mut reply: Reply) -> Reply {
+        if let Some(secret) = &self.settings.client_secret {
+            blot_out(&mut reply.body, secret.expose_secret());
+        }
+        reply
     }
 }
 

@@ -81,9 +81,11 @@ impl Integration {
         let now = self.their_milliseconds() / 1000;
         let way_out = &self.surroundings.way_out;
         let reply = way_out.introspect(&self.settings.token_url, &app, &grant.token, deadline).await;
+        let reply = reply.map(|reply| self.discreet(reply));
         let told = match &reply {
             Ok(reply) => reply::introspection(reply),
-            Err(error) => Introspection::Unclear(error.to_string()),
+            // The sentence of the cause speaks of a login.
+            Err(error) => Introspection::Unclear(error.detail.clone()),
         };
         let Introspection::Active { exp, .. } = told else { return Some((told, Duration::ZERO)) };
         // By Salesforce's own clock where it tells it, for ours may be wrong; that one tells whole seconds only.

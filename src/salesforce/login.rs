@@ -134,6 +134,7 @@ impl Integration {
         self.logins.fetch_add(1, Ordering::Relaxed);
         let way_out = &self.surroundings.way_out;
         let reply = way_out.post_assertion(&self.settings.token_url, &assertion, deadline).await;
+        let reply = reply.map(|reply| self.discreet(reply));
         match &reply {
             Ok(reply) if reply::is_oauth(reply) => pass.answered(),
             _ => pass.failed(clock.now(), jitter()),

@@ -11,6 +11,7 @@ use url::Url;
 use super::Grant;
 use super::cause::{Cause, MintError};
 use super::endpoint::Reply;
+use super::printable::printable;
 use crate::token::AccessToken;
 
 /// The members that the customer's guide lists, and two that other flows add. Unknown ones are ignored.
@@ -188,7 +189,7 @@ pub(super) fn session(reply: &Reply) -> Session {
                 Some(error) if error.code == "INVALID_SESSION_ID" && !error.message.contains("not valid for use") => {
                     Session::Dead
                 }
-                Some(error) => Session::Unclear(format!("status 401, {}", super::cause::printable(&error.code))),
+                Some(error) => Session::Unclear(format!("status 401, {}", printable(&error.code))),
                 None => Session::Unclear("status 401 without a REST error".to_owned()),
             }
         }
@@ -224,7 +225,7 @@ pub(super) fn introspection(reply: &Reply) -> Introspection {
     let status = reply.status;
     if status != 200 {
         let code = serde_json::from_slice::<Failure>(&reply.body).map_or_else(|_| String::new(), |told| told.error);
-        return Introspection::Unclear(super::cause::printable(&format!("status {status} {code}")));
+        return Introspection::Unclear(printable(&format!("status {status} {code}")));
     }
     match serde_json::from_slice::<Told>(&reply.body) {
         Ok(Told { active: false, .. }) => Introspection::Inactive,

@@ -93,7 +93,7 @@ impl Setting {
 }
 
 impl Keys {
-    fn all(&self) -> impl Iterator<Item = Chosen> {
+    pub(super) fn all(&self) -> impl Iterator<Item = Chosen> {
         let first = Chosen { signer: Arc::clone(&self.first), setting: Setting::ClientKey };
         let next = self.next.as_ref().map(|next| Chosen { signer: Arc::clone(next), setting: Setting::NextKey });
         std::iter::once(first).chain(next)

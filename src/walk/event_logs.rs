@@ -24,6 +24,9 @@ const NAMED_TYPES: usize = 6;
 const GENERATE: &str = "Setup > Event Manager (or Event Monitoring Settings): is event monitoring licensed, and \
      are log files generated? The first come a day later, the first hourly ones after some hours";
 const LET_SEE: &str = "Setup > Permission Sets > one that the user has > System Permissions: tick View Event Log Files";
+const AGAIN: &str = "look at trust.salesforce.com, and ask again";
+/// So many columns are named.
+const NAMED_COLUMNS: usize = 40;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -46,7 +49,7 @@ impl Walk<'_> {
             Err(refused) => {
                 let row = Row::fail(Step::EventLogFiles, asked, &refused.seen);
                 let hidden = matches!(refused.code.as_str(), "INVALID_TYPE" | "INSUFFICIENT_ACCESS");
-                self.push(row.remedy(if hidden { LET_SEE } else { "look at trust.salesforce.com, and ask again" }));
+                self.push(row.remedy(if hidden { LET_SEE } else { AGAIN }));
                 return self.leave_out(&[Step::LogFile], "no file is seen: see event log files");
             }
         };
@@ -87,7 +90,7 @@ impl Walk<'_> {
         let row = match reply {
             Ok(reply) if reply.status == 200 => read(asked, &reply.body, reply.cut),
             Ok(reply) => Row::fail(Step::LogFile, asked, Refused::of(&reply).seen).remedy(LET_SEE),
-            Err(error) => Row::failed(Step::LogFile, asked, &error),
+            Err(error) => Row::fail(Step::LogFile, asked, error.detail).remedy(AGAIN),
         };
         self.push(row);
     }
@@ -152,31 +155,37 @@ fn counted(count: usize, noun: &str) -> String {
 /// Columns and rows of the beginning of a CSV file, none of its cells.
 fn read(asked: String, body: &[u8], cut: bool) -> Row {
     let text = String::from_utf8_lossy(body);
-    let columns = columns(&text);
+    let mut columns = columns(&text);
     if columns.is_empty() {
         return Row::fail(Step::LogFile, asked, "what came is no CSV with names of columns")
             .remedy("look at what stands between: a proxy may answer in Salesforce's place");
     }
     let rows = lines(&text).saturating_sub(1);
+    let all = columns.len();
+    columns.truncate(NAMED_COLUMNS);
+    let others = if all > columns.len() { format!(" and {} more", all - columns.len()) } else { String::new() };
     let seen = format!(
-        "{}{rows} rows of {} columns, the cells are not shown: {}",
+        "{}{} of {}, the cells are not shown: {}{others}",
         if cut { "it begins with " } else { "" },
-        columns.len(),
+        counted(rows, "row"),
+        counted(all, "column"),
         columns.join(", ")
     );
     let row = if rows == 0 { Row::warn(Step::LogFile, asked, seen) } else { Row::pass(Step::LogFile, asked, seen) };
     row.fact("rows", rows).fact("whole", !cut).fact("columns", columns)
 }
 
-/// The names in the first line, if it has such names alone.
+/// The names in the first line, if it has such names alone, each in quotes, as Salesforce writes them: anything else may
+/// be somebody's data.
 fn columns(text: &str) -> Vec<String> {
     let first = text.lines().next().unwrap_or_default();
-    let names = first.split(',').map(|name| name.trim_matches('"'));
-    let is_name = |name: &str| {
+    let names = first.split(',').map(|name| name.strip_prefix('"')?.strip_suffix('"'));
+    let is_name = |name: Option<&str>| {
+        let Some(name) = name else { return false };
         let plain = name.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_');
         plain && (1..=80).contains(&name.len())
     };
-    if names.clone().all(is_name) { names.map(str::to_owned).collect() } else { Vec::new() }
+    if names.clone().all(is_name) { names.flatten().map(str::to_owned).collect() } else { Vec::new() }
 }
 
 /// Whole lines; a quoted cell may hold line ends.
@@ -228,9 +237,19 @@ mod tests {
         let row = read("x".to_owned(), csv.as_bytes(), false);
         assert_eq!(row.seen, "2 rows of 2 columns, the cells are not shown: EVENT_TYPE, USER_NAME");
         assert_eq!((row.verdict, row.facts["rows"].as_u64()), (Verdict::Pass, Some(2)));
+        let names: Vec<_> = (0..43).map(|number| format!("\"C{number}\"")).collect();
+        let row = read("x".to_owned(), format!("{}\n1\n", names.join(",")).as_bytes(), false);
+        assert!(
+            row.seen.starts_with("1 row of 43 columns, ") && row.seen.ends_with(", C39 and 3 more"),
+            "{}",
+            row.seen
+        );
+        assert_eq!(row.facts["columns"].as_array().unwrap().len(), 40);
         let row = read("x".to_owned(), csv.get(..30).unwrap().as_bytes(), true);
         assert!(row.seen.starts_with("it begins with 0 rows"), "{}", row.seen);
-        for wrong in ["", "<html>We are down</html>", "{\"a\":1}", "\"Login\",\"someone@acme.example\"\n"] {
+        for wrong in
+            ["", "<html>We are down</html>", "{\"a\":1}", "\"Login\",\"someone@acme.example\"\n", "SOMEONE,5\n"]
+        {
             let row = read("x".to_owned(), wrong.as_bytes(), false);
             assert!(row.verdict == Verdict::Fail && !row.seen.contains("someone"), "{wrong}");
         }

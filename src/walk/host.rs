@@ -2,7 +2,7 @@
 
 use url::{Host, Url};
 
-use super::{Row, Step, Walk};
+use super::{Row, Step, Verdict, Walk};
 use crate::salesforce::{Cause, MintError, Reply};
 
 /// Below this a clock is right: `Date` has whole seconds, and an answer takes a few.
@@ -20,10 +20,13 @@ impl Walk<'_> {
         let knocked = self.integration.knock(self.deadline).await;
         let took = self.integration.clock().now().since(started).as_millis();
         let url = &self.integration.settings().token_url;
-        let rows = match &knocked {
+        let mut rows = match &knocked {
             Ok(reply) => answered(url, reply, took),
             Err(error) => not_answered(url, error),
         };
+        if self.integration.asks_by_proxy() {
+            by_proxy(&mut rows);
+        }
         self.rows.extend(rows);
         let skew = self.integration.clock_skew().filter(|_| knocked.is_ok());
         self.push(clock(skew));
@@ -40,7 +43,10 @@ pub(super) fn name(url: &Url) -> String {
 fn answered(url: &Url, reply: &Reply, took: u128) -> [Row; 3] {
     let seen = format!("status {} after {took} ms", reply.status);
     let (step, asked) = (Step::Connection, asked(url));
+    let is_json = serde_json::from_slice::<serde::de::IgnoredAny>(&reply.body).is_ok();
     let connection = match reply.status {
+        200 if !is_json => Row::warn(step, asked, format!("{seen}, with what is no JSON: a page of somebody else?"))
+            .remedy(Cause::Malformed.remedy()),
         // A login host may have no such resource; it is up all the same.
         200 | 404 => Row::pass(step, asked, seen),
         300..400 => Row::warn(step, asked, format!("{seen}: a redirect, which is not followed"))
@@ -48,6 +54,22 @@ fn answered(url: &Url, reply: &Reply, took: u128) -> [Row; 3] {
         _ => Row::warn(step, asked, seen).remedy(Cause::Malformed.remedy()),
     };
     [dns(url, "it resolves"), connection.fact("status", reply.status), tls(url)]
+}
+
+/// Through a proxy the name is the proxy's to resolve: nothing here has asked for it.
+fn by_proxy([dns, connection, _]: &mut [Row; 3]) {
+    match dns.verdict {
+        Verdict::Pass if connection.verdict == Verdict::Fail => {
+            dns.verdict = Verdict::Unknown;
+            "the egress proxy resolves it, and no answer shows that it does".clone_into(&mut dns.seen);
+        }
+        Verdict::Pass => {
+            "asked through the egress proxy, which resolves it, unless no_proxy names the host"
+                .clone_into(&mut dns.seen);
+        }
+        Verdict::Fail => dns.asked.push_str(", or that of the egress proxy"),
+        Verdict::Warn | Verdict::Unknown => {}
+    }
 }
 
 /// How far it came, by the cause.
@@ -130,7 +152,6 @@ fn clock(skew: Option<i64>) -> Row {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Verdict;
     use super::*;
 
     #[test]

@@ -1,8 +1,8 @@
-//! Key, certificate, login, and, where that is asked for, other pairs of token host and audience.
+//! The login, and, where that is asked for, other pairs of token host and audience.
 
 use url::Url;
 
-use super::{MOST_PAIRS, Row, Step, Verdict, Walk};
+use super::{MOST_PAIRS, Row, Step, Walk};
 use crate::config::{self, hosts};
 use crate::salesforce::{Cause, Grant, Integration, MintError};
 
@@ -13,28 +13,6 @@ const SANDBOX: &str = "https://test.salesforce.com";
 const TOKEN_PATH: &str = "/services/oauth2/token";
 
 impl Walk<'_> {
-    /// Whether the key signs.
-    pub(super) async fn key(&mut self) -> bool {
-        self.begin(Step::Key);
-        let asked = "a trial signature with client_key_path";
-        let tried = self.integration.try_key().await;
-        let signs = tried.is_ok();
-        match tried {
-            Ok(thumbprint) => {
-                let thumbprint = thumbprint.as_str();
-                let short = thumbprint.get(..16).unwrap_or(thumbprint);
-                let seen = format!("it signs; SHA-256 of its public key: {short}…");
-                self.push(Row::pass(Step::Key, asked, seen).fact("public_key_sha256", thumbprint));
-                self.push(certificate(self.integration.settings(), thumbprint));
-            }
-            Err(error) => {
-                self.push(Row::failed(Step::Key, asked, &error));
-                self.leave_out(&[Step::Certificate], "the key does not sign: see key");
-            }
-        }
-        signs
-    }
-
     /// The token, if there is one by the configured pair of token host and audience or, where that is asked for, by
     /// another one.
     pub(super) async fn login(&mut self, reached: bool, signs: bool) -> Option<Grant> {
@@ -56,8 +34,9 @@ impl Walk<'_> {
         let took = self.integration.clock().now().since(started).as_millis();
         match minted {
             Ok(grant) => {
-                self.push(granted(settings, &grant, asked, took));
-                self.certificate_proved();
+                let next_key = self.integration.is_next_key_in_use() == Some(true);
+                self.push(granted(settings, &grant, asked, (took, next_key)));
+                self.certificate_proved(Step::Mint);
                 if self.extras.try_audiences {
                     self.push(Row::pass(Step::Audiences, "not asked", "the configured pair works"));
                 }
@@ -77,16 +56,6 @@ impl Walk<'_> {
         }
     }
 
-    /// A login proves that the app holds the certificate of this key: nobody has to compare them by hand.
-    fn certificate_proved(&mut self) {
-        let row = self.rows.iter_mut().find(|row| row.step == Step::Certificate && row.verdict == Verdict::Unknown);
-        if let Some(row) = row {
-            "none is configured beside the key, so its age is unknown; the app holds the right one, as mint proves"
-                .clone_into(&mut row.seen);
-            row.remedy = None;
-        }
-    }
-
     /// Tries other pairs, each a login, until one is granted or is refused for a reason that more logins make worse.
     async fn other_pairs(&mut self, first: MintError) -> Option<Grant> {
         self.begin(Step::Audiences);
@@ -99,7 +68,7 @@ impl Walk<'_> {
             self.pair_logins += other.logins_made();
             let error = match outcome {
                 Ok(grant) => {
-                    self.certificate_proved();
+                    self.certificate_proved(Step::Audiences);
                     self.other = Some(other);
                     seen.push(format!("{pair}: granted"));
                     let remedy = format!("set token_url = \"{}\" and audience_url = \"{audience}\"", short(&token_url));
@@ -120,25 +89,17 @@ impl Walk<'_> {
     }
 }
 
-/// What is known of the certificate whose key signs. `certificate_path` is not a setting yet; once it is, age, size and
-/// whether it belongs to the key are told here.
-fn certificate(_settings: &config::Integration, thumbprint: &str) -> Row {
-    let remedy = format!(
-        "to compare: `openssl x509 -in CERTIFICATE -pubkey -noout | openssl pkey -pubin -outform DER | sha256sum` is \
-         to print {thumbprint}"
-    );
-    let seen = "none is configured beside the key, so its age is unknown; whether the app holds it, a login proves";
-    Row::unknown(Step::Certificate, "the certificate of the key", seen).remedy(remedy)
-}
-
-fn granted(settings: &config::Integration, grant: &Grant, asked: String, took: u128) -> Row {
+fn granted(settings: &config::Integration, grant: &Grant, asked: String, (took, next_key): (u128, bool)) -> Row {
     let instance = grant.instance_url.origin().ascii_serialization();
-    let seen = format!("a token for {instance} after {took} ms");
+    let by = if next_key { ", with the next key: the first was refused" } else { "" };
+    let seen = format!("a token for {instance} after {took} ms{by}");
     let expected = settings.instance_url.as_deref().and_then(|url| Url::parse(url).ok());
     let row = match expected {
         Some(expected) if expected.origin() != grant.instance_url.origin() => {
             let seen = format!("{seen}, and instance_url says {}", expected.origin().ascii_serialization());
-            Row::warn(Step::Mint, asked, seen).remedy(Cause::InstanceMismatch.remedy()).help(Cause::InstanceMismatch)
+            Row::warn(Step::Mint, asked, seen)
+                .remedy("correct instance_url, or the username")
+                .help(Cause::InstanceMismatch)
         }
         _ => Row::pass(Step::Mint, asked, seen),
     };

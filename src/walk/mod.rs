@@ -7,6 +7,7 @@
 
 mod event_logs;
 mod host;
+mod key;
 mod login;
 mod org;
 mod rest;
@@ -17,6 +18,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 pub use self::row::{Facts, Row, Step, Verdict, Walked};
+use crate::keys::Certificate;
 use crate::salesforce::{Grant, Integration};
 
 /// No walk takes longer; what was not asked by then is unknown.
@@ -55,10 +57,17 @@ impl Extras {
     }
 }
 
-/// Walks the way of a token and of what it is for. `told` hears which step is next.
-pub async fn walk(integration: &Integration, extras: Extras, told: &(dyn Fn(Step) + Sync)) -> Walked {
+/// Walks the way of a token and of what it is for. `certificates` are those of its keys, in their order; `told` hears
+/// which step is next.
+pub async fn walk(
+    integration: &Integration,
+    certificates: &[Option<Certificate>],
+    extras: Extras,
+    told: &(dyn Fn(Step) + Sync),
+) -> Walked {
     let mut walk = Walk {
         integration,
+        certificates,
         extras,
         told,
         deadline: Instant::now() + extras.within,
@@ -85,6 +94,7 @@ pub async fn walk(integration: &Integration, extras: Extras, told: &(dyn Fn(Step
 /// A walk under way.
 struct Walk<'a> {
     integration: &'a Integration,
+    certificates: &'a [Option<Certificate>],
     extras: Extras,
     told: &'a (dyn Fn(Step) + Sync),
     deadline: Instant,

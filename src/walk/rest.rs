@@ -48,9 +48,9 @@ impl Walk<'_> {
         serde_json::from_value(told).map_err(|_| Refused::unreadable(200, "no result of a query"))
     }
 
-    /// Any answer, as JSON. What it tells of the org's API requests is kept.
+    /// Any answer, as JSON. Of none the detail is told: the sentences of the causes speak of the token host. What it tells of the org's API requests is kept.
     pub(super) fn read(&mut self, reply: Result<Reply, MintError>) -> Result<Value, Refused> {
-        let reply = reply.map_err(|error| Refused { code: String::new(), seen: error.to_string(), status: None })?;
+        let reply = reply.map_err(|error| Refused { code: String::new(), seen: error.detail, status: None })?;
         self.api_usage = reply.api_usage.or(self.api_usage);
         match reply.status {
             200 => serde_json::from_slice(&reply.body).map_err(|_| Refused::unreadable(200, "what is no JSON")),

@@ -215,7 +215,12 @@ impl Row {
 
     /// A step that failed for a reason that has its section in the troubleshooting guide.
     pub(super) fn failed(step: Step, asked: impl Into<String>, error: &MintError) -> Self {
-        let row = Self::fail(step, asked, error.to_string()).remedy(error.cause.remedy());
+        let remedy = match error.cause {
+            // What the service does by itself, a check does not.
+            Cause::Transient => "run the check again later; the service tries again by itself",
+            cause => cause.remedy(),
+        };
+        let row = Self::fail(step, asked, error.to_string()).remedy(remedy);
         row.help(error.cause).fact("cause", error.cause.code())
     }
 

@@ -12,11 +12,12 @@ use aquila::simulator::{
 };
 use aquila::walk::{Extras, LONGEST, MOST_PAIRS, Step, Verdict, Walked, walk};
 use jiff::SignedDuration;
-use rcgen::{CertificateParams, KeyPair, PKCS_RSA_SHA256, RsaKeySize};
+use rcgen::{CertificateParams, KeyPair, PKCS_RSA_SHA256, RsaKeySize, date_time_ymd};
 use serde_json::{Map, Value, json};
 
 use crate::canary;
 use crate::support::eyes::raw;
+use crate::support::key::Pair;
 use crate::support::plan::{CLIENT_ID, CLIENT_SECRET, INTEGRATION, Plan, username};
 use crate::support::proxy::Proxy;
 use crate::support::stage::Stage;
@@ -35,7 +36,8 @@ async fn walked(stage: &Stage, extras: Extras) -> Walked {
     let (prepared, _) = Prepared::new(loaded, stage.clock.clone()).unwrap();
     let all = prepared.integrations();
     let integration = all.into_iter().find(|it| it.name().as_str() == INTEGRATION).unwrap();
-    let walked = walk(integration, extras, &|_| ()).await;
+    let certificates = prepared.certificates(integration.name());
+    let walked = walk(integration, &certificates, extras, &|_| ()).await;
     for row in &walked.rows {
         let said = [&row.asked, &row.seen, row.remedy.as_ref().unwrap_or(&row.asked)].map(String::as_str).join("\n");
         canary::search(row.step.title(), &format!("{said}\n{}", Value::Object(row.facts.clone())));
@@ -195,8 +197,8 @@ async fn each_refusal_is_told_with_its_cause_its_remedy_and_its_section() {
         (TokenRow::UnsupportedGrantType, "unknown", "Login History"),
         (TokenRow::InactiveOrg, "inactive_org", "support"),
         (TokenRow::InvalidScope, "unknown", "Login History"),
-        (TokenRow::UnknownError, "transient", "tries again"),
-        (TokenRow::ServerError, "transient", "tries again"),
+        (TokenRow::UnknownError, "transient", "run the check again"),
+        (TokenRow::ServerError, "transient", "run the check again"),
     ];
     let stage = Stage::usual().await;
     for (row, cause, remedy) in cases {
@@ -233,6 +235,7 @@ async fn other_pairs_are_tried_only_when_asked_for_and_the_one_that_works_is_nam
     let url = stage.simulator.base_url();
     let set = format!("set token_url = \"{url}\" and audience_url = \"https://test.salesforce.com\"");
     says(&tried, Step::Audiences, "aud https://test.salesforce.com: granted", &set);
+    says(&tried, Step::Certificate, "as audiences proves", "nothing");
     assert_eq!((tried.logins, stage.simulator.counts().token_posts), (2, 3));
 
     let stage = taking(&[], true).await;
@@ -288,6 +291,7 @@ async fn an_external_client_app_is_found_at_its_my_domain_by_the_way_out_of_the_
     let tried = walked(&stage, TRY_AUDIENCES).await;
     is(&tried, "PPPP PU FP PPPPPPPUU");
     assert_eq!(fact(&tried, Step::Mint, "cause"), "app_not_in_org");
+    says(&tried, Step::Dns, "through the egress proxy, which resolves it", "nothing");
     let set = format!("set token_url = \"https://{MY_DOMAIN}\" and audience_url = \"https://{LOGIN}\"");
     says(&tried, Step::Audiences, "granted", &set);
     assert_eq!((tried.logins, stage.simulator.counts().token_posts), (2, 2));
@@ -313,6 +317,8 @@ async fn a_token_for_another_instance_is_a_warning_and_one_for_a_strange_host_go
     let walked = usual(&plan.start().await).await;
     is(&walked, "PPPP PU W PPPPPPPUU");
     says(&walked, Step::Mint, "instance_url says https://acme.my.salesforce.com", "correct instance_url");
+    let mint = walked.rows.iter().find(|row| row.step == Step::Mint).unwrap();
+    assert!(!mint.remedy.as_ref().unwrap().contains("pin_instance_url"), "{:?}", mint.remedy);
 
     let strange = |settings: &mut Settings| settings.instance_url = Some("https://acme.example".to_owned());
     let stage = Stage::plan().simulator(strange).start().await;
@@ -511,6 +517,19 @@ async fn an_org_that_is_down_or_hostile_ends_no_walk_and_shows_no_token() {
         FaultAnswer::EndlessBody,
         FaultAnswer::Reset,
     ];
+    let long = raw(200, &[], &"x".repeat(1024 * 1024 + 1));
+    for (answer, seen) in [(long, "a body of more than 1 MiB"), (FaultAnswer::NeverAnswer, "no answer in time")] {
+        let stage = impatient().client_secret(CLIENT_SECRET).start().await;
+        for door in [Door::Rest, Door::Introspect] {
+            stage.simulator.force(Fault::always(door, answer.clone()));
+        }
+        let walked = usual(&stage).await;
+        for step in [Step::Session, Step::Lifetime] {
+            says(&walked, step, seen, "");
+            let told = &walked.rows.iter().find(|row| row.step == step).unwrap().seen;
+            assert!(!told.contains("token"), "{told}");
+        }
+    }
     for answer in answers {
         let stage = impatient().start().await;
         stage.simulator.force(Fault::always(Door::Rest, answer.clone()));
@@ -524,4 +543,72 @@ async fn an_org_that_is_down_or_hostile_ends_no_walk_and_shows_no_token() {
     let answer = FaultAnswer::Altered { members: Map::from_iter(members) };
     stage.simulator.force(Fault::always(Door::Userinfo, answer));
     is(&usual(&stage).await, "PPPP PU P WPPPPPPUU");
+}
+
+#[tokio::test]
+async fn the_consumer_secret_is_told_to_nobody_though_the_host_repeats_it() {
+    canary::note("the consumer secret", CLIENT_SECRET);
+    let stage = Stage::plan().client_secret(CLIENT_SECRET).start().await;
+    let body =
+        format!(r#"{{"error":"invalid_client","error_description":"no client with {CLIENT_SECRET} \u202ehere"}}"#);
+    stage.simulator.force(Fault::always(Door::Token, raw(400, &[], &body)));
+    let checked = usual(&stage).await;
+    says(&checked, Step::Mint, "no client with *********", "consumer key");
+    says(&checked, Step::Mint, " here)", "consumer key");
+    stage.post_for(INTEGRATION).await;
+    let told = stage.told(INTEGRATION, "/last_failure/detail").await;
+    assert!(told.as_str().unwrap().ends_with("** here") && !told.to_string().contains("SIMULATED"), "{told}");
+
+    stage.simulator.clear_faults();
+    let error = format!(r#"{{"error":"{CLIENT_SECRET}"}}"#);
+    stage.simulator.force(Fault::always(Door::Introspect, raw(401, &[], &error)));
+    let refusal = format!(r#"[{{"message":"no {CLIENT_SECRET}","errorCode":"{CLIENT_SECRET}"}}]"#);
+    stage.simulator.force(Fault::always(Door::Rest, raw(400, &[], &refusal)));
+    let checked = usual(&stage).await;
+    says(&checked, Step::Lifetime, "status 401 ****", "Consumer Key and Secret");
+    says(&checked, Step::Session, "status 400, ****", "trust");
+}
+
+/// A certificate of the key of this process that ends in this year, with so many names in it.
+fn certificate(year: i32, names: usize) -> String {
+    let names: Vec<_> = (0..names).map(|number| format!("{}{number}.acme.example", "n".repeat(50))).collect();
+    let mut params = CertificateParams::new(names).unwrap();
+    params.not_after = date_time_ymd(year, 1, 1);
+    params.self_signed(&KeyPair::from_pem(&Pair::of_this_process().private_key).unwrap()).unwrap().pem()
+}
+
+#[tokio::test]
+async fn the_certificate_is_told_with_its_end_and_its_size_and_warns_in_time() {
+    let cases = [
+        (2100, 0, "PPPP PP P PPPPPPPUU", "fits the key, ends on 2100-01-01 (in ", "nothing"),
+        (2020, 0, "PPPP PW P PPPPPPPUU", "fits the key, ended on 2020-01-01, ", "make a new certificate"),
+        (2100, 80, "PPPP PW P PPPPPPPUU", " bytes of 4096", "without extras"),
+    ];
+    for (year, names, expected, seen, remedy) in cases {
+        let line = "certificate_path = \"certificate.pem\"";
+        let plan = Stage::plan().file("certificate.pem", certificate(year, names)).integration_line(line);
+        let walked = usual(&plan.start().await).await;
+        is(&walked, expected);
+        says(&walked, Step::Certificate, seen, remedy);
+        assert_eq!(fact(&walked, Step::Certificate, "not_after"), format!("{year}-01-01T00:00:00Z"));
+        let size = fact(&walked, Step::Certificate, "size_bytes").as_u64().unwrap();
+        assert_eq!(size > 4096, names > 0, "{size}");
+    }
+}
+
+#[tokio::test]
+async fn with_a_next_key_one_row_speaks_of_both_and_mint_tries_it_as_the_service_does() {
+    let next = KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_2048).unwrap();
+    let app_has = CertificateParams::default().self_signed(&next).unwrap().pem();
+    let plan = Stage::plan().file("next.pem", next.serialize_pem()).file("certificate.pem", certificate(2100, 0));
+    let plan = plan.integration_line("certificate_path = \"certificate.pem\"");
+    let stage = plan.integration_line("next_key_path = \"next.pem\"").start().await;
+    stage.simulator.put_app(App::new(CLIENT_ID, app_has)).unwrap();
+    let walked = usual(&stage).await;
+    is(&walked, "PPPP PP P PPPPPPPUU");
+    says(&walked, Step::Key, "both sign", "nothing");
+    says(&walked, Step::Certificate, "client_key: fits the key, ends on 2100-01-01", "nothing");
+    says(&walked, Step::Certificate, "; next_key: none is configured", "nothing");
+    says(&walked, Step::Mint, "with the next key: the first was refused", "nothing");
+    assert_eq!(walked.logins, 2);
 }

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use futures_util::{StreamExt, stream};
 
 use crate::app::Prepared;
+use crate::keys::Certificate;
 use crate::salesforce::Integration;
 use crate::walk::{Extras, Step, Walked, walk};
 
@@ -17,14 +18,22 @@ pub(super) async fn walk_all(prepared: &Prepared, only: Option<&str>, extras: Ex
     let mut chosen = prepared.integrations();
     chosen.retain(|integration| only.is_none_or(|name| integration.name().as_str() == name));
     let progress = Progress { shown: std::io::stderr().is_terminal(), of: chosen.len(), done: AtomicUsize::new(0) };
-    let walks = chosen.into_iter().map(|integration| Box::pin(one(integration, extras, &progress)));
+    let walks = chosen.into_iter().map(|integration| {
+        let certificates = prepared.certificates(integration.name());
+        Box::pin(one(integration, certificates, extras, &progress))
+    });
     let walked = stream::iter(walks).buffered(AT_ONCE).collect().await;
     progress.end();
     walked
 }
 
-async fn one(integration: &Integration, extras: Extras, progress: &Progress) -> Walked {
-    let walked = walk(integration, extras, &|step| progress.at(integration, step)).await;
+async fn one(
+    integration: &Integration,
+    certificates: Vec<Option<Certificate>>,
+    extras: Extras,
+    progress: &Progress,
+) -> Walked {
+    let walked = walk(integration, &certificates, extras, &|step| progress.at(integration, step)).await;
     progress.done.fetch_add(1, Ordering::Relaxed);
     walked
 }
