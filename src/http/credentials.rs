@@ -41,7 +41,7 @@ pub(super) fn read(headers: &HeaderMap, form: Option<&Params>) -> Result<Credent
         Offered::Key(key) => key.unverified_name.as_ref().filter(|user| !user.is_empty()),
         Offered::Token(_) => None,
     });
-    let unverified_client_id = name.or(user.map(|user| user.as_str())).map(|name| ClientId(wiped(name)));
+    let unverified_client_id = name.or_else(|| user.map(|user| user.as_str())).map(|name| ClientId(wiped(name)));
     let mut credentials = Credentials { unverified_client_id, ..Credentials::default() };
     match offered {
         Some(Offered::Key(key)) => credentials.keys.push(key),
