@@ -71,7 +71,7 @@ impl CallerKeys {
             return Err(JwtFault::Purpose.into());
         }
         let ends = self.check(&jwt, occasion)?;
-        let jti = jwt.text("jti")?.ok_or(JwtFault::Replayed)?;
+        let jti = jwt.text("jti")?.ok_or(JwtFault::NoJti)?;
         self.use_once(name, jti, ends, occasion)?;
         Ok(proof)
     }
@@ -116,7 +116,9 @@ impl CallerKeys {
     }
 
     fn use_once(&self, caller: &CallerName, jti: &str, ends: i64, occasion: &Occasion<'_>) -> Result<(), JwtFault> {
-        let first = !jti.is_empty() && self.replay.is_first_use(caller, jti, ends, occasion.now.as_second());
-        if first { Ok(()) } else { Err(JwtFault::Replayed) }
+        if jti.is_empty() {
+            return Err(JwtFault::NoJti);
+        }
+        self.replay.note(caller, jti, ends, occasion.now.as_second())
     }
 }

@@ -128,7 +128,7 @@ fn check_times(jwt: &Jwt<'_>, claims: &Map<String, Value>) {
 fn issuer_token(bytes: &[u8]) {
     let fixture = fixture();
     let (token, header, claims) = fixture.sign(bytes);
-    let prove = |token: &str| fixture.issuers.prove(token, now());
+    let prove = |token: &str| fixture.issuers.prove(token, &Occasion { now: now(), path: "/token", renewed: false });
     if let Ok(proof) = prove(&token) {
         let text = |name: &str| claims.get(name).and_then(Value::as_str);
         assert_eq!((proof.kind, text("iss")), (ProofKind::IssuerJwt, Some("https://issuer.example")));
@@ -150,7 +150,7 @@ fn caller_token(bytes: &[u8]) {
     let fixture = fixture();
     let (token, header, claims) = fixture.sign(bytes);
     let keys = fixture.caller_keys();
-    let occasion = Occasion { now: now(), path: "/token/elf" };
+    let occasion = Occasion { now: now(), path: "/token/elf", renewed: false };
     if let Some(changed) = changed(&token, bytes.len()) {
         assert!(keys.prove(&changed, &occasion).is_err() && keys.accept(&changed, &occasion).is_err());
     }
@@ -192,10 +192,10 @@ fn now() -> Timestamp {
 }
 
 /// An issuer and a caller with one key, known by the configuration.
-struct Fixture {
+pub(super) struct Fixture {
     key: Ed25519KeyPair,
     issuers: Issuers,
-    config: Config,
+    pub(super) config: Config,
 }
 
 static FIXTURE: LazyLock<Option<Fixture>> = LazyLock::new(Fixture::new);
@@ -208,7 +208,7 @@ fn fixture() -> &'static Fixture {
 }
 
 impl Fixture {
-    fn new() -> Option<Self> {
+    pub(super) fn new() -> Option<Self> {
         let key = Ed25519KeyPair::from_seed_unchecked(&[7; 32]).ok()?;
         let public = key.public_key().as_ref();
         let jwk = json!({"kty": "OKP", "crv": "Ed25519", "kid": "one", "x": BASE64_URL_SAFE_NO_PAD.encode(public)});
@@ -218,16 +218,15 @@ impl Fixture {
         let shipper = &mut config.callers.first_mut()?.proofs;
         shipper.public_keys.push(own);
         shipper.jwt_bearer_grant = true;
-        let around = Surroundings {
-            clock: Clock::manual(),
-            metrics: Arc::new(Metrics::new().ok()?),
-            flights: TaskTracker::new(),
-            roots: Roots::Bundled,
-        };
         let mut report = Report::default();
-        let issuers = Issuers::build(&config, &KeySets::default(), &around, &mut report);
+        let issuers = Issuers::build(&config, &KeySets::default(), &Self::around()?, &mut report);
         assert!(!report.has_errors());
         Some(Self { key, issuers, config })
+    }
+
+    pub(super) fn around() -> Option<Surroundings> {
+        let (metrics, flights) = (Arc::new(Metrics::new().ok()?), TaskTracker::new());
+        Some(Surroundings { clock: Clock::manual(), metrics, flights, roots: Roots::Bundled })
     }
 
     fn caller_keys(&self) -> CallerKeys {
@@ -235,7 +234,7 @@ impl Fixture {
     }
 
     /// The token, and what a plain JSON parser reads in its header and its claims.
-    fn sign(&self, bytes: &[u8]) -> (String, Map<String, Value>, Map<String, Value>) {
+    pub(super) fn sign(&self, bytes: &[u8]) -> (String, Map<String, Value>, Map<String, Value>) {
         let mut lines = bytes.splitn(2, |&byte| byte == b'\n');
         let [header, claims] = [lines.next(), lines.next()].map(Option::unwrap_or_default);
         let encode = |part: &[u8]| BASE64_URL_SAFE_NO_PAD.encode(part);
@@ -306,9 +305,14 @@ mod tests {
             &include_bytes!("../../fuzz/seeds/issuer-token/literal")[..],
             include_bytes!("../../fuzz/seeds/issuer-token/pattern"),
         ] {
-            assert!(fixture.issuers.prove(&fixture.sign(seed).0, now()).is_ok());
+            assert!(
+                fixture
+                    .issuers
+                    .prove(&fixture.sign(seed).0, &Occasion { now: now(), path: "/token", renewed: false })
+                    .is_ok()
+            );
         }
-        let occasion = Occasion { now: now(), path: "/token/elf" };
+        let occasion = Occasion { now: now(), path: "/token/elf", renewed: false };
         let proof = fixture.sign(include_bytes!("../../fuzz/seeds/caller-token/proof")).0;
         assert!(fixture.caller_keys().prove(&proof, &occasion).is_ok());
         for seed in [

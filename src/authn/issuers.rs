@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::jwks::{KeySet, KeySets, Surroundings};
 use super::jwt::{Jwt, JwtFault, Purpose};
-use super::{AuthnError, Proof, ProofKind};
+use super::{AuthnError, Occasion, Proof, ProofKind};
 use crate::config::report::{Mistake, Report, Severity};
 use crate::config::{Config, JwtRule, KeySource};
 use crate::hash::ShortHex;
@@ -74,19 +74,36 @@ impl Issuers {
         issuers
     }
 
-    /// Whose token this is. `Stale` when a key that is not known may have come meanwhile.
-    pub(super) fn prove(&self, text: &str, now: Timestamp) -> Result<Proof, AuthnError> {
+    /// Whose token this is, by all issuers of its `iss` whose keys verify it: they may share keys, and differ in their
+    /// audiences and rules. `Stale` when a key that is not known may have come meanwhile.
+    pub(super) fn prove(&self, text: &str, occasion: &Occasion<'_>) -> Result<Proof, AuthnError> {
         let jwt = Jwt::parse(text, Purpose::Identity)?;
+        let mut proved: Option<Proof> = None;
+        let mut refused = None;
         let mut failure = AuthnError::Jwt(JwtFault::Issuer);
         for issuer in self.of(&jwt)? {
-            match issuer.verify(&jwt) {
-                Ok(key) => return issuer.prove(&jwt, key, now),
+            let key = match issuer.verify(&jwt) {
+                Ok(key) => key,
                 // An unknown key may be the newest one, whatever the other issuers of this name say.
-                Err(_) if failure == AuthnError::Stale => {}
-                Err(error) => failure = error,
+                Err(_) if failure == AuthnError::Stale => continue,
+                Err(error) => {
+                    failure = error;
+                    continue;
+                }
+            };
+            match (issuer.prove(&jwt, key, occasion.now), &proved) {
+                (Ok(proof), Some(other)) if proof.caller != other.caller => return Err(AuthnError::Contradiction),
+                (Ok(proof), _) => proved = Some(proof),
+                (Err(AuthnError::Contradiction), _) => return Err(AuthnError::Contradiction),
+                // Where the audience fits is who it was meant for, whose reason says more.
+                (Err(AuthnError::Jwt(JwtFault::Audience)), _) if refused.is_some() => {}
+                (Err(error), _) => refused = Some(error),
             }
         }
-        Err(failure)
+        match refused {
+            Some(error) if failure != AuthnError::Stale || occasion.renewed => proved.ok_or(error),
+            _ => proved.ok_or(failure),
+        }
     }
 
     /// Has the key sets fetched that could hold the key of this token.

@@ -93,7 +93,7 @@ impl Fetcher {
             return Err(FetchError::Discovery);
         }
         let keys = document.get("jwks_uri").and_then(Value::as_str).and_then(|text| Url::parse(text).ok());
-        let keys = keys.filter(|url| url.scheme() == "https" || (url.scheme() == "http" && hosts::is_loopback(url)));
+        let keys = keys.filter(|keys| may_lead_to(&self.url, keys));
         self.get(&keys.ok_or(FetchError::Discovery)?).await
     }
 
@@ -116,6 +116,13 @@ impl Fetcher {
         }
         Ok(body)
     }
+}
+
+/// Whether a document from there may name this place: plain http only on this machine, and only when the document
+/// itself is from here. Others are not to have us ask what listens on this machine.
+fn may_lead_to(document: &Url, keys: &Url) -> bool {
+    let local = |url: &Url| url.scheme() == "http" && hosts::is_loopback(url);
+    keys.scheme() == "https" || (local(document) && local(keys))
 }
 
 const NO_BUNDLE: &str = "this is no PEM bundle of certificates";
@@ -175,4 +182,19 @@ fn innermost(error: &reqwest::Error) -> String {
         cause = next;
     }
     if std::ptr::addr_eq(cause, error) { "it does not answer as a server does".to_owned() } else { cause.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_document_of_this_machine_leads_to_plain_http_on_this_machine() {
+        let leads = |document: &str, keys: &str| may_lead_to(&document.parse().unwrap(), &keys.parse().unwrap());
+        assert!(leads("https://issuer.example/", "https://keys.example/"));
+        assert!(leads("http://127.0.0.1:1/", "http://127.0.0.1:2/keys"));
+        assert!(!leads("https://issuer.example/", "http://127.0.0.1:9090/keys"));
+        assert!(!leads("https://issuer.example/", "http://issuer.example/keys"));
+        assert!(!leads("http://127.0.0.1:1/", "http://issuer.example/keys"));
+    }
 }

@@ -43,11 +43,17 @@ pub enum JwtFault {
     #[error("`aud` is not this service, or not this service alone")]
     Audience,
     /// `exp` lies too far ahead.
-    #[error("`exp` lies more than 300 s ahead")]
+    #[error("`exp` lies more than 300 s ahead, and 30 s for clocks")]
     Lifetime,
-    /// Its `jti` is missing, or was used before.
-    #[error("the `jti` is missing or was used before")]
+    /// It has no `jti`, and needs one.
+    #[error("the `jti` is missing or empty")]
+    NoJti,
+    /// Its `jti` was used before.
+    #[error("the `jti` was used before")]
     Replayed,
+    /// Its caller has used as many `jti`s as are kept, and none of them has expired.
+    #[error("the caller has used too many assertions that are still good")]
+    TooMany,
     /// No rule of a caller fits.
     #[error("no caller has a rule that fits this token")]
     NoRule,
@@ -70,7 +76,9 @@ impl JwtFault {
             Self::NotYet => "not_yet_valid",
             Self::Audience => "audience",
             Self::Lifetime => "too_long_lived",
+            Self::NoJti => "no_jti",
             Self::Replayed => "replayed",
+            Self::TooMany => "too_many_jti",
             Self::NoRule => "no_rule",
             Self::Purpose => "purpose",
         }
@@ -83,7 +91,8 @@ pub(super) const LARGEST: usize = 16 * 1024;
 const LONGEST_KID: usize = 256;
 /// Clocks may differ by so much.
 const LEEWAY: i64 = 30;
-/// An assertion that a caller signs for itself need not last longer.
+/// An assertion that a caller signs for itself need not last longer. By our clock it may be [`LEEWAY`] more: that of a
+/// caller may be ahead.
 const LONGEST_LIFE: i64 = 300;
 
 /// What a token is offered as, which decides what its `typ` may be.

@@ -191,8 +191,15 @@ impl Directory {
         self.by_certificate.extend(names.iter().map(|name| (name.clone(), position)));
     }
 
-    /// The caller behind the credentials.
+    /// The caller behind the credentials, who is also the one that `client_id` names, if it came.
     pub fn authenticate(&self, credentials: &Credentials, occasion: &Occasion<'_>) -> Result<Proof, AuthnError> {
+        let proof = self.prove(credentials, occasion)?;
+        if self.is_named(credentials, proof.caller) { Ok(proof) } else { Err(AuthnError::Unknown) }
+    }
+
+    /// The one caller that everything proves which proves something. Only a failed proof that could yet turn out to name
+    /// another caller counts against a good one.
+    fn prove(&self, credentials: &Credentials, occasion: &Occasion<'_>) -> Result<Proof, AuthnError> {
         let mut proved: Option<Proof> = None;
         let mut failure = AuthnError::Missing;
         let keys = credentials.keys.iter().map(|offered| self.prove_key(offered));
@@ -201,43 +208,57 @@ impl Directory {
             match (outcome, &proved) {
                 (Ok(proof), Some(other)) if proof.caller != other.caller => return Err(AuthnError::Contradiction),
                 (Ok(proof), _) => proved = Some(proof),
+                (Err(AuthnError::Contradiction), _) => return Err(AuthnError::Contradiction),
+                (Err(AuthnError::Stale), _) if !occasion.renewed => return Err(AuthnError::Stale),
                 (Err(error), _) => failure = error,
             }
         }
         proved.ok_or(failure)
     }
 
-    /// A proof for each name of the certificate that is somebody's; none of them, and it was transport. Nothing in it is
-    /// secret, so this may take the time that it takes.
+    /// Whether `client_id` names this caller, or nobody.
+    fn is_named(&self, credentials: &Credentials, caller: usize) -> bool {
+        let name = self.names.get(caller).map_or("", CallerName::as_str);
+        credentials.unverified_client_id.as_ref().is_none_or(|ClientId(named)| same_text(named, name))
+    }
+
+    /// A proof for each name of the certificate that is somebody's; none of them, and it was transport. When they are of
+    /// several callers, `client_id` may say which is meant. Nothing in it is secret, so this may take the time that it
+    /// takes.
     fn prove_by_certificate<'a>(
         &'a self,
         credentials: &'a Credentials,
     ) -> impl Iterator<Item = Result<Proof, AuthnError>> + 'a {
-        let certificate = credentials.certificate.iter();
-        certificate
-            .flat_map(|certificate| certificate.names().iter().map(|name| (name, certificate.digest())))
-            .filter_map(|(name, key)| {
-                let caller = *self.by_certificate.get(name)?;
-                let owner = self.names.get(caller).map_or("", CallerName::as_str);
-                let named = credentials.unverified_client_id.as_ref();
-                let same_name = named.is_none_or(|ClientId(name)| same_text(name, owner));
-                let proof = Proof { caller, kind: ProofKind::ClientCertificate, key };
-                Some(if same_name { Ok(proof) } else { Err(AuthnError::Unknown) })
-            })
+        let proofs = move || {
+            let certificate = credentials.certificate.iter();
+            certificate
+                .flat_map(|certificate| certificate.names().iter().map(|name| (name, certificate.digest())))
+                .filter_map(|(name, key)| Some((*self.by_certificate.get(name)?, key)))
+                .map(|(caller, key)| Proof { caller, kind: ProofKind::ClientCertificate, key })
+        };
+        let one_is_meant = proofs().any(|proof| self.is_named(credentials, proof.caller));
+        proofs().filter(move |proof| !one_is_meant || self.is_named(credentials, proof.caller)).map(Ok)
     }
 
-    /// A request that a caller signed as a whole. What else came along must not prove another caller.
+    /// A request that a caller signed as a whole. What else came along must not name another caller, and is looked at
+    /// first: while that is not settled, the assertion is not used up.
     pub fn accept(
         &self,
         assertion: &str,
         others: &Credentials,
         occasion: &Occasion<'_>,
     ) -> Result<SignedRequest, AuthnError> {
+        let other = match self.prove(others, occasion) {
+            Err(error @ AuthnError::Contradiction) => return Err(error),
+            Err(error @ AuthnError::Stale) if !occasion.renewed => return Err(error),
+            other => other.ok(),
+        };
         let signed = self.tokens.accept(assertion, occasion)?;
-        match self.authenticate(others, occasion) {
-            Ok(other) if other.caller != signed.proof.caller => Err(AuthnError::Contradiction),
-            _ => Ok(signed),
+        let caller = signed.proof.caller;
+        if other.is_some_and(|other| other.caller != caller) || !self.is_named(others, caller) {
+            return Err(AuthnError::Contradiction);
         }
+        Ok(signed)
     }
 
     /// Has the keys fetched that tokens among these credentials may be signed with, unless that was just tried.
@@ -285,10 +306,133 @@ fn same_text(one: &str, other: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::fuzzing::Fixture;
     use super::*;
+    use crate::config::Config;
+    use rcgen::{CertificateParams, KeyPair};
+    use serde_json::{Value, json};
+
+    const AUDIENCE: &str = "https://aquila.example";
+
+    fn occasion() -> Occasion<'static> {
+        Occasion { now: jiff::Timestamp::from_second(1000).unwrap(), path: "/token", renewed: false }
+    }
+
+    fn sign(fixture: &Fixture, claims: &Value) -> String {
+        fixture.sign(format!("{{\"alg\":\"EdDSA\"}}\n{claims}").as_bytes()).0
+    }
+
+    fn bearer(text: String) -> Credentials {
+        let token = OfferedJwt { text: Zeroizing::new(text), unverified_name: None, role: Role::Bearer };
+        Credentials { tokens: vec![token], ..Credentials::default() }
+    }
+
+    /// The callers of the configuration, the second of which has this key and a certificate, as has a third.
+    fn directory(config: &Config, key: &ApiKey) -> Directory {
+        let around = Fixture::around().unwrap();
+        let tokens = Tokens::build(config, &KeySets::default(), &Arc::default(), &around).unwrap();
+        let mut directory = Directory::new(tokens);
+        directory.add("shipper".parse().unwrap(), &[]);
+        for (name, keys) in [("team", vec![key.digest()]), ("third", vec![])] {
+            let position = directory.add(name.parse().unwrap(), &keys);
+            let certificate = certificate(&[&format!("{name}.example")]);
+            directory.add_certificates(position, certificate.names());
+        }
+        directory
+    }
+
+    fn certificate(names: &[&str]) -> Arc<PeerCertificate> {
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        let mut params = CertificateParams::new(names).unwrap();
+        params.distinguished_name = rcgen::DistinguishedName::new();
+        Arc::new(PeerCertificate::read(params.self_signed(&KeyPair::generate().unwrap()).unwrap().der()))
+    }
+
+    fn shown(names: &[&str], named: Option<&str>, more: Credentials) -> Credentials {
+        let unverified_client_id = named.map(|name| ClientId(Zeroizing::new(name.to_owned())));
+        Credentials { certificate: Some(certificate(names)), unverified_client_id, ..more }
+    }
+
+    #[test]
+    fn a_signed_request_is_refused_beside_anything_that_names_another_caller() {
+        let (fixture, key) = (Fixture::new().unwrap(), ApiKey::generate().unwrap());
+        let directory = directory(&fixture.config, &key);
+        let claims = json!({"iss": "shipper", "sub": "elf", "aud": AUDIENCE, "exp": 1200});
+        let request = sign(&fixture, &claims);
+        let none = Credentials::default;
+        let stranger = offered(None, &ApiKey::generate().unwrap());
+        let third = ["third.example"];
+        let cases = [
+            ("nothing more", none(), None),
+            ("a wrong key", stranger, None),
+            ("its own name", shown(&[], Some("shipper"), none()), None),
+            ("a certificate of nobody", shown(&["x.example"], None, none()), None),
+            ("a key", offered(None, &key), Some(AuthnError::Contradiction)),
+            ("a certificate", shown(&third, None, none()), Some(AuthnError::Contradiction)),
+            (
+                "a certificate beside its own name",
+                shown(&third, Some("shipper"), none()),
+                Some(AuthnError::Contradiction),
+            ),
+            ("two that differ", shown(&third, None, offered(None, &key)), Some(AuthnError::Contradiction)),
+            (
+                "a certificate of two",
+                shown(&["third.example", "team.example"], None, none()),
+                Some(AuthnError::Contradiction),
+            ),
+            ("the name of another", shown(&[], Some("team"), none()), Some(AuthnError::Contradiction)),
+        ];
+        for (what, others, expected) in cases {
+            assert_eq!(directory.accept(&request, &others, &occasion()).err(), expected, "{what}");
+        }
+    }
+
+    #[test]
+    fn the_name_that_comes_with_a_certificate_must_be_its_callers() {
+        let (fixture, key) = (Fixture::new().unwrap(), ApiKey::generate().unwrap());
+        let directory = directory(&fixture.config, &key);
+        let ask = |names: &[&str], named| {
+            let proof = directory.authenticate(&shown(names, named, Credentials::default()), &occasion());
+            proof.map(|proof| proof.caller)
+        };
+        let both = ["team.example", "third.example"];
+        assert_eq!(ask(&["team.example"], Some("team")), Ok(1));
+        assert_eq!(ask(&["team.example"], Some("third")), Err(AuthnError::Unknown));
+        assert_eq!(ask(&both, Some("third")), Ok(2));
+        assert_eq!(ask(&both, Some("shipper")), Err(AuthnError::Contradiction));
+        let with_key = shown(&["third.example"], Some("team"), offered(Some("team"), &key));
+        assert_eq!(directory.authenticate(&with_key, &occasion()), Err(AuthnError::Contradiction));
+    }
+
+    #[test]
+    fn issuers_that_share_their_name_and_keys_are_told_apart_by_audience_and_two_that_fit_contradict() {
+        let (mut fixture, key) = (Fixture::new().unwrap(), ApiKey::generate().unwrap());
+        let mut second = fixture.config.issuers.first().unwrap().clone();
+        second.name = "second".parse().unwrap();
+        for caller in &mut fixture.config.callers {
+            for rule in &mut caller.proofs.jwt {
+                (rule.sub, rule.claims) = (Some("*".parse().unwrap()), Vec::new());
+                rule.issuer = if caller.name.as_str() == "team" { second.name.clone() } else { rule.issuer.clone() };
+            }
+        }
+        fixture.config.issuers.push(second);
+        let mut ask = |audiences: [&str; 2], aud: &str| {
+            for (issuer, audience) in fixture.config.issuers.iter_mut().zip(audiences) {
+                issuer.audience = audience.to_owned();
+            }
+            let claims = json!({"iss": "https://issuer.example", "sub": "any", "aud": aud, "exp": 1200});
+            let token = bearer(sign(&fixture, &claims));
+            directory(&fixture.config, &key).authenticate(&token, &occasion()).map(|proof| proof.caller)
+        };
+        assert_eq!(ask(["one", "two"], "one"), Ok(0));
+        assert_eq!(ask(["one", "two"], "two"), Ok(1));
+        assert_eq!(ask(["one", "two"], "three"), Err(AuthnError::Jwt(JwtFault::Audience)));
+        assert_eq!(ask(["one", "one"], "one"), Err(AuthnError::Contradiction));
+    }
 
     fn known(directory: &Directory, credentials: &Credentials) -> Result<Proof, AuthnError> {
-        directory.authenticate(credentials, &Occasion { now: jiff::Timestamp::UNIX_EPOCH, path: "/token" })
+        directory
+            .authenticate(credentials, &Occasion { now: jiff::Timestamp::UNIX_EPOCH, path: "/token", renewed: false })
     }
 
     fn offered(name: Option<&str>, key: &ApiKey) -> Credentials {

@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
+use super::jwt::JwtFault;
 use crate::hash::sha256;
 use crate::names::CallerName;
 
@@ -27,8 +28,11 @@ const MOST: usize = 20_000;
 const FIRST_LOOK: usize = 64;
 
 impl Replay {
-    /// Notes that a caller used this `jti`; no, if it has before.
-    pub(super) fn is_first_use(&self, caller: &CallerName, jti: &str, ends: i64, now: i64) -> bool {
+    /// Notes that a caller used this `jti`.
+    ///
+    /// # Errors
+    /// It has before, or there is no room to note it.
+    pub(super) fn note(&self, caller: &CallerName, jti: &str, ends: i64, now: i64) -> Result<(), JwtFault> {
         let digest = sha256([jti.as_bytes()]);
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let used = all.entry(caller.clone()).or_default();
@@ -37,11 +41,14 @@ impl Replay {
             // Twice what is left: on average each look costs its assertion a step or two.
             used.look_at = (2 * used.ends.len()).min(MOST);
         }
-        if used.ends.len() >= MOST || used.ends.contains_key(&digest) {
-            return false;
+        if used.ends.contains_key(&digest) {
+            return Err(JwtFault::Replayed);
+        }
+        if used.ends.len() >= MOST {
+            return Err(JwtFault::TooMany);
         }
         used.ends.insert(digest, ends);
-        true
+        Ok(())
     }
 }
 
@@ -53,11 +60,11 @@ mod tests {
     fn each_counts_once_and_for_its_own_caller() {
         let replay = Replay::default();
         let (one, two) = ("one".parse().unwrap(), "two".parse().unwrap());
-        assert!(replay.is_first_use(&one, "a", 1300, 1000));
-        assert!(!replay.is_first_use(&one, "a", 1300, 1000));
-        assert!(!replay.is_first_use(&one, "a", 1300, 1299));
-        assert!(replay.is_first_use(&one, "A", 1300, 1000));
-        assert!(replay.is_first_use(&two, "a", 1300, 1000));
+        assert_eq!(replay.note(&one, "a", 1300, 1000), Ok(()));
+        assert_eq!(replay.note(&one, "a", 1300, 1000), Err(JwtFault::Replayed));
+        assert_eq!(replay.note(&one, "a", 1300, 1299), Err(JwtFault::Replayed));
+        assert_eq!(replay.note(&one, "A", 1300, 1000), Ok(()));
+        assert_eq!(replay.note(&two, "a", 1300, 1000), Ok(()));
     }
 
     #[test]
@@ -65,12 +72,12 @@ mod tests {
         let replay = Replay::default();
         let (flood, other) = ("flood".parse().unwrap(), "other".parse().unwrap());
         for number in 0..MOST {
-            assert!(replay.is_first_use(&flood, &number.to_string(), 1300, 1000), "{number}");
+            assert_eq!(replay.note(&flood, &number.to_string(), 1300, 1000), Ok(()));
         }
-        assert!(!replay.is_first_use(&flood, "one more", 1300, 1000));
-        assert!(!replay.is_first_use(&flood, "0", 1300, 1000));
-        assert!(replay.is_first_use(&other, "0", 1300, 1000));
-        assert!(replay.is_first_use(&flood, "one more", 1600, 1300));
+        assert_eq!(replay.note(&flood, "one more", 1300, 1000), Err(JwtFault::TooMany));
+        assert_eq!(replay.note(&flood, "0", 1300, 1000), Err(JwtFault::Replayed));
+        assert_eq!(replay.note(&other, "0", 1300, 1000), Ok(()));
+        assert_eq!(replay.note(&flood, "one more", 1600, 1300), Ok(()));
         let all = replay.0.lock().unwrap();
         assert_eq!(all[&flood].ends.len(), 1, "what has expired takes no room");
     }

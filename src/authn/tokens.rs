@@ -23,6 +23,8 @@ pub struct Occasion<'a> {
     pub now: Timestamp,
     /// The path that was asked.
     pub path: &'a str,
+    /// Whether keys were fetched for this request: what is not known by now is a failed proof.
+    pub renewed: bool,
 }
 
 /// One JWT as offered.
@@ -93,7 +95,7 @@ impl Tokens {
 
     pub(super) fn prove(&self, offered: &OfferedJwt, occasion: &Occasion<'_>) -> Result<Proof, AuthnError> {
         match offered.role {
-            Role::Bearer => self.issuers.prove(&offered.text, occasion.now),
+            Role::Bearer => self.issuers.prove(&offered.text, occasion),
             Role::ClientAssertion => self.caller_keys.prove(&offered.text, occasion),
         }
     }

@@ -19,6 +19,7 @@ use crate::config::{self, Caller, Config, JwtRule, show};
 use crate::hash::short_hex;
 use crate::policy::{Rights, Rule};
 use crate::reload::everything_wrong;
+use crate::signature::VerifyingKey;
 
 /// Tells who may get what: each caller with its credentials, its integrations and the rules that grant them.
 ///
@@ -110,6 +111,8 @@ struct Verdict<'a> {
 /// the rules say of it.
 fn explain<'a>(config: &'a Config, caller: Option<&str>, integration: Option<&str>) -> Vec<Explained<'a>> {
     let asked = caller.is_some() && integration.is_some();
+    // Without authorities for them the door asks for no certificate.
+    let shown = config.server.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
     let callers = config.callers.iter().filter(|it| caller.is_none_or(|name| it.name.as_str() == name));
     let all = callers.map(|caller| {
         let rights = Rights::new(caller.integrations.clone());
@@ -121,18 +124,21 @@ fn explain<'a>(config: &'a Config, caller: Option<&str>, integration: Option<&st
             .filter(|verdict| asked || verdict.rule.is_some() || verdict.next.is_some())
             .collect();
         let tried = !caller.next_integrations.is_empty();
-        Explained { caller, credentials: credentials(caller), tried, integrations }
+        Explained { caller, credentials: credentials(caller, shown), tried, integrations }
     });
     all.filter(|explained| integration.is_none() || !explained.integrations.is_empty()).collect()
 }
 
-fn credentials(caller: &Caller) -> Vec<Credential> {
+fn credentials(caller: &Caller, certificates_are_shown: bool) -> Vec<Credential> {
     let one = |kind: ProofKind, id: String| Credential { kind: kind.as_str(), id };
     let keys = caller.api_key_sha256.iter().map(|digest| one(ProofKind::ApiKey, short_hex(digest).to_string()));
-    let names = caller.client_certificate.iter().map(|name| one(ProofKind::ClientCertificate, name.to_string()));
+    let names = caller.client_certificate.iter().filter(|_| certificates_are_shown);
+    let names = names.map(|name| one(ProofKind::ClientCertificate, name.to_string()));
     let tokens = caller.proofs.jwt.iter().map(|rule| one(ProofKind::IssuerJwt, told(rule)));
-    let kind = if caller.proofs.jwt_bearer_grant { ProofKind::SignedRequest } else { ProofKind::ClientAssertion };
-    let own = caller.proofs.public_keys.iter().map(|key| one(kind, key.digest().to_string()));
+    let kinds = [ProofKind::ClientAssertion, ProofKind::SignedRequest];
+    let kinds = kinds.into_iter().take(if caller.proofs.jwt_bearer_grant { 2 } else { 1 });
+    let signed = |key: &VerifyingKey| kinds.clone().map(|kind| one(kind, key.digest().to_string())).collect::<Vec<_>>();
+    let own = caller.proofs.public_keys.iter().flat_map(signed);
     keys.chain(names).chain(tokens).chain(own).collect()
 }
 

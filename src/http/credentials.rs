@@ -36,7 +36,12 @@ pub(super) fn read(headers: &HeaderMap, form: Option<&Params>) -> Result<Credent
             _ => {}
         }
     }
-    let unverified_client_id = name.map(|name| ClientId(wiped(name)));
+    // The user of Basic is the `client_id` (RFC 6749 section 2.3.1).
+    let user = offered.as_ref().and_then(|offered| match offered {
+        Offered::Key(key) => key.unverified_name.as_ref().filter(|user| !user.is_empty()),
+        Offered::Token(_) => None,
+    });
+    let unverified_client_id = name.or_else(|| user.map(|user| user.as_str())).map(|name| ClientId(wiped(name)));
     let mut credentials = Credentials { unverified_client_id, ..Credentials::default() };
     match offered {
         Some(Offered::Key(key)) => credentials.keys.push(key),

@@ -12,7 +12,7 @@ use super::failed_proof;
 use super::params::Params;
 use super::token::{Inquiry, broker_issues, select};
 use crate::ask::Ask;
-use crate::authn::{AuthnError, Credentials, ProofKind};
+use crate::authn::{AuthnError, Credentials, Occasion, ProofKind};
 use crate::broker::Issued;
 use crate::snapshot::Snapshot;
 
@@ -33,10 +33,13 @@ pub(super) async fn issue(inquiry: &Inquiry<'_>, form: &Params) -> Result<Issued
     let others = credentials::read(&inquiry.head.headers, Some(form))?;
     let others = Credentials { certificate: inquiry.certificate.map(Arc::clone), ..others };
     let refuse = |error| refuse(inquiry, &snapshot, &others, error);
-    let (authenticated, subject) = snapshot.accept(assertion, &others, &inquiry.occasion()).map_err(refuse)?;
-    if form.get("client_id").is_some_and(|name| name != authenticated.caller.name().as_str()) {
-        return Err(refuse(AuthnError::Unknown));
+    let mut accepted = snapshot.accept(assertion, &others, &inquiry.occasion());
+    if accepted.as_ref().err() == Some(&AuthnError::Stale) {
+        // Boxed: it is rare, and each connection keeps room for what is not.
+        Box::pin(snapshot.directory().renew_keys(&others, inquiry.context.deadline())).await;
+        accepted = snapshot.accept(assertion, &others, &Occasion { renewed: true, ..inquiry.occasion() });
     }
+    let (authenticated, subject) = accepted.map_err(refuse)?;
     inquiry.note(|decision| decision.authenticated(&authenticated));
     let mut ask = Ask::default();
     ask.select(subject.kind, subject.text);

@@ -64,7 +64,7 @@ impl Inquiry<'_> {
 
     /// When and where it is that a proof is offered.
     pub(super) fn occasion(&self) -> Occasion<'_> {
-        Occasion { now: self.door.clock.timestamp(), path: self.head.uri.path() }
+        Occasion { now: self.door.clock.timestamp(), path: self.head.uri.path(), renewed: false }
     }
 
     /// Until there is an answer: whoever is gone by then has hung up.
@@ -160,7 +160,7 @@ pub(super) async fn authenticate(
     if authenticated.as_ref().err() == Some(&AuthnError::Stale) {
         // Boxed: it is rare, and each connection keeps room for what is not.
         Box::pin(snapshot.directory().renew_keys(&credentials, inquiry.context.deadline())).await;
-        authenticated = snapshot.authenticate(&credentials, &inquiry.occasion());
+        authenticated = snapshot.authenticate(&credentials, &Occasion { renewed: true, ..inquiry.occasion() });
     }
     let authenticated = authenticated.map_err(|error| {
         inquiry.note_failed_proof(credentials.refused(error), error);

@@ -325,6 +325,8 @@ impl Snapshot {
     fn resolve_subject(&self, grants: &Grants, subject: &str) -> Result<Permit, Denied> {
         let named = self.holdings.get(subject);
         let users = self.by_username.get(subject).into_iter().flatten();
+        // One whose user has its own name counts once.
+        let users = users.filter(|user| named.is_none_or(|named| !Arc::ptr_eq(named, user)));
         let mut permits = named.into_iter().chain(users).filter_map(|holding| grants.permit(holding));
         match (permits.next(), permits.next()) {
             (Some(permit), None) => Ok(permit),

@@ -269,6 +269,16 @@ async fn explain_answers_whether_a_caller_may_get_an_integration_in_one_line() {
 }
 
 #[tokio::test]
+async fn explain_counts_only_what_the_door_would_take_as_proof() {
+    let caller =
+        "\n[callers.mesh]\nintegrations = [\"elf-prod\"]\nclient_certificate = [{ dns_name = \"mesh.example\" }]\n";
+    let folder = folder_with(&format!("{CONFIGURATION}{caller}"));
+    let ended = explained(folder.path(), &["--caller", "mesh", "--integration", "elf-prod"]).await;
+    let said = "no: the rule `elf-prod` grants elf-prod, but mesh has no way to prove itself\n";
+    assert_eq!((ended.code(), ended.stdout.as_str()), (Some(1), said), "{}", ended.stderr);
+}
+
+#[tokio::test]
 async fn explain_suggests_the_nearest_name_and_refuses_what_check_refuses() {
     let folder = folder_with(CONFIGURATION);
     for (kind, wrong, near) in [("caller", "shiper", "shipper"), ("integration", "elf-prd", "elf-prod")] {

@@ -31,6 +31,8 @@ pub(super) struct Bench<'a> {
     public_url: Option<&'a str>,
     /// Whose each public key is.
     owners: BTreeMap<String, CallerName>,
+    /// Whose each rule on tokens is.
+    rules: BTreeMap<String, CallerName>,
 }
 
 pub(super) fn issuers(
@@ -156,7 +158,12 @@ fn content<T>(at: &Located<T>, path: &std::path::Path, largest: u64, shop: &mut 
 impl<'a> Bench<'a> {
     pub(super) fn new(field: &Field<Named<IssuerName, Located<file::Issuer>>>, public_url: Option<&'a str>) -> Self {
         let names = field.value.iter().flat_map(|named| named.names.iter().cloned());
-        Self { issuers: names.map(|name| (name, false)).collect(), public_url, owners: BTreeMap::new() }
+        Self {
+            issuers: names.map(|name| (name, false)).collect(),
+            public_url,
+            owners: BTreeMap::new(),
+            rules: BTreeMap::new(),
+        }
     }
 
     /// What a caller proves itself with, as far as it is right.
@@ -171,11 +178,15 @@ impl<'a> Bench<'a> {
         let keys_at = file.public_keys.at.clone();
         let mut jwt = Vec::new();
         for rule in file.jwt.value? {
-            jwt.extend(self.rule(rule, &mut shop.report));
+            let at = relocated(&rule, ());
+            let rule = self.rule(rule, &mut shop.report);
+            jwt.extend(rule.and_then(|rule| self.own_rule(caller, rule, &at, &mut shop.report)));
         }
         if file.kubernetes.written {
             for account in file.kubernetes.value?.0 {
-                jwt.extend(self.account(account, &mut shop.report));
+                let at = relocated(&account, ());
+                let rule = self.account(account, &mut shop.report);
+                jwt.extend(rule.and_then(|rule| self.own_rule(caller, rule, &at, &mut shop.report)));
             }
         }
         let mut public_keys = Vec::new();
@@ -217,6 +228,27 @@ impl<'a> Bench<'a> {
             return None;
         }
         Some(JwtRule { issuer: issuer?, sub, claims })
+    }
+
+    /// A token that fits the rules of two callers proves neither, so the same rule belongs to one caller only.
+    fn own_rule(
+        &mut self,
+        caller: &CallerName,
+        rule: JwtRule,
+        at: &Located<()>,
+        report: &mut Report,
+    ) -> Option<JwtRule> {
+        let mut claims: Vec<String> = rule.claims.iter().map(|(name, value)| format!("{name:?}={value}")).collect();
+        claims.sort();
+        let sub = rule.sub.as_ref().map(SubjectPattern::as_str);
+        match self.rules.insert(format!("{} {sub:?} {claims:?}", rule.issuer), caller.clone()) {
+            Some(owner) if owner != *caller => {
+                let message = format!("caller `{owner}` has the same rule for the issuer `{}`", rule.issuer);
+                report.error(at, message, "leave it to one of the two: a token proves one caller");
+                None
+            }
+            _ => Some(rule),
+        }
     }
 
     fn account(&mut self, account: Located<file::Kubernetes>, report: &mut Report) -> Option<JwtRule> {

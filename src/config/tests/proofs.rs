@@ -94,6 +94,25 @@ fn a_rule_that_lets_in_everybody_or_nobody_is_told() {
 }
 
 #[test]
+fn a_rule_that_two_callers_have_is_told_and_one_that_differs_is_not() {
+    let account = "kubernetes = { issuer = \"corp\", namespace = \"a\", service_account = \"b\" }";
+    let written_out = "jwt = [{ issuer = \"corp\", sub = \"system:serviceaccount:a:b\" }]";
+    let claims = |text: &str| format!("jwt = [{{ issuer = \"corp\", claims = {{ {text} }} }}]");
+    let two = |rule: &str| format!("[callers.two]\nintegrations = [\"elf\"]\n{rule}");
+    let told = |one: &str, other: &str| told_with(URL, ISSUER, one, &two(other));
+    for (one, other) in [
+        (RULE.to_owned(), RULE.to_owned()),
+        (account.to_owned(), written_out.to_owned()),
+        (claims("a = 1, b = 2"), claims("b = 2, a = 1")),
+    ] {
+        let told = told(&one, &other);
+        assert!(told.contains("caller `one` has the same rule for the issuer `corp`"), "{other}\n{told}");
+    }
+    assert_eq!(told(RULE, account), "");
+    assert_eq!(told(&claims("a = 1"), &claims("a = \"1\"")), "");
+}
+
+#[test]
 fn a_public_key_that_is_none_or_not_the_callers_own_is_told() {
     let key =
         |path: &str, algorithm: &str| format!("public_keys = [{{ path = \"{path}\", algorithm = \"{algorithm}\" }}]");
