@@ -56,7 +56,7 @@ impl Inquiry<'_> {
         self.note(|decision| decision.outcome = outcome);
     }
 
-    /// Nobody was recognised.
+    /// Nobody was recognised, by a mistake that is not counted yet.
     pub(super) fn note_failed_proof(&self, kind: ProofKind, error: AuthnError) {
         self.note(|decision| decision.unauthenticated(error));
         self.door.metrics.refused_proof(kind.as_str(), error.reason());
@@ -163,13 +163,20 @@ pub(super) async fn authenticate(
         authenticated = snapshot.authenticate(&credentials, &inquiry.occasion());
     }
     let authenticated = authenticated.map_err(|error| {
-        inquiry.note_failed_proof(credentials.refused(error), error);
-        match error {
-            AuthnError::Missing => Refusal::no_credentials(shape),
-            _ => match failed_proof::wait(inquiry, &snapshot, &credentials) {
-                Some(wait) => Refusal::slow_down(wait),
-                None => Refusal::wrong_credentials(shape, credentials::is_bearer(&inquiry.head.headers)),
-            },
+        let kind = credentials.refused(error);
+        if error == AuthnError::Missing {
+            inquiry.note_failed_proof(kind, error);
+            return Refusal::no_credentials(shape);
+        }
+        let noted = failed_proof::note(inquiry, &snapshot, &credentials);
+        if noted.again {
+            inquiry.note(|decision| decision.unauthenticated(error));
+        } else {
+            inquiry.note_failed_proof(kind, error);
+        }
+        match noted.wait {
+            Some(wait) => Refusal::slow_down(wait),
+            None => Refusal::wrong_credentials(shape, credentials::is_bearer(&inquiry.head.headers)),
         }
     })?;
     inquiry.note(|decision| decision.authenticated(&authenticated));
