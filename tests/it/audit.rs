@@ -26,6 +26,8 @@ use hyper::body::{Bytes, Frame};
 use regex_automata::Input;
 use regex_automata::dfa::{Automaton, dense};
 use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 use crate::support::plan::CALLER;
 use crate::support::reply::Reply;
@@ -138,6 +140,8 @@ async fn every_kind_of_decision_leaves_a_record_of_the_documented_form() {
     assert_eq!(outcomes, [expected, about_tokens].concat());
     let abandoned = records.last().unwrap();
     assert_eq!((&abandoned["status"], &abandoned["caller"]), (&499.into(), &CALLER.into()));
+    // Both were decided before it waited.
+    assert_eq!((&abandoned["integration"], &abandoned["rule"]), (&"elf-uat".into(), &"elf-*".into()));
 }
 
 #[tokio::test]
@@ -156,6 +160,37 @@ async fn records_behind_a_trusted_proxy_and_without_one_have_an_address_of_the_d
     // The other end of a connection that came by version six, also of a link.
     for address in ["[::1]:4711", "[fe80::1%2]:4711"] {
         assert!(fits(schema()["properties"]["remote_address"]["pattern"].as_str().unwrap(), address), "{address}");
+    }
+}
+
+#[tokio::test]
+async fn whoever_hangs_up_in_the_middle_of_a_body_has_abandoned_it_and_a_malformed_body_is_a_mistake() {
+    let stage = Stage::usual().await;
+    let head = "POST /token HTTP/1.1\r\nhost: a\r\ncontent-type: application/x-www-form-urlencoded\r\n\
+                expect: 100-continue\r\n";
+    let cases = [
+        ("content-length: 100", "grant_type=", false, "abandoned", 499),
+        ("content-length: 100", "grant_type=", true, "abandoned", 499),
+        ("transfer-encoding: chunked", "b\r\ngrant_t", false, "abandoned", 499),
+        ("transfer-encoding: chunked", "nonsense\r\n", false, "invalid_request", 400),
+    ];
+    for (number, (framing, part, reset, outcome, status)) in (1..).zip(cases) {
+        let mut connection = TcpStream::connect(stage.broker().callers).await.unwrap();
+        connection.write_all(format!("{head}{framing}\r\n\r\n").as_bytes()).await.unwrap();
+        // It has begun to read the body.
+        // All that it says: a connection that is left with something unread is reset.
+        let mut goes_on = [0; 25];
+        connection.read_exact(&mut goes_on).await.unwrap();
+        assert_eq!(&goes_on, b"HTTP/1.1 100 Continue\r\n\r\n");
+        connection.write_all(part.as_bytes()).await.unwrap();
+        if reset {
+            connection.set_zero_linger().unwrap();
+        }
+        drop(connection);
+        let records = stage.audit(number).await;
+        of_form(&records);
+        let record = records.last().unwrap();
+        assert_eq!((&record["outcome"], &record["status"]), (&outcome.into(), &status.into()), "{framing} {reset}");
     }
 }
 
