@@ -31,8 +31,6 @@ pub struct Issued {
     pub expires_in: u64,
     /// How it was found.
     pub lookup: Lookup,
-    /// The rule that allowed it.
-    pub rule: Rule,
 }
 
 /// What a report of a dead token came to, at one integration.
@@ -68,8 +66,6 @@ pub enum IssueError {
     Unavailable {
         /// Whose token it would have been.
         holding: Arc<Holding>,
-        /// The rule that allowed it.
-        rule: Rule,
         /// What callers may be told.
         why: Trouble,
     },
@@ -99,18 +95,21 @@ impl Broker {
         Self { clock }
     }
 
-    /// A token of the integration that `ask` names, if `caller` may have it. Answers before `deadline`.
+    /// A token of the integration that `ask` names, if `caller` may have it; `permitted` is told so before
+    /// anything is waited for. Answers before `deadline`.
     pub async fn issue(
         &self,
         snapshot: &Snapshot,
         caller: &Caller,
-        ask: &Ask,
-        deadline: Instant,
+        (ask, deadline): (&Ask, Instant),
+        permitted: impl FnOnce(&Permit),
     ) -> Result<Issued, IssueError> {
         // Rights stand before memory: the other way round, a warm token would answer a caller whose grant is gone.
-        let Permit { holding, rule } = snapshot.authorize(caller, ask).map_err(IssueError::Denied)?;
+        let permit = snapshot.authorize(caller, ask).map_err(IssueError::Denied)?;
+        permitted(&permit);
+        let holding = permit.holding;
         if let Some(wait) = holding.bar(caller.name(), self.clock.now()) {
-            return Err(IssueError::Unavailable { holding, rule, why: Trouble::Unusable(wait) });
+            return Err(IssueError::Unavailable { holding, why: Trouble::Unusable(wait) });
         }
         let gate = snapshot.gate(caller, self.clock.now());
         let found = holding.token(caller.visitor(), Want { min_life: ask.min_life, deadline, gate: &gate }).await;
@@ -129,8 +128,8 @@ impl Broker {
             }
         };
         match answer {
-            Ok((kept, lookup, expires_in)) => Ok(Issued { holding, kept, expires_in, lookup, rule }),
-            Err(why) => Err(IssueError::Unavailable { holding, rule, why }),
+            Ok((kept, lookup, expires_in)) => Ok(Issued { holding, kept, expires_in, lookup }),
+            Err(why) => Err(IssueError::Unavailable { holding, why }),
         }
     }
 

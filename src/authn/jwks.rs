@@ -58,7 +58,8 @@ const OLDEST: Duration = Duration::from_secs(300);
 const FETCH: Duration = Duration::from_secs(5);
 
 impl Keys {
-    /// Reads a key set: of its keys those that are for signatures by one of these algorithms.
+    /// Reads a key set: all its keys that are for signatures, if one of these algorithms finds one among them. Which
+    /// algorithms count is judged at use, so that keys outlive a change of it.
     pub(super) fn parse(bytes: &[u8], algorithms: &[Algorithm]) -> Result<Self, KeySetError> {
         let set = strict_object(bytes).ok_or(KeySetError::Form)?;
         let listed = set.get("keys").and_then(Value::as_array).ok_or(KeySetError::Form)?;
@@ -66,8 +67,9 @@ impl Keys {
             return Err(KeySetError::TooMany);
         }
         // What is of no use here may be of use to others, and is no fault.
-        let keys: Vec<_> = listed.iter().filter_map(Value::as_object).flat_map(|jwk| useful(jwk, algorithms)).collect();
-        if keys.is_empty() { Err(KeySetError::Useless) } else { Ok(Self(keys)) }
+        let keys: Vec<_> = listed.iter().filter_map(Value::as_object).flat_map(useful).collect();
+        let usable = keys.iter().any(|it| algorithms.contains(&it.key.algorithm()));
+        if usable { Ok(Self(keys)) } else { Err(KeySetError::Useless) }
     }
 
     /// The keys that may have signed: those of this name, or all when none is named.
@@ -78,7 +80,7 @@ impl Keys {
 }
 
 /// A key once for each algorithm that it may be used with.
-fn useful(jwk: &Map<String, Value>, algorithms: &[Algorithm]) -> Vec<IssuersKey> {
+fn useful(jwk: &Map<String, Value>) -> Vec<IssuersKey> {
     let text = |name: &str| jwk.get(name).and_then(Value::as_str);
     if text("use").is_some_and(|used| used != "sig") {
         return Vec::new();
@@ -89,8 +91,8 @@ fn useful(jwk: &Map<String, Value>, algorithms: &[Algorithm]) -> Vec<IssuersKey>
         return Vec::new();
     }
     let own = text("alg");
-    let fitting = algorithms.iter().filter(|algorithm| own.is_none_or(|own| own == algorithm.as_str()));
-    let keys = fitting.filter_map(|&algorithm| key(jwk, algorithm));
+    let fitting = Algorithm::ALL.into_iter().filter(|algorithm| own.is_none_or(|own| own == algorithm.as_str()));
+    let keys = fitting.filter_map(|algorithm| key(jwk, algorithm));
     keys.map(|key| IssuersKey { kid: text("kid").map(str::to_owned), key }).collect()
 }
 
@@ -132,6 +134,8 @@ pub(super) struct KeySet {
 struct Fetching {
     /// The issuer's name in the configuration.
     name: String,
+    /// Whose keys they are, and of which URL.
+    origin: [u8; 32],
     fetcher: Fetcher,
     algorithms: Vec<Algorithm>,
     gate: Mutex<Gate>,
@@ -141,12 +145,20 @@ struct Fetching {
 #[derive(Default)]
 struct Gate {
     tried: Option<Moment>,
+    fetched: Option<Moment>,
     flight: Option<watch::Receiver<bool>>,
 }
 
 impl KeySet {
     fn fixed(keys: Keys) -> Self {
         Self { keys: ArcSwap::from_pointee(keys), fetching: None }
+    }
+
+    /// When the keys came, and the keys, if they are of this origin.
+    fn last_of(&self, origin: [u8; 32]) -> Option<(Moment, Arc<Keys>)> {
+        let fetching = self.fetching.as_ref().filter(|fetching| fetching.origin == origin)?;
+        let fetched = fetching.gate.lock().unwrap_or_else(PoisonError::into_inner).fetched?;
+        Some((fetched, self.keys.load_full()))
     }
 
     /// The keys as they are known now.
@@ -205,6 +217,8 @@ impl KeySet {
         let outcome = match read {
             Ok(keys) => {
                 self.keys.store(Arc::new(keys));
+                let now = fetching.around.clock.now();
+                fetching.gate.lock().unwrap_or_else(PoisonError::into_inner).fetched = Some(now);
                 "fetched"
             }
             Err(error) => {
@@ -229,12 +243,13 @@ impl fmt::Debug for KeySet {
     }
 }
 
-/// Key sets by what they are fetched with: a change of the configuration that leaves an issuer alone keeps its keys.
+/// Key sets by what they are fetched with. A change of that has them fetched anew, and until they come the last ones serve
+/// on: what they are of decides whether they still count.
 #[derive(Debug, Default)]
 pub struct KeySets(Mutex<HashMap<[u8; 32], Weak<KeySet>>>);
 
 impl KeySets {
-    /// The set of an issuer: the one that is there, or a new one without keys.
+    /// The set of an issuer: the one that is there, or a new one with the keys that were had last of this issuer and URL.
     ///
     /// The error says what is wrong with the file, or with the authorities.
     pub(super) fn obtain(&self, issuer: &Issuer, around: &Surroundings) -> Result<Arc<KeySet>, String> {
@@ -252,17 +267,28 @@ impl KeySets {
             return Ok(set);
         }
         let fetcher = Fetcher::new(issuer, server, around.roots)?;
+        let origin = origin(issuer, server);
+        let known = all.values().filter_map(Weak::upgrade).filter_map(|set| set.last_of(origin));
+        let (fetched, keys) = known.max_by_key(|(fetched, _)| fetched.to_bits()).unzip();
         let fetching = Fetching {
             name: issuer.name.to_string(),
+            origin,
             fetcher,
             algorithms: issuer.algorithms.clone(),
-            gate: Mutex::default(),
+            gate: Mutex::new(Gate { fetched, ..Gate::default() }),
             around: around.clone(),
         };
-        let set = Arc::new(KeySet { keys: ArcSwap::default(), fetching: Some(fetching) });
+        let keys = ArcSwap::new(keys.unwrap_or_default());
+        let set = Arc::new(KeySet { keys, fetching: Some(fetching) });
         all.insert(digest, Arc::downgrade(&set));
         Ok(set)
     }
+}
+
+/// What says whose keys they are. A host that stands behind a URL under other authorities, or through another proxy, is
+/// asked at once; it does not unmake what the URL told before.
+fn origin(issuer: &Issuer, server: &KeyServer) -> [u8; 32] {
+    sha256([format!("{:?}", (&issuer.issuer, server.url.as_str(), server.discovery)).as_bytes()])
 }
 
 /// Everything that shapes what is fetched and what is taken from it.
@@ -303,7 +329,11 @@ mod tests {
     }
 
     fn parse(set: &Value, algorithms: &[Algorithm]) -> Result<usize, KeySetError> {
-        Keys::parse(set.to_string().as_bytes(), algorithms).map(|keys| keys.0.len())
+        Keys::parse(set.to_string().as_bytes(), algorithms).map(|keys| {
+            let pinned =
+                algorithms.iter().map(|&algorithm| keys.0.iter().filter(|it| it.key.algorithm() == algorithm).count());
+            pinned.sum()
+        })
     }
 
     #[test]

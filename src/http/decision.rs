@@ -10,7 +10,7 @@ use crate::hash::short_hex;
 use crate::holding::Holding;
 use crate::names::IntegrationName;
 use crate::policy::Rule;
-use crate::snapshot::{Authenticated, Denied};
+use crate::snapshot::{Authenticated, Denied, Permit};
 use crate::telemetry::metrics::Metrics;
 use crate::token::Fingerprint;
 
@@ -117,10 +117,15 @@ impl Decision {
         self.reason = Some(error.reason());
     }
 
+    /// Notes what the caller may have. Until there is an answer: whoever is gone by then has hung up.
+    pub(super) fn permitted(&mut self, permit: &Permit) {
+        self.outcome = Outcome::Abandoned;
+        self.allowed = Some((Arc::clone(&permit.holding), permit.rule.clone()));
+    }
+
     /// Notes a token that is handed out.
     pub(super) fn issued(&mut self, issued: &Issued) {
         self.outcome = Outcome::Issued;
-        self.allowed = Some((Arc::clone(&issued.holding), issued.rule.clone()));
         self.cache = Some(issued.lookup.as_str());
         self.token = Some(issued.kept.value.grant.token.fingerprint());
         self.slack = Some(issued.kept.promise.margin());
@@ -159,7 +164,7 @@ impl Decision {
             IssueError::Denied(Denied::Contradiction | Denied::Unnamed { .. }) => {
                 self.outcome = Outcome::InvalidRequest
             }
-            IssueError::Unavailable { holding, rule, why } => {
+            IssueError::Unavailable { why, .. } => {
                 self.outcome = match why {
                     Trouble::Refused => Outcome::UpstreamRefused,
                     Trouble::Passing(_) => Outcome::Unavailable,
@@ -167,7 +172,6 @@ impl Decision {
                     Trouble::TooMuch(_) => Outcome::Throttled,
                     Trouble::Broken => Outcome::InternalError,
                 };
-                self.allowed = Some((Arc::clone(holding), rule.clone()));
             }
         }
     }

@@ -7,18 +7,25 @@ use axum::http::header::AUTHORIZATION;
 use super::token::Inquiry;
 use crate::authn::Credentials;
 use crate::hash::sha256;
-use crate::limits::{FailedProof, Way};
+use crate::limits::{FailedProof, Noted, Way};
 use crate::snapshot::Snapshot;
 
-/// Counts it. Only how it is refused depends on this: credentials that hold are never counted.
+/// For how long the client is told to wait, if it is.
 pub(super) fn wait(inquiry: &Inquiry<'_>, snapshot: &Snapshot, credentials: &Credentials) -> Option<Duration> {
+    note(inquiry, snapshot, credentials).wait
+}
+
+/// Counts it. Only how it is refused depends on this: credentials that hold are never counted.
+pub(super) fn note(inquiry: &Inquiry<'_>, snapshot: &Snapshot, credentials: &Credentials) -> Noted {
     let door = inquiry.door;
     let way = if inquiry.head.headers.contains_key(AUTHORIZATION) { Way::Header } else { Way::Form };
     let failed = FailedProof { address: inquiry.client, way, mark: mark(credentials) };
     let most = snapshot.failed_proofs_per_minute();
-    let wait = door.failures.note(failed, most, door.clock.now())?;
-    door.metrics.throttled("failed_proofs_per_minute");
-    Some(wait)
+    let noted = door.failures.note(failed, most, door.clock.now());
+    if noted.wait.is_some() && !noted.again {
+        door.metrics.throttled("failed_proofs_per_minute");
+    }
+    noted
 }
 
 /// The same for the same credentials, whether they came in the header or in the form.

@@ -6,6 +6,7 @@ mod credentials;
 mod decision;
 mod error;
 mod failed_proof;
+mod form;
 mod forwarded;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzzing;

@@ -9,11 +9,11 @@ use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, PRAGMA};
 use axum::http::{HeaderValue, Response};
 use serde::Serialize;
 
-use super::credentials;
 use super::decision::Outcome;
 use super::error::{Refusal, Shape};
 use super::params::Params;
-use super::token::{Inquiry, authenticate, read_form};
+use super::token::{Inquiry, authenticate};
+use super::{credentials, form};
 use crate::broker::Introspected;
 use crate::hash::sha256;
 
@@ -24,7 +24,7 @@ const PARAMETERS: [&str; 6] =
 /// `POST /revoke`: 200 without a body, whatever became of it (RFC 7009 section 2.2).
 pub(super) async fn revoke(inquiry: Inquiry<'_>, body: Body) -> Response<Body> {
     let reported = async {
-        let form = read_form(&inquiry, body).await?;
+        let form = form::read(&inquiry, body).await?;
         let (snapshot, authenticated) =
             authenticate(&inquiry, Shape::OAuth, credentials::read(&inquiry.head.headers, Some(&form))).await?;
         let token = offered(&form)?;
@@ -44,7 +44,7 @@ pub(super) async fn revoke(inquiry: Inquiry<'_>, body: Body) -> Response<Body> {
 /// `POST /introspect`.
 pub(super) async fn introspect(inquiry: Inquiry<'_>, body: Body) -> Response<Body> {
     let introspected = async {
-        let form = read_form(&inquiry, body).await?;
+        let form = form::read(&inquiry, body).await?;
         let (snapshot, authenticated) =
             authenticate(&inquiry, Shape::OAuth, credentials::read(&inquiry.head.headers, Some(&form))).await?;
         let token = offered(&form)?;

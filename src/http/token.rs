@@ -1,33 +1,28 @@
 //! `GET /token` and the client-credentials routes: from a request to what is asked, and from a token to its answer.
 
-use std::error::Error;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::body::Body;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, PRAGMA};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderValue, Response};
+use axum::http::{HeaderValue, Response};
 use percent_encoding::percent_decode_str;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
-use tokio::time::Instant;
 use zeroize::Zeroizing;
 
 use super::callers::{CallersDoor, Context};
 use super::credentials;
 use super::decision::{Decision, Outcome};
 use super::error::{Refusal, Shape};
-use super::failed_proof;
 use super::params::Params;
+use super::{failed_proof, form};
 use crate::ask::{Ask, SelectorKind};
 use crate::authn::{AuthnError, Credentials, Occasion, PeerCertificate, ProofKind};
 use crate::broker::{IssueError, Issued, Trouble};
 use crate::holding::{Granted, Wording};
-use crate::snapshot::{Authenticated, Denied, Snapshot};
-
-/// No client sends more than a few hundred bytes.
-const MAX_BODY: usize = 16 * 1024;
+use crate::snapshot::{Authenticated, Denied, Permit, Snapshot};
 
 /// A request for a token, as far as it is known before its body is read.
 pub(super) struct Inquiry<'a> {
@@ -56,7 +51,7 @@ impl Inquiry<'_> {
         self.note(|decision| decision.outcome = outcome);
     }
 
-    /// Nobody was recognised.
+    /// Nobody was recognised, by a mistake that is not counted yet.
     pub(super) fn note_failed_proof(&self, kind: ProofKind, error: AuthnError) {
         self.note(|decision| decision.unauthenticated(error));
         self.door.metrics.refused_proof(kind.as_str(), error.reason());
@@ -81,7 +76,7 @@ pub(super) async fn get(inquiry: Inquiry<'_>) -> Response<Body> {
 
 /// `POST` on every token route (RFC 6749 section 4.4).
 pub(super) async fn post(inquiry: Inquiry<'_>, body: Body) -> Response<Body> {
-    let outcome = match read_form(&inquiry, body).await {
+    let outcome = match form::read(&inquiry, body).await {
         Ok(form) => from_post(&inquiry, &form).await,
         Err(refusal) => Err(refusal),
     };
@@ -133,9 +128,9 @@ pub(super) async fn broker_issues(
     authenticated: &Authenticated,
     (ask, shape): (&Ask, Shape),
 ) -> Result<Issued, Refusal> {
-    inquiry.note_abandoned();
     let deadline = inquiry.context.deadline();
-    match inquiry.door.broker.issue(snapshot, &authenticated.caller, ask, deadline).await {
+    let permitted = |permit: &Permit| inquiry.note(|decision| decision.permitted(permit));
+    match inquiry.door.broker.issue(snapshot, &authenticated.caller, (ask, deadline), permitted).await {
         Ok(issued) => {
             inquiry.note(|decision| decision.issued(&issued));
             Ok(issued)
@@ -163,13 +158,20 @@ pub(super) async fn authenticate(
         authenticated = snapshot.authenticate(&credentials, &Occasion { renewed: true, ..inquiry.occasion() });
     }
     let authenticated = authenticated.map_err(|error| {
-        inquiry.note_failed_proof(credentials.refused(error), error);
-        match error {
-            AuthnError::Missing => Refusal::no_credentials(shape),
-            _ => match failed_proof::wait(inquiry, &snapshot, &credentials) {
-                Some(wait) => Refusal::slow_down(wait),
-                None => Refusal::wrong_credentials(shape, credentials::is_bearer(&inquiry.head.headers)),
-            },
+        let kind = credentials.refused(error);
+        if error == AuthnError::Missing {
+            inquiry.note_failed_proof(kind, error);
+            return Refusal::no_credentials(shape);
+        }
+        let noted = failed_proof::note(inquiry, &snapshot, &credentials);
+        if noted.again {
+            inquiry.note(|decision| decision.unauthenticated(error));
+        } else {
+            inquiry.note_failed_proof(kind, error);
+        }
+        match noted.wait {
+            Some(wait) => Refusal::slow_down(wait),
+            None => Refusal::wrong_credentials(shape, credentials::is_bearer(&inquiry.head.headers)),
         }
     })?;
     inquiry.note(|decision| decision.authenticated(&authenticated));
@@ -245,46 +247,6 @@ pub(super) fn select(ask: &mut Ask, inquiry: &Inquiry<'_>, form: &Params) -> Res
         ask.select(SelectorKind::Scope, scope);
     }
     Ok(())
-}
-
-/// The form of a POST, bounded in size and time.
-pub(super) async fn read_form(inquiry: &Inquiry<'_>, body: Body) -> Result<Params, Refusal> {
-    let form = form(&inquiry.head.headers, body, inquiry.context.body_deadline()).await;
-    if form.is_err() {
-        inquiry.note_outcome(Outcome::InvalidRequest);
-    }
-    form
-}
-
-async fn form(headers: &HeaderMap, body: Body, deadline: Instant) -> Result<Params, Refusal> {
-    let mut kinds = headers.get_all(CONTENT_TYPE).iter();
-    let kind = kinds.next().and_then(|value| value.to_str().ok()).unwrap_or_default();
-    if kinds.next().is_some() {
-        return Err(Refusal::invalid_request("more than one Content-Type header"));
-    }
-    let media_type = kind.split(';').next().unwrap_or_default().trim();
-    // 400 and not 415: RFC 6749 knows only 400 here, and some clients read the error of no other status.
-    if !media_type.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
-        return Err(Refusal::invalid_request("Content-Type must be application/x-www-form-urlencoded"));
-    }
-    match tokio::time::timeout_at(deadline, axum::body::to_bytes(body, MAX_BODY)).await {
-        Err(_) => Err(Refusal::body_timeout()),
-        Ok(Err(error)) if came_broken(&error) => Err(Refusal::invalid_request("the body cannot be read")),
-        Ok(Err(_)) => Err(Refusal::too_large()),
-        Ok(Ok(bytes)) => Params::parse(&bytes),
-    }
-}
-
-/// Whether the connection gave the error, and not the limit.
-fn came_broken(error: &axum::Error) -> bool {
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        if error.is::<hyper::Error>() {
-            return true;
-        }
-        cause = error.source();
-    }
-    false
 }
 
 /// The answer of RFC 6749 section 5.1, flat, at most 15 members, in the order in which people read them: these, then

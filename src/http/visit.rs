@@ -143,7 +143,8 @@ impl Visit {
         // From here on the trail has it, also if the caller hangs up while it is being written.
         self.told = true;
         let mut decision = self.take_decision();
-        let record = self.describe(&decision, response.status());
+        let status = if decision.outcome == Outcome::Abandoned { hung_up() } else { response.status() };
+        let record = self.describe(&decision, status);
         if !self.door.trail.is_required() {
             self.door.trail.note(&record);
         } else if !self.is_recorded_in_time(&record, decision.slack).await {
@@ -210,11 +211,14 @@ impl Drop for Visit {
             return;
         }
         let decision = Decision { outcome: Outcome::Abandoned, ..self.take_decision() };
-        // 499, as proxies write it down: nobody was there to be answered.
-        let status = StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST);
-        self.door.trail.note(&self.describe(&decision, status));
+        self.door.trail.note(&self.describe(&decision, hung_up()));
         decision.count(self.route, &self.door.metrics);
     }
+}
+
+/// 499, as proxies write it down: nobody was there to be answered.
+fn hung_up() -> StatusCode {
+    StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST)
 }
 
 /// The answer to HEAD: all that GET would have said of the body, and not the body (RFC 9110 section 9.3.2).

@@ -13,8 +13,9 @@ use crate::window::Window;
 const SPAN: Duration = Duration::from_secs(60);
 /// Go's OAuth client sends every failed first request again, with the same credentials in the other place.
 const TWIN: Duration = Duration::from_secs(5);
-/// First halves that may wait for their second, of one source.
-const HALVES: usize = 8;
+/// First halves that may wait for their second, of one source: a whole cluster may come from one address. With 32 bytes
+/// each they take 4 MiB at most.
+const HALVES: usize = 128;
 /// Sources that are remembered; then the one that was quiet for the longest is forgotten.
 const SOURCES: usize = 1024;
 
@@ -38,6 +39,15 @@ pub struct FailedProof {
     pub mark: u64,
 }
 
+/// What is known of a failed proof by those before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Noted {
+    /// There were too many in a minute before it, so the client is told to wait for this time.
+    pub wait: Option<Duration>,
+    /// It is the second half of a mistake that was counted.
+    pub again: bool,
+}
+
 /// Failed proofs of the last minute.
 #[derive(Debug, Default)]
 pub struct Failures(Mutex<HashMap<IpAddr, Source>>);
@@ -51,8 +61,8 @@ struct Source {
 }
 
 impl Failures {
-    /// Notes a failed proof. A time: there were `most` in a minute before it, so the client is told to wait.
-    pub fn note(&self, failed: FailedProof, most: u32, now: Moment) -> Option<Duration> {
+    /// Notes a failed proof, of which there may be `most` in a minute.
+    pub fn note(&self, failed: FailedProof, most: u32, now: Moment) -> Noted {
         let FailedProof { address, way, mark } = failed;
         let mut sources = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let key = network(address);
@@ -66,16 +76,16 @@ impl Failures {
             && let Some(place) = source.halves.iter().position(|(known, ..)| *known == mark)
         {
             // The second half of one mistake is answered as the first was.
-            return source.halves.remove(place).and_then(|(.., told)| told);
+            return Noted { wait: source.halves.remove(place).and_then(|(.., told)| told), again: true };
         }
-        let told = source.window.take(at_least_one(most), SPAN, now).err();
+        let wait = source.window.take(at_least_one(most), SPAN, now).err();
         if way == Way::Header {
             if source.halves.len() == HALVES {
                 source.halves.pop_front();
             }
-            source.halves.push_back((mark, now, told));
+            source.halves.push_back((mark, now, wait));
         }
-        told
+        Noted { wait, again: false }
     }
 }
 
@@ -120,7 +130,7 @@ mod tests {
     #[test]
     fn the_same_credentials_in_the_header_and_then_in_the_form_are_one_mistake() {
         let failures = Failures::default();
-        let note = |way, mark, second| failures.note(by(four(1), way, mark), 3, at(second)).is_some();
+        let note = |way, mark, second| failures.note(by(four(1), way, mark), 3, at(second)).wait.is_some();
         for second in 0..3 {
             assert!(!note(Way::Header, 7, second) && !note(Way::Form, 7, second));
         }
@@ -129,8 +139,21 @@ mod tests {
         // Twice in the form, later than a retry comes, or with other credentials: mistakes of their own.
         let failures = Failures::default();
         let told = [(Way::Header, 7, 0), (Way::Form, 7, 0), (Way::Form, 7, 1), (Way::Form, 8, 1), (Way::Form, 7, 2)]
-            .map(|(way, mark, second)| failures.note(by(four(1), way, mark), 3, at(second)).is_some());
+            .map(|(way, mark, second)| failures.note(by(four(1), way, mark), 3, at(second)).wait.is_some());
         assert_eq!(told, [false, false, false, false, true]);
+    }
+
+    #[test]
+    fn of_a_hundred_clients_behind_one_address_each_makes_one_mistake_and_no_source_remembers_more_for_long() {
+        let failures = Failures::default();
+        let note = |way, mark| failures.note(by(four(1), way, mark), 100, at(0));
+        assert!((0..100).all(|mark| note(Way::Header, mark) == Noted { wait: None, again: false }));
+        assert!((0..100).all(|mark| note(Way::Form, mark) == Noted { wait: None, again: true }));
+        assert!(note(Way::Header, 100).wait.is_some(), "they were a hundred");
+        for mark in 0..10_000 {
+            note(Way::Header, mark);
+        }
+        assert_eq!(failures.0.lock().unwrap().get(&four(1)).unwrap().halves.len(), HALVES);
     }
 
     #[test]
@@ -138,7 +161,7 @@ mod tests {
         let failures = Failures::default();
         let six = |end: u128| IpAddr::V6(Ipv6Addr::from_bits((0x2001_0DB8 << 96) + end));
         let mapped = IpAddr::V6(Ipv4Addr::new(10, 0, 0, 1).to_ipv6_mapped());
-        let note = |address| failures.note(by(address, Way::Form, 1), 1, at(0)).is_some();
+        let note = |address| failures.note(by(address, Way::Form, 1), 1, at(0)).wait.is_some();
         assert_eq!(
             [four(1), four(2), mapped, six(1), six(2), six(1 << 64)].map(note),
             [false, false, true, false, true, false]
@@ -154,7 +177,7 @@ mod tests {
             let (mut now, mut told): (u64, HashMap<u8, Vec<u64>>) = (0, HashMap::new());
             for (step, source, mark, _) in steps {
                 now += step;
-                if failures.note(by(four(source), Way::Header, mark), most, at(now)).is_none() {
+                if failures.note(by(four(source), Way::Header, mark), most, at(now)).wait.is_none() {
                     told.entry(source).or_default().push(now);
                 }
             }
@@ -175,6 +198,6 @@ mod tests {
             failures.note(by(busy, Way::Form, u64::from(number)), 5, at(1));
         }
         assert_eq!(failures.0.lock().unwrap().len(), SOURCES);
-        assert!(failures.note(by(busy, Way::Form, 0), 5, at(1)).is_some());
+        assert!(failures.note(by(busy, Way::Form, 0), 5, at(1)).wait.is_some());
     }
 }

@@ -7,7 +7,7 @@ mod allowance;
 mod failures;
 
 pub use self::allowance::{Allowance, Kind, Spent};
-pub use self::failures::{FailedProof, Failures, Way};
+pub use self::failures::{FailedProof, Failures, Noted, Way};
 
 /// A limit as a number of things. At least one: a limit of nothing would be a switch.
 fn at_least_one(most: u32) -> usize {

@@ -212,10 +212,9 @@ fn build(loaded: Loaded, shared: &Shared, previous: &Snapshot) -> Tried {
     let files = Files::new(&path, files);
     // Before the files are opened: what changes in between differs from this, and is seen by the next look.
     let digest = files.digest();
-    let empty = config.callers.is_empty() && config.integrations.is_empty();
-    if empty && previous.caller_count() > 0 {
+    if let Some(gone) = gone(&config, previous) {
         let remedy = "write the file whole and rename it into its place; to serve nobody, stop the service";
-        report.push(whole_file("", "the file names nothing any more: it is empty, or cut off", remedy));
+        report.push(whole_file("", format!("the file names {gone} any more: it is empty, or cut off"), remedy));
         return Tried::Refused(report, files);
     }
     match Generation::build(&config, shared, Some(previous)) {
@@ -228,6 +227,13 @@ fn build(loaded: Loaded, shared: &Shared, previous: &Snapshot) -> Tried {
             Tried::Refused(report, files)
         }
     }
+}
+
+/// What a file that was cut off lacks: its head can be a whole configuration. Callers without integrations are a mistake
+/// in any case.
+fn gone(config: &Config, previous: &Snapshot) -> Option<&'static str> {
+    let gone = config.callers.is_empty() && previous.caller_count() > 0;
+    gone.then_some(if config.integrations.is_empty() { "nothing" } else { "no caller" })
 }
 
 fn broken_off() -> Report {

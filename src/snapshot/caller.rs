@@ -8,7 +8,7 @@ use super::limits::Limits;
 use crate::clock::Moment;
 use crate::config;
 use crate::holding::{Holding, Visitor};
-use crate::limits::Kind;
+use crate::limits::{Allowance, Kind};
 use crate::names::CallerName;
 use crate::policy::{Rights, Trial};
 use crate::telemetry::metrics::{Metrics, Series};
@@ -47,7 +47,12 @@ pub(super) enum Only {
 }
 
 impl Caller {
-    pub(super) fn new(settings: &config::Caller, metrics: &Arc<Metrics>, previous: Option<&Self>) -> Self {
+    pub(super) fn new(
+        settings: &config::Caller,
+        metrics: &Arc<Metrics>,
+        allowance: Arc<Allowance>,
+        previous: Option<&Self>,
+    ) -> Self {
         let name = settings.name.clone();
         let next = (!settings.next_integrations.is_empty()).then(|| {
             let rights = Rights::new(settings.next_integrations.clone());
@@ -56,7 +61,7 @@ impl Caller {
             Box::new(Next { grants: Grants::of(rights), trial })
         });
         let grants = Grants::of(Rights::new(settings.integrations.clone()));
-        let limits = Limits::new(settings, metrics, previous.map(|previous| &previous.limits));
+        let limits = Limits::new(settings, metrics, allowance);
         Self { visitor: Visitor::of(&name), name, grants, next, decisions: metrics.decisions_of_caller(), limits }
     }
 

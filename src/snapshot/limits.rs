@@ -24,11 +24,11 @@ pub(super) struct Limits {
 pub(super) const MINTS_FOR_EACH: u32 = 600;
 
 impl Limits {
-    pub(super) fn new(settings: &config::Caller, metrics: &Arc<Metrics>, previous: Option<&Self>) -> Self {
+    pub(super) fn new(settings: &config::Caller, metrics: &Arc<Metrics>, allowance: Arc<Allowance>) -> Self {
         Self {
             mints_per_hour: settings.mints_per_hour.map(OnceLock::from).unwrap_or_default(),
             reports_per_minute: settings.reports_per_minute,
-            allowance: previous.map(|previous| Arc::clone(&previous.allowance)).unwrap_or_default(),
+            allowance,
             metrics: Arc::clone(metrics),
         }
     }

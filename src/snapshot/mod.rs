@@ -5,6 +5,7 @@
 
 mod caller;
 mod certificates;
+mod departed;
 mod in_force;
 mod limits;
 
@@ -20,6 +21,7 @@ use tokio_util::task::TaskTracker;
 pub use self::caller::Caller;
 use self::caller::{Grants, Only};
 use self::certificates::Certificates;
+use self::departed::Departed;
 pub use self::in_force::Snapshots;
 use self::limits::MINTS_FOR_EACH;
 use crate::ask::{Ask, Selector, SelectorKind};
@@ -42,6 +44,7 @@ pub struct Snapshot {
     by_username: HashMap<String, Vec<Arc<Holding>>>,
     certificates: Certificates,
     callers: Vec<Arc<Caller>>,
+    departed: Departed,
     directory: Directory,
     issuer: Option<String>,
     ops_token: Option<SecretString>,
@@ -126,12 +129,14 @@ impl Snapshot {
             holdings.insert(settings.name.clone(), holding);
         }
         let mut directory = Directory::new(tokens);
+        let mut departed = Departed::since(previous, surroundings.clock.now());
         let mut callers = Vec::with_capacity(config.callers.len());
         for caller in &config.callers {
             let position = directory.add(caller.name.clone(), &caller.api_key_sha256);
             directory.add_certificates(position, &caller.client_certificate);
             let before = previous.and_then(|previous| previous.caller(&caller.name));
-            callers.push(Arc::new(Caller::new(caller, &surroundings.metrics, before)));
+            let allowance = departed.take(&caller.name).unwrap_or_default();
+            callers.push(Arc::new(Caller::new(caller, &surroundings.metrics, allowance, before)));
         }
         let snapshot = Self {
             holdings,
@@ -139,6 +144,7 @@ impl Snapshot {
             by_username,
             certificates,
             callers,
+            departed,
             directory,
             issuer: config.server.issuer().map(str::to_owned),
             ops_token: config.ops.bearer_token.clone(),

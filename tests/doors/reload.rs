@@ -106,8 +106,12 @@ async fn a_broken_file_is_refused_with_what_check_says_and_the_old_configuration
     let house = House::open().await;
     is_a_token(&house.ask(get("/token").bearer(house.key("shipper"))).await, "elf-prod");
     let good = house.configuration();
-    let breaks: [(&str, String, &str); 5] = [
+    let cut = good.find("\n[callers.").unwrap();
+    let (first, last) = (good.find("\n[integrations.").unwrap(), &good[cut..]);
+    let breaks: [(&str, String, &str); 7] = [
         ("nothing", String::new(), "names nothing any more"),
+        ("the head of it, before the callers", good[..cut].to_owned(), "names no caller any more"),
+        ("no integration", format!("{}{last}", &good[..first]), "there are no integrations"),
         ("a word that is none", good.replacen("session_timeout", "sesion_timeout", 1), "session_timeout"),
         ("no TOML", format!("{good}\n[[[\n"), "unquoted keys"),
         ("the head of it, cut in a text", good.trim_end_matches(['"', ']', '\n']).to_owned(), "string"),

@@ -23,7 +23,11 @@ use aquila::telemetry::audit::Trail;
 use axum::body::Body;
 use axum::http::Request;
 use hyper::body::{Bytes, Frame};
+use regex_automata::Input;
+use regex_automata::dfa::{Automaton, dense};
 use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 use crate::support::plan::CALLER;
 use crate::support::reply::Reply;
@@ -34,8 +38,8 @@ fn schema() -> Value {
     serde_json::from_str(&text).unwrap()
 }
 
-/// What is wrong with a record, by the keywords that the schema uses. Patterns and closed sets of names are held by the
-/// tests of the library, which know where they come from.
+/// What is wrong with a record, by the keywords that the schema uses. Closed sets of names are held by the tests of the
+/// library, which know where they come from.
 fn problems(record: &Value, schema: &Value) -> Vec<String> {
     let (record, described) = (record.as_object().unwrap(), schema["properties"].as_object().unwrap());
     let names: BTreeSet<&String> = record.keys().collect();
@@ -53,11 +57,18 @@ fn problems(record: &Value, schema: &Value) -> Vec<String> {
         };
         let kinds = member["type"].as_array().cloned().unwrap_or_else(|| vec![member["type"].clone()]);
         let listed = member["enum"].as_array().is_none_or(|values| values.contains(value));
-        if !kinds.contains(&kind.into()) || !listed {
+        let fits = member["pattern"].as_str().zip(value.as_str()).is_none_or(|(pattern, text)| fits(pattern, text));
+        if !kinds.contains(&kind.into()) || !listed || !fits {
             problems.push(format!("{name}: {value}"));
         }
     }
     problems
+}
+
+/// All patterns of the schema are anchored.
+fn fits(pattern: &str, text: &str) -> bool {
+    assert!(pattern.starts_with('^') && pattern.ends_with('$'), "{pattern}");
+    dense::DFA::new(pattern).unwrap().try_search_fwd(&Input::new(text)).unwrap().is_some()
 }
 
 fn of_form(records: &[Value]) {
@@ -71,14 +82,21 @@ fn of_form(records: &[Value]) {
 fn a_record_that_breaks_the_form_is_found() {
     let schema = schema();
     let good = serde_json::json!({
-        "time": "2026-11-21T23:27:02Z", "request_id": "x", "outcome": "issued", "reason": null, "status": 200,
-        "caller": "a", "proof": "api_key", "proof_key": "b", "integration": "c", "rule": "d", "cache": "hit",
-        "token_fingerprint": "e", "route": "/token", "method": "GET", "remote_address": "f", "duration_us": 1,
+        "time": "2026-11-21T23:27:02Z", "request_id": "01a2006f-4866-7a27-b73e-7031a5500007", "outcome": "issued",
+        "reason": null, "status": 200, "caller": "a", "proof": "api_key", "proof_key": "3579206d77f2fdd9",
+        "integration": "c", "rule": "d-*", "cache": "hit", "token_fingerprint": "bd3ea262da79ec6a", "route": "/token",
+        "method": "GET", "remote_address": "127.0.0.1:1", "duration_us": 1,
     });
     assert!(problems(&good, &schema).is_empty());
-    for (name, wrong) in
-        [("more", 1.into()), ("outcome", "granted".into()), ("status", "200".into()), ("duration_us", (-1).into())]
-    {
+    for (name, wrong) in [
+        ("more", 1.into()),
+        ("outcome", "granted".into()),
+        ("status", "200".into()),
+        ("duration_us", (-1).into()),
+        ("remote_address", "somewhere".into()),
+        ("remote_address", "127.0.0.1:x".into()),
+        ("token_fingerprint", "bd3e".into()),
+    ] {
         let mut record = good.clone();
         record.as_object_mut().unwrap().insert(name.to_owned(), wrong);
         assert_eq!(problems(&record, &schema).len(), 1, "{name}");
@@ -122,6 +140,58 @@ async fn every_kind_of_decision_leaves_a_record_of_the_documented_form() {
     assert_eq!(outcomes, [expected, about_tokens].concat());
     let abandoned = records.last().unwrap();
     assert_eq!((&abandoned["status"], &abandoned["caller"]), (&499.into(), &CALLER.into()));
+    // Both were decided before it waited.
+    assert_eq!((&abandoned["integration"], &abandoned["rule"]), (&"elf-uat".into(), &"elf-*".into()));
+}
+
+#[tokio::test]
+async fn records_behind_a_trusted_proxy_and_without_one_have_an_address_of_the_documented_form() {
+    let stage = Stage::plan().server_line("trusted_proxies = [\"127.0.0.0/8\"]").start().await;
+    let told = ["198.51.100.7", "2001:db8::7", "::", "::ffff:198.51.100.7"];
+    for address in told {
+        Reply::of(stage.get("/token").bearer_auth(stage.key(CALLER)).header("x-forwarded-for", address)).await.token();
+    }
+    stage.ask().await.token();
+    let records = stage.audit(5).await;
+    of_form(&records);
+    let addresses: Vec<&str> = records.iter().map(|record| record["remote_address"].as_str().unwrap()).collect();
+    assert_eq!(addresses[..2], told[..2]);
+    assert!(addresses[4].starts_with("127.0.0.1:"), "{addresses:?}");
+    // The other end of a connection that came by version six, also of a link.
+    for address in ["[::1]:4711", "[fe80::1%2]:4711"] {
+        assert!(fits(schema()["properties"]["remote_address"]["pattern"].as_str().unwrap(), address), "{address}");
+    }
+}
+
+#[tokio::test]
+async fn whoever_hangs_up_in_the_middle_of_a_body_has_abandoned_it_and_a_malformed_body_is_a_mistake() {
+    let stage = Stage::usual().await;
+    let head = "POST /token HTTP/1.1\r\nhost: a\r\ncontent-type: application/x-www-form-urlencoded\r\n\
+                expect: 100-continue\r\n";
+    let cases = [
+        ("content-length: 100", "grant_type=", false, "abandoned", 499),
+        ("content-length: 100", "grant_type=", true, "abandoned", 499),
+        ("transfer-encoding: chunked", "b\r\ngrant_t", false, "abandoned", 499),
+        ("transfer-encoding: chunked", "nonsense\r\n", false, "invalid_request", 400),
+    ];
+    for (number, (framing, part, reset, outcome, status)) in (1..).zip(cases) {
+        let mut connection = TcpStream::connect(stage.broker().callers).await.unwrap();
+        connection.write_all(format!("{head}{framing}\r\n\r\n").as_bytes()).await.unwrap();
+        // It has begun to read the body.
+        // All that it says: a connection that is left with something unread is reset.
+        let mut goes_on = [0; 25];
+        connection.read_exact(&mut goes_on).await.unwrap();
+        assert_eq!(&goes_on, b"HTTP/1.1 100 Continue\r\n\r\n");
+        connection.write_all(part.as_bytes()).await.unwrap();
+        if reset {
+            connection.set_zero_linger().unwrap();
+        }
+        drop(connection);
+        let records = stage.audit(number).await;
+        of_form(&records);
+        let record = records.last().unwrap();
+        assert_eq!((&record["outcome"], &record["status"]), (&outcome.into(), &status.into()), "{framing} {reset}");
+    }
 }
 
 /// A body that nobody survives reading.

@@ -375,6 +375,31 @@ async fn a_reload_that_leaves_the_issuer_alone_keeps_its_keys_and_a_rule_that_is
     assert_eq!(issuer.fetches(), 1);
 }
 
+#[tokio::test]
+async fn keys_outlive_a_change_of_how_they_are_fetched_and_not_one_of_whose_they_are() {
+    let key = SigningKey::new("k1");
+    let issuer = Issuer::with(&[&key]).await;
+    let stage = cluster(&issuer).await;
+    issuer.answer(StatusCode::BAD_GATEWAY, "");
+    let judged = async || reason(&stage, &key.sign(&claims(&stage, &issuer))).await;
+    let section = "[issuers.cluster-a]\n";
+    let with = |line: &str| format!("{section}{line}\n");
+    stage.reload(section, &with("algorithms = [\"ES256\"]")).await;
+    assert_eq!(judged().await, "issued");
+    stage.reload("[\"ES256\"]", "[\"RS256\"]").await;
+    assert_eq!(judged().await, "algorithm");
+    stage.reload("[\"RS256\"]", "[\"RS256\", \"ES256\"]").await;
+    assert_eq!(judged().await, "issued");
+    let (_, authority, _server) = over_tls("localhost", &[]).await;
+    std::fs::write(stage.file("other.pem"), authority).unwrap();
+    stage.reload(section, &with("ca_path = \"other.pem\"")).await;
+    assert_eq!(judged().await, "issued");
+    // The same text from another place may be another one's word.
+    let elsewhere = format!("jwks_url = \"{}/elsewhere\"", issuer.url);
+    stage.reload(section, &with(&elsewhere)).await;
+    assert_eq!(judged().await, "unknown_key");
+}
+
 /// An issuer with a name that only a proxy finds.
 struct Hidden {
     key: SigningKey,

@@ -50,6 +50,24 @@ async fn a_caller_that_causes_too_many_logins_is_told_to_wait_and_neither_its_wa
 }
 
 #[tokio::test]
+async fn a_caller_that_is_removed_and_comes_back_gets_no_new_hour() {
+    let plan = Stage::plan().integration("elf-a").caller("sync", &["elf-*"]);
+    let stage = plan.caller_line(CALLER, "mints_per_hour = 1").start().await;
+    stage.ask_for("elf-prod").await.token();
+    assert_eq!(stage.ask_for("elf-a").await.refusal(), slow_down());
+    let (there, gone) = (format!("[callers.{CALLER}]"), "[callers.another]");
+    stage.reload(&there, gone).await;
+    stage.reload(gone, "[callers.somebody]").await;
+    stage.reload("[callers.somebody]", &there).await;
+    assert_eq!(stage.ask_for("elf-a").await.refusal(), slow_down());
+    // Absent for longer than an hour.
+    stage.reload(&there, gone).await;
+    stage.advance(Duration::from_secs(3600));
+    stage.reload(gone, &there).await;
+    stage.ask_for("elf-a").await.token();
+}
+
+#[tokio::test]
 async fn a_flight_that_is_joined_is_charged_to_the_one_who_started_it() {
     let plan = Stage::plan().caller("sync", &["elf-*"]).integration("elf-a");
     let stage = plan.caller_line(CALLER, "mints_per_hour = 1").caller_line("sync", "mints_per_hour = 1").start().await;
@@ -104,6 +122,8 @@ async fn failed_proofs_are_told_to_slow_down_and_a_good_one_from_the_same_addres
         assert_eq!(with_basic(&stage, wrong.expose()).await.refusal(), (401, "invalid_client".to_owned()));
         assert_eq!(with_form(&stage, wrong.expose()).await.refusal(), (401, "invalid_client".to_owned()));
     }
+    let failures = "aquila_auth_failures_total{proof=\"api_key\",reason=\"unknown\"}";
+    assert_eq!(stage.metric(failures).await, 5, "both halves of a mistake were counted");
     for _ in 0..10 {
         let reply = with_basic(&stage, wrong.expose()).await;
         assert_eq!((reply.refusal(), wait_of(&reply)), (slow_down(), 60));
