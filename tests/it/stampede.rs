@@ -109,14 +109,17 @@ async fn ten_thousand_cold_callers_at_once_make_one_login_and_all_get_the_token(
         let plan = Stage::plan().relayed().in_own_process();
         let stage = plan.salesforce_line(format!("request_timeout = \"{LOGIN:?}\"")).start().await;
         stage.relay().close();
-        if let Some(crowd) = Crowd::shoot(&stage).await {
-            return one_login_and_all_get_the_token(&stage, crowd).await;
+        let Some(crowd) = Crowd::shoot(&stage).await else { continue };
+        if one_login_and_all_get_the_token(&stage, crowd).await {
+            return;
         }
     }
     panic!("{SHOTS} times {MANY} requests were not read within {LOGIN:?}, the most that a login may last");
 }
 
-async fn one_login_and_all_get_the_token(stage: &Stage, crowd: Crowd) {
+/// Whether all of them waited. One that was read after the answer found the token in memory; by itself that is right, but
+/// it was no part of the race, and may have had the token confirmed once more as a caller that comes back.
+async fn one_login_and_all_get_the_token(stage: &Stage, crowd: Crowd) -> bool {
     let answers = tokio::task::spawn_blocking(|| crowd.answers()).await.unwrap();
     assert_eq!(answers.len(), MANY);
     for answer in answers {
@@ -124,10 +127,14 @@ async fn one_login_and_all_get_the_token(stage: &Stage, crowd: Crowd) {
         assert!(answer.contains("\"access_token\":\"00D5g00000SIMU1!"), "{answer}");
     }
     let counts = stage.simulator.counts();
-    assert_eq!((counts.token_posts, counts.confirms, stage.relay().assertions().len()), (1, 1, 1));
-    // They raced: one went to Salesforce, all others waited for it, and nobody came late.
-    let found = (stage.lookups("miss").await, stage.lookups("joined").await, stage.lookups("hit").await);
-    assert_eq!(found, (1, u64::try_from(MANY).unwrap() - 1, 0));
+    assert_eq!((counts.token_posts, stage.relay().assertions().len()), (1, 1));
+    if stage.lookups("hit").await > 0 {
+        return false;
+    }
+    // They raced: one went to Salesforce, and all others waited for it.
+    let found = (stage.lookups("miss").await, stage.lookups("joined").await);
+    assert_eq!((counts.confirms, found), (1, (1, u64::try_from(MANY).unwrap() - 1)));
+    true
 }
 
 /// A caller that has asked and waits; its answer has not been read.
