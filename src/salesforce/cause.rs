@@ -43,6 +43,8 @@ pub enum Cause {
     LoginRate,
     /// An answer that is no token response.
     Malformed,
+    /// Nobody was asked from here: another replica has the right to log in, and has brought no token yet.
+    OtherReplica,
     /// No answer: the name does not resolve.
     Dns,
     /// No answer: no connection.
@@ -97,6 +99,7 @@ impl Cause {
         Self::LoginReserve,
         Self::LoginRate,
         Self::Malformed,
+        Self::OtherReplica,
         Self::Dns,
         Self::Connect,
         Self::Tls,
@@ -130,6 +133,7 @@ impl Cause {
             Self::LoginRate => "login_rate",
             Self::ShortLived => "short_lived",
             Self::Malformed => "malformed_answer",
+            Self::OtherReplica => "other_replica",
             Self::Dns => "dns",
             Self::Connect => "connect",
             Self::Tls => "tls",
@@ -143,6 +147,11 @@ impl Cause {
         }
     }
 
+    /// The cause with this name; the inverse of [`Cause::code`].
+    pub fn of_code(code: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|cause| cause.code() == code)
+    }
+
     /// Where the guide tells more: a path inside the repository and the documentation.
     pub fn help(self) -> String {
         format!("docs/troubleshooting.md#{}", self.code())
@@ -150,7 +159,7 @@ impl Cause {
 
     /// Whether it is our own restraint: nobody was asked.
     pub fn is_restraint(self) -> bool {
-        matches!(self, Self::CircuitOpen | Self::LoginBudget | Self::LoginReserve)
+        matches!(self, Self::CircuitOpen | Self::LoginBudget | Self::LoginReserve | Self::OtherReplica)
     }
 
     /// Whether a clock that is wrong can be behind it: Salesforce tells an assertion that is dated too far ahead by the
@@ -172,6 +181,7 @@ impl Cause {
             | Self::LoginRate
             | Self::LoginReserve
             | Self::Malformed
+            | Self::OtherReplica
             | Self::Timeout
             | Self::Tls => Rule::RetryLater,
             Self::AppNotInOrg
@@ -233,6 +243,7 @@ impl Cause {
             Self::LoginRate => "the user is over Salesforce's hourly number of logins",
             Self::ShortLived => "the token lives for less than a second, which cannot be handed out",
             Self::Malformed => "the answer is not a token response: perhaps a maintenance page or a proxy",
+            Self::OtherReplica => "another replica is logging in, and has brought no token yet",
             Self::Dns => "the token host's name does not resolve",
             Self::Connect => "the connection to the token host fails or breaks off",
             Self::Tls => "TLS to the token host failed",
@@ -288,6 +299,7 @@ impl Cause {
                 "set this machine's clock by NTP, and compare session_timeout (3s at least) with Setup > Session Settings"
             }
             Self::Malformed => "check token_url, and trust.salesforce.com for maintenance of the instance",
+            Self::OtherReplica => "look at the log of the other replica; this one tries again by itself",
             Self::Dns => "check token_url and the name server; a new My Domain needs minutes to appear",
             Self::Connect => "check token_url, the firewall and the egress proxy",
             Self::Tls => "check that no proxy opens TLS on the way (salesforce.ca_path adds its CA), and the clock",
@@ -417,9 +429,13 @@ mod tests {
     }
 
     #[test]
-    fn no_two_causes_share_a_code() {
+    fn a_code_names_its_cause_and_no_other() {
         let codes: std::collections::BTreeSet<_> = Cause::ALL.iter().map(|cause| cause.code()).collect();
         assert_eq!(codes.len(), Cause::ALL.len());
+        for cause in Cause::ALL {
+            assert_eq!(Cause::of_code(cause.code()), Some(cause));
+        }
+        assert_eq!(Cause::of_code("no_such_cause"), None);
     }
 
     #[test]
