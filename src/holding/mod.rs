@@ -6,8 +6,11 @@
 mod memory;
 mod past;
 mod renewal;
+mod replicas;
+mod sharing;
 mod suspicion;
 mod tell;
+mod together;
 mod visits;
 
 use std::future::Future;
@@ -155,12 +158,14 @@ impl Holding {
     }
 
     /// `next`, which goes on with what it remembers, is in force. Other keys are news: what was refused with the old ones
-    /// is tried at once.
-    pub fn hand_over(&self, next: &Self) {
-        if self.integration.hand_over(&next.integration) {
+    /// is tried at once. Says whether they are others.
+    pub fn hand_over(&self, next: &Self) -> bool {
+        let changed = self.integration.hand_over(&next.integration);
+        if changed {
             next.memory.slot.forgive();
             *next.memory.told() = None;
         }
+        changed
     }
 
     /// Its name.
@@ -244,6 +249,7 @@ impl Holding {
     /// What has to be done beside the answers: renewing ahead of an end, and looking into reports that had to wait.
     pub fn look_after(&self) {
         let now = self.memory.clock.now();
+        self.look_at_replicas_if_due();
         self.look_if(|suspicion| suspicion.is_due(now));
         if self.integration.settings().keep_warm && self.was_asked_for() {
             self.memory.slot.fill(|kept| self.renewal(None, kept));

@@ -13,6 +13,9 @@ use crate::salesforce::{Errand, Integration, MayPost, MintError, Purpose, Vouche
 /// What a renewal may take, both calls of a mint and its confirmation together; those who wait for it have 10 s.
 const FLIGHT: Duration = Duration::from_secs(9);
 
+/// What a flight brings.
+pub(super) type Flown = Result<Option<Kept<Granted>>, MintError>;
+
 /// A renewal that has begun.
 #[derive(Debug)]
 pub(super) struct Renewal {
@@ -30,16 +33,21 @@ impl Renewal {
 
     /// To its end: a token to keep, `None` when there is nothing new to keep, or why there is none. `asked` is what it is
     /// for, if that is not for the state of the token at hand to say.
-    pub(super) async fn fly(
-        self,
-        asked: Option<Purpose>,
-        kept: Option<Arc<Kept<Granted>>>,
-    ) -> Result<Option<Kept<Granted>>, MintError> {
+    pub(super) async fn fly(self, asked: Option<Purpose>, kept: Option<Arc<Kept<Granted>>>) -> Flown {
+        match &self.memory.sharing {
+            Some(sharing) => self.fly_together(sharing, asked, kept).await,
+            None => self.fly_alone(asked, kept).await,
+        }
+    }
+
+    /// The same with nobody else.
+    pub(super) async fn fly_alone(&self, asked: Option<Purpose>, kept: Option<Arc<Kept<Granted>>>) -> Flown {
         let purpose = self.purpose(asked, kept.as_deref());
         let renewed = self.renew(kept.as_ref(), purpose, &|| true, async || {}).await;
         self.land(kept.as_deref(), purpose, renewed)
     }
 
+    /// What it is for, by the token at hand.
     pub(super) fn purpose(&self, asked: Option<Purpose>, kept: Option<&Kept<Granted>>) -> Purpose {
         let good = kept.is_some_and(|kept| kept.promise.expires_in(self.memory.clock.now()).is_some());
         match asked {
@@ -83,7 +91,7 @@ impl Renewal {
         before: Option<&Kept<Granted>>,
         purpose: Purpose,
         renewed: Result<Option<Vouched>, MintError>,
-    ) -> Result<Option<Kept<Granted>>, MintError> {
+    ) -> Flown {
         if let Some(told) = renewed.as_ref().map(Option::as_ref).transpose() {
             tell::renewed(&self.integration, before, told, &mut self.memory.told());
         }

@@ -3,10 +3,9 @@
 //! Salesforce answers nearly every mistake with 400 `invalid_grant`, and only the description tells them apart; its case
 //! and punctuation have changed over the years, so texts are compared lower-cased and by part.
 
-use std::fmt;
 use std::time::Duration;
 
-use super::printable::printable;
+use super::mint_error::LEAST_PAUSE;
 
 /// One reason, told apart from its neighbours because its cure is another one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -348,55 +347,9 @@ impl Cause {
     }
 }
 
-/// A mint that failed. For operators; callers only learn whether waiting helps.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct MintError {
-    /// Why.
-    pub cause: Cause,
-    /// What was seen, made safe to print: status, Salesforce's words or the network's.
-    pub detail: String,
-    /// The least that whoever failed asks us to wait.
-    pub retry_after: Option<Duration>,
-}
-
-/// No pause is shorter.
-const LEAST_PAUSE: Duration = Duration::from_millis(250);
-/// No pause is longer, whatever `Retry-After` says: an operator who cures the cause does not wait for an hour.
-const LONGEST_PAUSE: Duration = Duration::from_secs(300);
-
-impl MintError {
-    /// An error with what was seen.
-    pub fn new(cause: Cause, detail: impl AsRef<str>) -> Self {
-        Self { cause, detail: printable(detail.as_ref()), retry_after: None }
-    }
-
-    /// The same, with the time that the other side asks for.
-    pub fn not_before(self, retry_after: Option<Duration>) -> Self {
-        Self { retry_after, ..self }
-    }
-
-    /// How long Salesforce is left alone after this failure, the `streak`-th in a row (from 1): by the cause, or as long
-    /// as the other side asks for, up to 5 minutes.
-    pub fn pause(&self, streak: u32, jitter: f64) -> Duration {
-        let own = match self.cause {
-            // These know exactly when there is something to try again.
-            cause if cause.is_restraint() => LEAST_PAUSE,
-            cause => cause.pause(streak, jitter),
-        };
-        self.retry_after.map_or(own, |asked| own.max(asked)).min(LONGEST_PAUSE)
-    }
-}
-
-impl fmt::Display for MintError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} ({})", self.cause.sentence(), self.detail)
-    }
-}
-
-impl std::error::Error for MintError {}
-
 #[cfg(test)]
 mod tests {
+    use super::super::mint_error::LONGEST_PAUSE;
     use super::*;
     use proptest::prelude::*;
 
@@ -456,14 +409,6 @@ mod tests {
                 let (pause, bound) = (cause.pause(streak, jitter), cause.pause(streak, 1.0));
                 prop_assert!(pause >= LEAST_PAUSE && pause <= bound && bound <= LONGEST_PAUSE);
             }
-        }
-
-        #[test]
-        fn what_the_other_side_asks_for_is_kept_up_to_five_minutes(asked in 0_u64..1_000_000, streak in 1_u32..20, jitter in 0.0..1.0) {
-            let asked = Duration::from_secs(asked);
-            let error = MintError::new(Cause::Transient, "status 503").not_before(Some(asked));
-            let pause = error.pause(streak, jitter);
-            prop_assert!(pause >= asked.min(LONGEST_PAUSE) && pause <= LONGEST_PAUSE && pause >= LEAST_PAUSE);
         }
     }
 }

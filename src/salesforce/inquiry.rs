@@ -10,9 +10,9 @@ use secrecy::ExposeSecret;
 use tokio::time::Instant;
 use url::Url;
 
-use super::cause::MintError;
 use super::endpoint::Reply;
 use super::errand::Terms;
+use super::mint_error::MintError;
 use super::printable::blot_out;
 use super::{Grant, Integration, Setting};
 use crate::config;

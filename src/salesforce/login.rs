@@ -12,9 +12,10 @@ use zeroize::Zeroizing;
 
 use super::assertion;
 use super::budget::Need;
-use super::cause::{Cause, MintError, Rule};
+use super::cause::{Cause, Rule};
 use super::endpoint::Reply;
 use super::errand::{MayPost, Terms};
+use super::mint_error::MintError;
 use super::reply;
 use super::rotation::{Chosen, Setting};
 use super::skew::Skew;
@@ -133,16 +134,19 @@ impl Integration {
         let assertion = self.assertion(key, terms.deadline).await?;
         self.is_in_force(key)?;
         let pass = self.circuit.enter(self.name(), clock.now()).map_err(left_alone)?;
-        self.spend(terms.need)?;
+        self.enter_host().await.map_err(left_alone)?;
+        self.spend(terms.need).await?;
         is_still_ours(terms.may_post)?;
         self.logins.fetch_add(1, Ordering::Relaxed);
         let way_out = &self.surroundings.way_out;
         let reply = way_out.post_assertion(&self.settings.token_url, &assertion, terms.deadline).await;
         let reply = reply.map(|reply| self.discreet(reply));
-        match &reply {
-            Ok(reply) if reply::is_oauth(reply) => pass.answered(),
-            _ => pass.failed(clock.now(), jitter()),
+        let answered = reply.as_ref().is_ok_and(reply::is_oauth);
+        match answered {
+            true => pass.answered(),
+            false => pass.failed(clock.now(), jitter()),
         }
+        self.tell_of_host(answered).await;
         let granted = reply.and_then(|reply| self.read(&reply));
         self.learn_about_the_key(key, granted.as_ref().err());
         let outcome = granted.as_ref().map_or_else(|error| error.cause.code(), |_| "success");
@@ -177,13 +181,13 @@ impl Integration {
         Err(error.not_before(Some(Duration::ZERO)))
     }
 
-    fn spend(&self, need: Need) -> Result<(), MintError> {
-        let per_hour = self.settings.login_budget_per_hour;
-        self.budget.take(per_hour, need, self.surroundings.clock.now()).map_err(|wait| {
+    async fn spend(&self, need: Need) -> Result<(), MintError> {
+        self.count_login(need).await.map_err(|wait| {
             let cause = match need {
                 Need::Ahead => Cause::LoginReserve,
                 Need::Now => Cause::LoginBudget,
             };
+            let per_hour = self.settings.login_budget_per_hour;
             MintError::new(cause, format!("login_budget_per_hour = {per_hour}")).not_before(Some(wait))
         })
     }
@@ -257,7 +261,7 @@ impl Integration {
     }
 
     /// An optional URL of the answer, unless it leads to a host that is not on the allowlist.
-    fn trusted_only(&self, member: &'static str, text: Option<String>) -> Option<String> {
+    pub(super) fn trusted_only(&self, member: &'static str, text: Option<String>) -> Option<String> {
         let url = Url::parse(text.as_deref()?).ok();
         if url.as_ref().is_some_and(|url| self.trusts(url)) {
             return text;

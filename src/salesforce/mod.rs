@@ -8,11 +8,14 @@ mod cause;
 mod circuit;
 mod endpoint;
 mod errand;
+mod fleet;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzzing;
+mod handover;
 mod inquiry;
 mod life;
 mod login;
+mod mint_error;
 mod no_answer;
 mod printable;
 mod reply;
@@ -29,10 +32,12 @@ use url::Url;
 
 use self::budget::Need;
 pub use self::budget::{Budget, Budgets};
-pub use self::cause::{Cause, MintError, Rule};
+pub use self::cause::{Cause, Rule};
 pub use self::circuit::{Circuit, Circuits};
 pub use self::endpoint::{Reply, WayOut, WayOutError};
 pub use self::errand::{Errand, MayPost, Purpose};
+use self::fleet::Fleet;
+pub use self::mint_error::MintError;
 pub use self::printable::printable;
 pub use self::reply::Introspection;
 use self::reply::Session;
@@ -45,6 +50,7 @@ use crate::config::hosts::Allowlist;
 use crate::hash::sha256;
 use crate::names::IntegrationName;
 use crate::promise::Promise;
+use crate::store::Store;
 use crate::telemetry::metrics::Metrics;
 use crate::token::{AccessToken, Fingerprint};
 
@@ -90,6 +96,8 @@ pub struct Surroundings {
     pub budgets: Arc<Budgets>,
     /// The health of token hosts.
     pub circuits: Arc<Circuits>,
+    /// What replicas share, if they do.
+    pub store: Option<Arc<Store>>,
     /// Time.
     pub clock: Clock,
     /// Where mints are counted.
@@ -103,6 +111,8 @@ pub struct Integration {
     rotation: Rotation,
     budget: Arc<Budget>,
     circuit: Arc<Circuit>,
+    /// The same over all replicas, if they share a store.
+    fleet: Option<Fleet>,
     skew: Skew,
     /// Set when a new configuration has another integration of this name, or none.
     retired: AtomicBool,
@@ -121,7 +131,9 @@ impl Integration {
         let circuit = surroundings.circuits.of(&settings.token_url);
         let (rotation, skew, logins) = (Rotation::new(keys), Skew::default(), AtomicU32::new(0));
         let retired = AtomicBool::new(false);
-        Self { settings, rotation, budget, circuit, skew, retired, logins, surroundings }
+        let store = surroundings.store.as_ref();
+        let fleet = store.map(|store| Fleet::new(store, &settings.username, &settings.token_url));
+        Self { settings, rotation, budget, circuit, fleet, skew, retired, logins, surroundings }
     }
 
     /// It is no longer part of the configuration: its key signs nothing from now on.
@@ -173,12 +185,17 @@ impl Integration {
         &self.settings
     }
 
+    /// What replicas share, if they do.
+    pub fn store(&self) -> Option<&Arc<Store>> {
+        self.surroundings.store.as_ref()
+    }
+
     /// The time by which it goes.
     pub fn clock(&self) -> &Clock {
         &self.surroundings.clock
     }
 
-    /// Logins that are left of this hour's budget.
+    /// Logins that are left of this hour's budget: over all replicas, as far as is known here.
     pub fn logins_left(&self) -> u32 {
         self.budget.remaining(self.settings.login_budget_per_hour, self.surroundings.clock.now())
     }

@@ -33,6 +33,8 @@ pub struct Metrics {
     next_denials: IntCounterVec,
     next_grants: IntCounterVec,
     throttled: IntCounterVec,
+    leases: IntCounterVec,
+    tokens_adopted: IntCounterVec,
     /// What [`Metrics::answered`] has found before.
     answers: Found<(&'static str, &'static str, u16), (IntCounter, Histogram), 16>,
 }
@@ -91,6 +93,13 @@ impl Metrics {
             token_requests: counter(&registry, "token_requests_total", TOKEN_REQUESTS, &["integration", "outcome"])?,
             caller_requests: counter(&registry, "caller_requests_total", CALLER_REQUESTS, &["caller", "outcome"])?,
             cache_lookups: counter(&registry, "cache_lookups_total", CACHE_LOOKUPS, &["integration", "result"])?,
+            leases: counter(&registry, "leases_total", "Flights among replicas that share a store.", &["outcome"])?,
+            tokens_adopted: counter(
+                &registry,
+                "store_tokens_adopted_total",
+                "Tokens that another replica brought.",
+                &["integration"],
+            )?,
             mints: counter(&registry, "mints_total", "Logins at Salesforce.", &["integration", "outcome"])?,
             mint_duration: histogram(
                 &registry,
@@ -166,6 +175,16 @@ impl Metrics {
     pub fn minted(&self, integration: &IntegrationName, outcome: &'static str, lasted: Duration) {
         self.mints.with_label_values(&[integration.as_str(), outcome]).inc();
         self.mint_duration.with_label_values(&[outcome]).observe(lasted.as_secs_f64());
+    }
+
+    /// What became of the wish to log in for all replicas.
+    pub fn leased(&self, outcome: &'static str) {
+        self.leases.with_label_values(&[outcome]).inc();
+    }
+
+    /// A token of another replica was taken over.
+    pub fn adopted(&self, integration: &IntegrationName) {
+        self.tokens_adopted.with_label_values(&[integration.as_str()]).inc();
     }
 
     /// A confirm call came to an end.
