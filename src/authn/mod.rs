@@ -454,8 +454,7 @@ mod tests {
     }
 
     fn known(directory: &Directory, credentials: &Credentials) -> Result<Proof, AuthnError> {
-        directory
-            .authenticate(credentials, &Occasion { now: jiff::Timestamp::UNIX_EPOCH, path: "/token", renewed: false })
+        directory.authenticate(credentials, &Occasion { now: Timestamp::UNIX_EPOCH, path: "/token", renewed: false })
     }
 
     fn offered(name: Option<&str>, key: &ApiKey) -> Credentials {

@@ -71,7 +71,7 @@ impl Renewal {
                 Ok(Acquired::Moved) if self.is_in_time() => {}
                 Ok(Acquired::Held { left }) if self.is_in_time() => {
                     if !waited {
-                        self.integration.metrics().leased("awaited");
+                        self.integration.metrics().store().lease("awaited");
                     }
                     waited = true;
                     self.wait(sharing, &mut changes, left).await;
@@ -127,7 +127,7 @@ impl Renewal {
         (kept, purpose): (Option<Arc<Kept<Granted>>>, Purpose),
         seen: &Seen,
     ) -> Turn {
-        self.integration.metrics().leased("acquired");
+        self.integration.metrics().store().lease("acquired");
         let hold = lease.hold();
         let tell_of_death = || async {
             if let Some(kept) = &kept {
@@ -154,7 +154,7 @@ impl Renewal {
         lease.release().await;
         match lost {
             Some(how) if self.is_in_time() => {
-                self.integration.metrics().leased(how);
+                self.integration.metrics().store().lease(how);
                 Turn::Lost(renewed.ok().flatten())
             }
             _ => Turn::Landed(self.land(kept.as_deref(), purpose, renewed)),
@@ -183,7 +183,7 @@ impl Renewal {
     }
 
     async fn go_on_alone(&self, asked: Option<Purpose>, spare: Option<Vouched>) -> Flown {
-        self.integration.metrics().leased("alone");
+        self.integration.metrics().store().lease("alone");
         let kept = self.memory.slot.peek();
         match spare {
             Some(spare) => {
@@ -222,7 +222,7 @@ impl Renewal {
         fence: u64,
     ) -> Kept<Granted> {
         sharing.hold(fence);
-        self.integration.metrics().adopted(self.integration.name());
+        self.integration.metrics().store().adopted(self.integration.name());
         tell::taken_over(&self.integration, before, &theirs, &mut self.memory.told());
         self.memory.take_over(before, &theirs);
         keep(theirs)

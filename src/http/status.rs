@@ -35,7 +35,7 @@ pub(super) struct StoreStatus {
     since_seconds: Option<u64>,
     /// Why it is alone.
     cause: Option<&'static str>,
-    detail: Option<String>,
+    detail: Option<&'static str>,
     remedy: Option<&'static str>,
     /// What this one is called in the store.
     replica: String,
@@ -54,7 +54,7 @@ impl StoreStatus {
             state: standing.as_str(),
             since_seconds: since.map(|since| now.since(since).as_secs()),
             cause: trouble.map(|trouble| trouble.cause),
-            detail: trouble.map(|trouble| trouble.told.clone()),
+            detail: trouble.map(|trouble| trouble.told),
             remedy: trouble.map(|trouble| trouble.remedy),
             replica: store.replica().to_owned(),
         }

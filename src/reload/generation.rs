@@ -47,8 +47,8 @@ pub struct Generation {
     pub callers_tls: DoorTls,
     /// TLS of the ops door.
     pub ops_tls: DoorTls,
-    /// What seals what replicas share, and opens the way to it.
-    pub secrets: Option<Secrets>,
+    /// The files of the store that replicas share, if there is one.
+    pub store: Option<Secrets>,
 }
 
 impl Shared {
@@ -83,14 +83,10 @@ impl Generation {
         }
         let callers_tls = door_tls(config.server.tls.as_ref(), &mut report);
         let ops_tls = door_tls(config.ops.tls.as_ref(), &mut report);
-        let secrets = config.store.as_ref().map(Secrets::open).transpose();
-        let secrets = secrets.unwrap_or_else(|mistakes| {
-            report.extend(mistakes);
-            None
-        });
+        let store = config.store.as_ref().and_then(|settings| store_secrets(settings, &mut report));
         let snapshot = snapshot(config, shared, previous, &mut report);
         match snapshot {
-            Some(snapshot) if !report.has_errors() => Ok((Self { snapshot, callers_tls, ops_tls, secrets }, report)),
+            Some(snapshot) if !report.has_errors() => Ok((Self { snapshot, callers_tls, ops_tls, store }, report)),
             _ => Err(report),
         }
     }
@@ -127,15 +123,19 @@ fn snapshot(config: &Config, shared: &Shared, previous: Option<&Snapshot>, repor
 pub fn everything_wrong(refused: &config::Refused) -> Report {
     let mut report = refused.report.clone();
     keys::open_all(&refused.keys, &mut report);
-    if let Some(Err(mistakes)) = refused.store.as_ref().map(Secrets::open) {
-        report.extend(mistakes);
-    }
     for settings in &refused.tls {
         if let Err(mistakes) = tls::door(settings) {
             report.extend(mistakes);
         }
     }
+    if let Some(settings) = &refused.store {
+        store_secrets(settings, &mut report);
+    }
     report
+}
+
+fn store_secrets(settings: &config::Store, report: &mut Report) -> Option<Secrets> {
+    Secrets::open(settings).map_err(|mistakes| report.extend(mistakes)).ok()
 }
 
 fn door_tls(settings: Option<&config::Tls>, report: &mut Report) -> DoorTls {

@@ -49,7 +49,7 @@ pub const LARGEST_VALUE: usize = 64 * 1024;
 pub struct Away;
 
 /// How this replica stands to the others.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Standing {
     /// It does not know yet.
     Connecting,
@@ -69,7 +69,7 @@ pub enum Standing {
 
 impl Standing {
     /// A word of a closed set.
-    pub fn as_str(&self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::Connecting => "connecting",
             Self::Shared { .. } => "shared",

@@ -174,3 +174,19 @@ pub(super) const ENDS: &str = script! {
     "local last = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)"
     "return {say(now), first[1] and first[1][1] or '', last[1] and last[1][1] or ''}"
 };
+
+/// KEYS of a hash, a set, a stream and a text. Does all that the other scripts do, and returns now: a right that is missing
+/// is found when the connection is made, not by the first flight.
+pub(super) const TRIAL: &str = script! {
+    "for _, key in ipairs(KEYS) do redis.call('DEL', key) end"
+    "redis.call('HSET', KEYS[1], 'f', '1') redis.call('HGET', KEYS[1], 'f') redis.call('HMGET', KEYS[1], 'f')"
+    "redis.call('HSTRLEN', KEYS[1], 'f') redis.call('TYPE', KEYS[1])"
+    "redis.call('PEXPIRE', KEYS[1], 1000) redis.call('PTTL', KEYS[1])"
+    "redis.call('ZADD', KEYS[2], 1, 'a') redis.call('ZCARD', KEYS[2])"
+    "redis.call('ZRANGE', KEYS[2], 0, 0, 'WITHSCORES') redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', 1)"
+    "redis.call('XADD', KEYS[3], 'MAXLEN', '~', 1, '*', 'a', '1')"
+    "redis.call('XRANGE', KEYS[3], '-', '+', 'COUNT', 1) redis.call('XREVRANGE', KEYS[3], '+', '-', 'COUNT', 1)"
+    "redis.call('SET', KEYS[4], '1', 'PX', 1000) redis.call('GET', KEYS[4])"
+    "for _, key in ipairs(KEYS) do redis.call('DEL', key) end"
+    "return {say(now)}"
+};

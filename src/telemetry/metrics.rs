@@ -11,6 +11,7 @@ use prometheus::{
 };
 
 use super::gauges::{self, Reading};
+use super::store_meters::StoreMeters;
 use crate::names::{CallerName, IntegrationName};
 
 /// All instruments of one process.
@@ -33,8 +34,7 @@ pub struct Metrics {
     next_denials: IntCounterVec,
     next_grants: IntCounterVec,
     throttled: IntCounterVec,
-    leases: IntCounterVec,
-    tokens_adopted: IntCounterVec,
+    store: StoreMeters,
     /// What [`Metrics::answered`] has found before.
     answers: Found<(&'static str, &'static str, u16), (IntCounter, Histogram), 16>,
 }
@@ -93,13 +93,6 @@ impl Metrics {
             token_requests: counter(&registry, "token_requests_total", TOKEN_REQUESTS, &["integration", "outcome"])?,
             caller_requests: counter(&registry, "caller_requests_total", CALLER_REQUESTS, &["caller", "outcome"])?,
             cache_lookups: counter(&registry, "cache_lookups_total", CACHE_LOOKUPS, &["integration", "result"])?,
-            leases: counter(&registry, "leases_total", "Flights among replicas that share a store.", &["outcome"])?,
-            tokens_adopted: counter(
-                &registry,
-                "store_tokens_adopted_total",
-                "Tokens that another replica brought.",
-                &["integration"],
-            )?,
             mints: counter(&registry, "mints_total", "Logins at Salesforce.", &["integration", "outcome"])?,
             mint_duration: histogram(
                 &registry,
@@ -122,6 +115,7 @@ impl Metrics {
             next_denials: counter(&registry, "next_denials_total", NEXT_DENIALS, &["caller", "integration"])?,
             next_grants: counter(&registry, "next_grants_total", NEXT_GRANTS, &["caller", "integration"])?,
             throttled: counter(&registry, "throttled_total", THROTTLED, &["limit"])?,
+            store: StoreMeters::new(&registry)?,
             answers: Found::new(),
             registry,
         };
@@ -177,16 +171,6 @@ impl Metrics {
         self.mint_duration.with_label_values(&[outcome]).observe(lasted.as_secs_f64());
     }
 
-    /// What became of the wish to log in for all replicas.
-    pub fn leased(&self, outcome: &'static str) {
-        self.leases.with_label_values(&[outcome]).inc();
-    }
-
-    /// A token of another replica was taken over.
-    pub fn adopted(&self, integration: &IntegrationName) {
-        self.tokens_adopted.with_label_values(&[integration.as_str()]).inc();
-    }
-
     /// A confirm call came to an end.
     pub fn confirmed(&self, integration: &IntegrationName, outcome: &'static str) {
         self.confirms.with_label_values(&[integration.as_str(), outcome]).inc();
@@ -232,6 +216,11 @@ impl Metrics {
         self.next_grants.with_label_values(&[caller.as_str(), integration.as_str()]).inc();
     }
 
+    /// What is counted of the store that replicas share.
+    pub fn store(&self) -> &StoreMeters {
+        &self.store
+    }
+
     /// Everything in the Prometheus text format, version 0.0.4, with what is true of the integrations now.
     ///
     /// # Errors
@@ -260,17 +249,22 @@ const NEXT_DENIALS: &str = "Requests that were allowed and that next_integration
 const NEXT_GRANTS: &str = "Requests that were refused and that next_integrations would allow.";
 const THROTTLED: &str = "Requests answered with 429, by the setting that limits them.";
 
-fn named(name: &str, help: &str) -> Opts {
+pub(super) fn named(name: &str, help: &str) -> Opts {
     Opts::new(name, help).namespace("aquila")
 }
 
-fn counter(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> Result<IntCounterVec, prometheus::Error> {
+pub(super) fn counter(
+    registry: &Registry,
+    name: &str,
+    help: &str,
+    labels: &[&str],
+) -> Result<IntCounterVec, prometheus::Error> {
     let counter = IntCounterVec::new(named(name, help), labels)?;
     registry.register(Box::new(counter.clone()))?;
     Ok(counter)
 }
 
-fn histogram(
+pub(super) fn histogram(
     registry: &Registry,
     name: &str,
     help: &str,
