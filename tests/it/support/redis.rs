@@ -68,7 +68,7 @@ impl Redis {
 
     /// The names of everything in it that end so.
     pub(crate) fn names(&self, end: &str) -> Vec<String> {
-        self.ask(&["KEYS", &format!("*{end}")]).lines().map(str::to_owned).collect()
+        self.ask(&["KEYS", &format!("*{end}")]).lines().filter(|name| !name.is_empty()).map(str::to_owned).collect()
     }
 
     /// Forgets everything.
