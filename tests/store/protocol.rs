@@ -134,37 +134,48 @@ async fn a_holder_that_lives_keeps_its_lease_beyond_its_length() {
 }
 
 #[tokio::test]
-async fn after_a_flush_the_lease_lives_on_and_fences_still_rise() {
+async fn after_a_flush_the_lease_is_lost_nothing_is_written_by_it_and_fences_still_rise() {
     let redis = Redis::plain(&[]).await;
     let (one, other) = (Replica::shared(&plain(&redis)).await, Replica::shared(&plain(&redis)).await);
     let before = acquire(&one).await;
     redis.ask(&["FLUSHALL"]).await;
-    until("the lease is there again", async || matches!(acquired_or_held(&other).await, Some(()))).await;
-    assert!(before.hold().may_post());
-    assert_eq!(before.put_token(b"one", KEEP).await, Ok(Put::Kept));
-    let fence = before.fence();
-    before.release().await;
+    // Nobody was given the right since, and still: a token that was dropped meanwhile would stand here again.
+    assert_eq!(before.put_token(b"one", KEEP).await, Ok(Put::Overtaken));
+    let noticed = acquire(&other).await;
     redis.ask(&["FLUSHALL"]).await;
-    let after = acquire(&other).await;
-    assert!(after.fence() > fence);
-    assert_eq!(after.put_token(b"other", KEEP).await, Ok(Put::Kept));
-}
-
-/// Whether somebody else has it; if not, nothing is taken.
-async fn acquired_or_held(replica: &Replica) -> Option<()> {
-    let seen = replica.store.look(&place()).await.unwrap();
-    seen.lease.map(|_| ())
+    until("the holder has noticed", async || !noticed.hold().may_post()).await;
+    assert!(!noticed.hold().is_orphan());
+    let after = acquire(&one).await;
+    assert!(after.fence() > noticed.fence() && noticed.fence() > before.fence());
+    assert_eq!(after.put_token(b"new", KEEP).await, Ok(Put::Kept));
 }
 
 #[tokio::test]
-async fn an_old_holder_writes_after_a_flush_only_if_nobody_was_given_the_right_since() {
+async fn a_token_that_was_dropped_does_not_come_back_when_the_mark_of_it_is_gone() {
+    let redis = Redis::plain(&[]).await;
+    let (slow, fast) = (Replica::shared(&plain(&redis)).await, Replica::shared(&plain(&redis)).await);
+    let old = acquire(&slow).await;
+    redis.ask(&["DEL", &name("lease")]).await;
+    let new = acquire(&fast).await;
+    assert_eq!(new.drop_token(b"fingerprint", KEEP).await, Ok(Put::Kept));
+    new.release().await;
+    redis.ask(&["DEL", &name("token")]).await;
+    assert_eq!(old.put_token(b"old", KEEP).await, Ok(Put::Overtaken));
+    assert_eq!(token(&fast).await, None);
+}
+
+#[tokio::test]
+async fn a_refusal_that_came_since_the_look_is_met_before_anybody_asks_again() {
     let redis = Redis::plain(&[]).await;
     let (one, other) = (Replica::shared(&plain(&redis)).await, Replica::shared(&plain(&redis)).await);
-    let old = acquire(&one).await;
-    redis.ask(&["FLUSHALL"]).await;
-    let new = acquire(&other).await;
-    assert_eq!(old.put_token(b"old", KEEP).await, Ok(Put::Overtaken));
-    assert_eq!(new.put_token(b"new", KEEP).await, Ok(Put::Kept));
+    let before = other.store.look(&place()).await.unwrap();
+    let lease = acquire(&one).await;
+    let during = other.store.look(&place()).await.unwrap();
+    assert_eq!(lease.put_failure(b"invalid_grant", KEEP).await, Ok(Put::Kept));
+    lease.release().await;
+    assert!(matches!(other.store.acquire(&place(), &before).await, Ok(Acquired::Moved)));
+    assert!(matches!(other.store.acquire(&place(), &during).await, Ok(Acquired::Held { .. })));
+    assert!(other.store.look(&place()).await.unwrap().failure.is_some());
 }
 
 #[tokio::test]
