@@ -243,7 +243,7 @@ fn default_cell(setting: &Value, required: bool) -> String {
 }
 
 fn is_metric(text: &str) -> bool {
-    let kinds = ["_total", "_seconds", "_info", "_remaining", "_open", "_in_use"];
+    let kinds = ["_total", "_seconds", "_info", "_remaining", "_open", "_in_use", "_up"];
     kinds.iter().any(|kind| text.ends_with(kind)) && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_')
 }
 
