@@ -49,6 +49,8 @@ pub struct Faults {
     pub doubles: u8,
     /// A flush of Redis.
     pub flushes: u8,
+    /// A failover of Redis to a copy that lags behind.
+    pub failovers: u8,
     /// A session that Salesforce ends.
     pub deaths: u8,
     /// A token or tombstone whose time in the store is over.
@@ -85,10 +87,14 @@ pub struct State {
     pub minted: u8,
     /// Tokens whose session is over at Salesforce, one bit each.
     pub dead: u16,
-    /// How many POSTs are still within the bound.
+    /// How many POSTs are still within the bound: one, and one for each fault that may cost one, two for a failover.
     pub allowance: i8,
-    /// Whether Redis was ever flushed.
-    pub flushed: bool,
+    /// Whether Redis ever lost something, by a flush or a failover.
+    pub lost: bool,
+    /// Whether it was by a failover, which can bring back what was gone.
+    pub failed_over: bool,
+    /// The copy of Redis, as it was when it began to lag.
+    pub copy: Option<Store>,
     /// What may still happen.
     pub faults: Faults,
 }
@@ -101,7 +107,8 @@ impl Hash for State {
         replicas.hash(hasher);
         self.store.hash(hasher);
         self.late.hash(hasher);
-        (self.minted, self.dead, self.allowance, self.flushed).hash(hasher);
+        (self.minted, self.dead, self.allowance, self.lost, self.failed_over).hash(hasher);
+        self.copy.hash(hasher);
         self.faults.hash(hasher);
     }
 }
@@ -116,7 +123,9 @@ impl State {
             minted: 0,
             dead: 0,
             allowance: 1,
-            flushed: false,
+            lost: false,
+            failed_over: false,
+            copy: None,
             faults: lease.faults,
         }
     }

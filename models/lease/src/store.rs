@@ -199,6 +199,12 @@ impl Store {
         }
     }
 
+    /// Becomes what the copy was. The time goes on, and so does what only the properties remember.
+    pub fn fail_over(&mut self, copy: Self) {
+        let (time, dropped, went_back) = (self.time, self.dropped, self.went_back);
+        *self = Self { time, dropped, went_back, ..copy };
+    }
+
     /// Forgets everything but the time.
     pub fn flush(&mut self) {
         let (time, dropped, went_back) = (self.time, self.dropped, self.went_back);

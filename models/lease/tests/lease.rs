@@ -15,6 +15,7 @@ const NONE: Faults = Faults {
     lates: 0,
     doubles: 0,
     flushes: 0,
+    failovers: 0,
     deaths: 0,
     lapses: 0,
     refusals: 0,
@@ -102,6 +103,16 @@ fn redis_may_be_flushed_while_replicas_come_and_go() {
 }
 
 #[test]
+fn a_copy_of_redis_that_lags_may_take_over() {
+    holds("a failover, a stop", Faults { failovers: 1, stops: 1, ..NONE });
+}
+
+#[test]
+fn sessions_may_die_while_a_copy_takes_over() {
+    holds("a failover, a death", Faults { failovers: 1, deaths: 1, ..NONE });
+}
+
+#[test]
 fn sessions_may_die_while_a_holder_stops() {
     holds("a death, a stop, a lapse", Faults { deaths: 1, stops: 1, lapses: 1, ..NONE });
 }
@@ -123,7 +134,7 @@ fn salesforce_may_refuse() {
 
 const GOES_BACK: &str = "no write goes back behind a later lease's";
 const TWO_AT_ONCE: &str = "one POST at a time under leases that are believed in";
-const TOO_MANY: &str = "no more POSTs than one and one for each fault";
+const TOO_MANY: &str = "no more POSTs than the faults allow";
 const SHOWN_AGAIN: &str = "the store never shows a token again that was dropped";
 const KNOWN_DEAD: &str = "nobody holds a token that he knows to be dead";
 
