@@ -76,7 +76,7 @@ def main():
                 "NODE_EXTRA_CA_CERTS": str(plain.authority), "HTTPS_PROXY": proxy.url, "HTTP_PROXY": proxy.url,
             }  # fmt: skip
             sf = official_cli.OfficialCli(arguments.node, arguments.sf, folder / "home", environment)
-            same = official_cli(checks, plain, sf, folder)
+            same = by_the_official_cli(checks, plain, sf, folder)
         checks.check("sf asked nobody but the simulator", proxy.others == [], proxy.others)
         checks.check("sf reads the same rows as simple-salesforce", same == rows)
 
@@ -265,7 +265,7 @@ def pass_on(source, sink):
         sink.shutdown(socket.SHUT_WR)
 
 
-def official_cli(checks, simulated, sf, folder):
+def by_the_official_cli(checks, simulated, sf, folder):
     login = (
         "org", "login", "jwt", "--client-id", CLIENT_ID, "--jwt-key-file", folder / "app.key", "--username", USERNAME,
         "--instance-url", simulated.url, "--json",
