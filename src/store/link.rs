@@ -25,7 +25,7 @@ use super::reply::{Nonsense, Reply};
 use super::seal::{Label, Unreadable};
 use super::secrets::Secrets;
 use super::trouble::Trouble;
-use super::{Away, LIMIT, Standing, scripts};
+use super::{Away, Standing, scripts};
 use crate::clock::{Clock, Moment};
 use crate::config;
 use crate::telemetry::metrics::Metrics;
@@ -48,6 +48,8 @@ const MOST_TOLD: usize = 256;
 
 pub(super) struct Link {
     settings: config::Redis,
+    /// No question takes longer.
+    limit: Duration,
     names: Names,
     replica: String,
     clock: Clock,
@@ -74,10 +76,11 @@ struct Live {
 }
 
 impl Link {
-    pub(super) fn new(settings: &config::Redis, secrets: Secrets, metrics: Arc<Metrics>) -> Self {
+    pub(super) fn new(settings: &config::Redis, secrets: Secrets, metrics: Arc<Metrics>, limit: Duration) -> Self {
         metrics.store().is_up(false);
         Self {
             settings: settings.clone(),
+            limit,
             names: Names::new(settings.key_prefix.clone()),
             replica: Uuid::new_v4().simple().to_string(),
             clock: Clock::system(),
@@ -163,7 +166,7 @@ impl Link {
         command.arg(script).arg(names.len()).arg(names).arg(arguments);
         let asked = self.clock.now();
         let mut connection = connection.clone();
-        let value: Value = match timeout(LIMIT, connection.ask(&command)).await {
+        let value: Value = match timeout(self.limit, connection.ask(&command)).await {
             Ok(answer) => answer.map_err(|error| Trouble::of(&error))?,
             Err(_) => return Err(Trouble::SLOW),
         };
@@ -242,7 +245,7 @@ impl Link {
     }
 
     async fn connect(&self) -> Result<Live, Trouble> {
-        let connection = self.dial(LIMIT).await?;
+        let connection = self.dial(self.limit).await?;
         for name in self.probes() {
             let names = ["hash", "zset", "stream", "text"].map(|kind| format!("{name}:{kind}"));
             self.ask(&connection, scripts::TRIAL, &names, &[]).await?;
@@ -307,7 +310,12 @@ impl Link {
         if was_here {
             self.metrics.store().is_up(false);
             let Trouble { cause, told, remedy } = trouble;
-            tracing::warn!(cause, remedy, "the store is away, this replica goes on alone: {told}");
+            tracing::warn!(
+                replica = self.replica,
+                cause,
+                remedy,
+                "the store is away, this replica goes on alone: {told}"
+            );
             self.broken.notify_one();
         }
     }

@@ -22,6 +22,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 pub use self::counters::{HostGate, Patience, Room};
 pub use self::events::{Changes, Event, What};
@@ -84,15 +85,23 @@ pub struct Store {
     link: Arc<Link>,
     mode: config::RedisMode,
     max_replicas: u32,
+    /// What says that holders of leases live; each ends with its lease.
+    beats: TaskTracker,
 }
 
 impl Store {
     /// For a process that begins. Asks nobody.
     pub fn new(settings: &config::Store, secrets: Secrets, metrics: Arc<Metrics>) -> Arc<Self> {
+        Self::patient(settings, secrets, metrics, LIMIT)
+    }
+
+    /// One whose questions may take another time than [`LIMIT`], for who has it.
+    pub fn patient(settings: &config::Store, secrets: Secrets, metrics: Arc<Metrics>, limit: Duration) -> Arc<Self> {
         Arc::new(Self {
-            link: Arc::new(Link::new(&settings.redis, secrets, metrics)),
+            link: Arc::new(Link::new(&settings.redis, secrets, metrics, limit)),
             mode: settings.redis.mode,
             max_replicas: settings.max_replicas,
+            beats: TaskTracker::new(),
         })
     }
 
