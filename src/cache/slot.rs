@@ -305,8 +305,11 @@ impl<V: Send + Sync + 'static, E: Send + Sync + 'static> Slot<V, E> {
         let renewal = renew(self.current.load_full());
         let guard = Guard { slot: Arc::clone(self) };
         sync::spawn(&self.flights, async move {
-            let brought = span.around(renewal).await;
-            drop(span);
+            let brought = {
+                // Moved in here: it ends before those who wait are told.
+                let span = span;
+                span.around(renewal).await
+            };
             let outcome = guard.slot.land(brought);
             drop(guard);
             let _ = land.send(Some(outcome));
