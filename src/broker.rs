@@ -1,5 +1,6 @@
 //! The heart: authorize, look into memory, mint if need be.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -115,7 +116,7 @@ impl Broker {
         let gate = snapshot.gate(caller, self.clock.now());
         let span = trace::child("cache");
         let want = Want { min_life: ask.min_life, deadline, gate: &gate };
-        let found = span.around(holding.token(caller.visitor(), want)).await;
+        let found = span.around(pin!(holding.token(caller.visitor(), want))).await;
         let answer = match found {
             Ok((kept, lookup)) => {
                 holding.looked_up(lookup);

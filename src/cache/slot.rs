@@ -1,6 +1,7 @@
 //! The place of one value: read without a lock, renewed by one flight at a time.
 
 use std::future::Future;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -308,7 +309,7 @@ impl<V: Send + Sync + 'static, E: Send + Sync + 'static> Slot<V, E> {
             let brought = {
                 // Moved in here: it ends before those who wait are told.
                 let span = span;
-                span.around(renewal).await
+                span.around(pin!(renewal)).await
             };
             let outcome = guard.slot.land(brought);
             drop(guard);

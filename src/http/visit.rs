@@ -35,11 +35,12 @@ impl CallersDoor {
     pub async fn answer(self: Arc<Self>, peer: Arc<Peer>, request: Request) -> Response<Body> {
         let mut visit = Visit::begin(self, peer, &request);
         let span = visit.span.clone();
-        let answered = async {
-            let response = visit.route(request).await;
-            visit.record(response).await
-        };
-        let response = span.around(answered).await;
+        let response = span
+            .around(pin!(async {
+                let response = visit.route(request).await;
+                visit.record(response).await
+            }))
+            .await;
         visit.end(response)
     }
 }

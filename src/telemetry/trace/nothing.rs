@@ -1,5 +1,6 @@
 //! What stands in for traces where they are not built in: the same words, and nothing behind them.
 
+use std::pin::Pin;
 use std::time::Duration;
 
 use axum::http::HeaderMap;
@@ -75,7 +76,7 @@ impl Span {
     }
 
     /// The future as it is.
-    pub async fn around<F: Future>(&self, future: F) -> F::Output {
+    pub async fn around<F: Future>(&self, future: Pin<&mut F>) -> F::Output {
         future.await
     }
 }

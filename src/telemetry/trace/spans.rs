@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::future::poll_fn;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -86,7 +86,7 @@ impl Traces {
     /// Runs what no request asked for: spans that begin in it begin traces of their own.
     pub async fn over<F: Future>(self, future: F) -> F::Output {
         let line = self.0.map(|traces| Line { traces, named_by_caller: false });
-        Span(line.map(|line| Context::new().with_value(line))).around(future).await
+        Span(line.map(|line| Context::new().with_value(line))).around(pin!(future)).await
     }
 
     /// Sends what is left, for at most this time.
@@ -153,9 +153,9 @@ impl Span {
         self.0.as_ref().and_then(id)
     }
 
-    /// Runs a future with this span as the current one.
-    pub async fn around<F: Future>(&self, future: F) -> F::Output {
-        let mut future = pin!(future);
+    /// Runs a future with this span as the current one. Pinned by the caller: a future that is handed on by value has
+    /// room in each that it goes through, and a connection keeps all of it.
+    pub async fn around<F: Future>(&self, mut future: Pin<&mut F>) -> F::Output {
         poll_fn(|task| {
             let _current = self.0.clone().map(Context::attach);
             future.as_mut().poll(task)
