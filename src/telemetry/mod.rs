@@ -3,6 +3,7 @@
 pub mod audit;
 pub mod gauges;
 mod json;
+pub mod lately;
 mod lines;
 pub mod metrics;
 pub mod trace;
