@@ -46,7 +46,7 @@ deny:
 helm:
     .ci/run helm
 
-# The Dockerfile: hadolint.
+# The Dockerfile: hadolint; built on stand-ins for its bases, and run. Wants root.
 image:
     .ci/run image
 
