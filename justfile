@@ -50,6 +50,10 @@ helm:
 image:
     .ci/run image
 
+# The systemd unit: known to systemd, and its exposure.
+unit:
+    .ci/run unit
+
 # The shell scripts.
 shell:
     .ci/run shell
