@@ -22,70 +22,25 @@ import time
 import canary
 import sbom
 from checks import Checks
+from containers import CALLERS, GRACE, OPS, PLAIN, SALESFORCE, Podman, answers, configuration, confined, simulation, token, until_ready
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
-from hsm_parts import Tokens, fetch, key_setting, run, until
+from hsm_parts import PIN, Tokens, key_setting, run, until
 from service import new_key, private_key, self_signed
 
 MIB = 1024 * 1024
 # What the project promises of its own layers, compressed.
 MOST_COMPRESSED = 25 * MIB
 MEMORY = 64 * MIB
-GRACE = 20
 USER = 65532
 # Beside the default ones, by the Dockerfile.
 FEATURES = "jemalloc"
 BINARY = "usr/local/bin/aquila"
-CLIENT_ID, USERNAME = "3MVG9.image", "elf@acme.example"
-SALESFORCE, CALLERS, OPS = "127.0.0.1:8081", "127.0.0.1:8080", "127.0.0.1:9090"
-# podman's own limits on files and processes may be higher than this machine can give. The timer of a HEALTHCHECK would be
-# systemd's, which need not run here: the command is run by hand.
-PLAIN = ["--ulimit", "nofile=4096:4096", "--ulimit", "nproc=4096:4096", "--health-interval", "disable"]
 # Nothing but what the service needs to answer.
 BARE = [
-    *PLAIN, "--read-only", "--read-only-tmpfs=false", "--cap-drop", "all", "--security-opt", "no-new-privileges",
+    "--read-only", "--read-only-tmpfs=false", "--cap-drop", "all", "--security-opt", "no-new-privileges",
     "--memory", "64m", "--memory-swap", "64m", "--log-driver", "k8s-file",
 ]  # fmt: skip
-
-
-class Podman:
-    """podman over the store of this run, and the image."""
-
-    def __init__(self, store, image, namespace, outside):
-        self.image = image
-        storage = ["--root", f"{store}/root", "--runroot", f"{store}/run", "--storage-driver", "overlay"]
-        # From outside the namespace: runc takes the one that it is started in for the machine's.
-        self.command = ["nsenter", f"--net={outside}", "podman", *storage, "--runtime", "runc", "--cgroup-manager", "cgroupfs"]
-        self.network = ["--network", f"ns:/run/netns/{namespace}"]
-
-    def __call__(self, *arguments):
-        return run(*self.command, *arguments)
-
-    def status(self, *arguments):
-        """The exit status alone."""
-        command = [*self.command, *map(str, arguments)]
-        return subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False).returncode
-
-    def inspect(self, name, kind="container"):
-        return json.loads(self("inspect", "--type", kind, name))[0]
-
-    def start(self, name, folder, *arguments, options=()):
-        """A container of the image with `folder` as its configuration; comes back before it is ready."""
-        mount = ["--volume", f"{folder}:/etc/aquila:ro"]
-        self("run", "--detach", "--name", name, *BARE, *self.network, *mount, *options, self.image, *arguments)
-
-    def stop(self, name):
-        """Exit status, seconds, and what it wrote."""
-        begun = time.monotonic()
-        self("stop", "--time", str(GRACE), name)
-        lasted = time.monotonic() - begun
-        state, said = self.inspect(name)["State"], self.written(name)
-        self("rm", name)
-        return state, lasted, said
-
-    def written(self, name):
-        done = subprocess.run([*self.command, "logs", name], capture_output=True, text=True, check=True)
-        return done.stdout + done.stderr
 
 
 def main():
@@ -208,12 +163,8 @@ class Scene:
         self.key = private_key(self.folder / "elf.pem")
         self_signed(self.folder / "elf.crt", self.key)
 
-    def write(self, key, name="aquila.toml"):
-        (self.folder / name).write_text(
-            f'[integrations.elf]\n{key}\nclient_id = "{CLIENT_ID}"\nusername = "{USERNAME}"\nsession_timeout = "2h"\n'
-            f'audience_url = "https://login.salesforce.com"\ntoken_url = "http://{SALESFORCE}/services/oauth2/token"\n'
-            f'[callers.shipper]\nintegrations = ["elf"]\napi_key_sha256 = ["{self.digest}"]\n'
-        )
+    def write(self, key):
+        (self.folder / "aquila.toml").write_text(configuration(key, self.digest))
         self.hand_over()
 
     def hand_over(self):
@@ -222,14 +173,13 @@ class Scene:
             os.chown(path, USER, USER)
         self.folder.chmod(0o755)
 
-    def simulate(self):
-        self.podman.start("salesforce", self.folder, "simulate", "--listen", SALESFORCE, "--certificate",
-                          "/etc/aquila/elf.crt", "--client-id", CLIENT_ID, "--username", USERNAME)  # fmt: skip
-        until("the simulator answers", lambda: answers(f"http://{SALESFORCE}/"))
+    def start(self, name, *arguments, options=()):
+        mount = ["--volume", f"{self.folder}:/etc/aquila:ro"]
+        self.podman.start(name, *arguments, options=[*BARE, *mount, *options])
 
-    def token(self):
-        status, body = fetch(f"http://{CALLERS}/token", headers={"authorization": f"Bearer {self.api_key}"})
-        return status, json.loads(body)
+    def simulate(self):
+        self.start("salesforce", *simulation("/etc/aquila/elf.crt"))
+        until("the simulator answers", lambda: answers(f"http://{SALESFORCE}/"))
 
     def end(self, checks, *names):
         for name in names:
@@ -253,13 +203,13 @@ def served(checks, scene):
     scene.write('client_key_path = "elf.pem"')
     scene.simulate()
     begun = time.monotonic()
-    podman.start("aquila", scene.folder)
+    scene.start("aquila")
     until_ready()
     figure("`podman run` to ready", f"{(time.monotonic() - begun) * 1000:.0f} ms, the container's own making included")
     process = podman.inspect("aquila")["State"]["Pid"]
-    confined(checks, process)
+    bare(checks, process)
     figure("memory when ready", memory(process))
-    status, body = scene.token()
+    status, body = token(scene.api_key)
     checks.check("it hands out a token", status == 200 and body.get("token_type") == "Bearer", status)
     warm(checks, scene, 2000)
     figure("memory after a login and 2,000 warm answers", memory(process))
@@ -270,14 +220,10 @@ def served(checks, scene):
     scene.end(checks, "aquila", "salesforce")
 
 
-def confined(checks, process):
-    """What the kernel says of process 1."""
-    told = dict(line.split(":\t", 1) for line in pathlib.Path(f"/proc/{process}/status").read_text().splitlines() if ":\t" in line)
+def bare(checks, process):
+    """What the kernel says of the service."""
+    told = confined(checks, process, USER)
     checks.check("it is process 1", told["NSpid"].split()[-1] == "1", told["NSpid"])
-    checks.check(f"of user and group {USER}", set(told["Uid"].split() + told["Gid"].split()) == {str(USER)}, told["Uid"])
-    caps = {name: int(told[name], 16) for name in ("CapEff", "CapPrm", "CapBnd", "CapAmb")}
-    checks.check("without a capability", not any(caps.values()), caps)
-    checks.check("it gains no privilege, and system calls are filtered", (told["NoNewPrivs"], told["Seccomp"]) == ("1", "2"), told)
     root = next(line.split() for line in pathlib.Path(f"/proc/{process}/mountinfo").read_text().splitlines() if line.split()[4] == "/")
     checks.check("its root is read-only", "ro" in root[5].split(","), root)
     checks.check("its memory ends at 64 MiB", cgroup(process)[1] == MEMORY, cgroup(process))
@@ -319,7 +265,7 @@ def start_times(checks, scene):
         state, _, said = podman.stop("aquila")
         canary.look_into("output of the container aquila", said)
         checks.check("it ends with 0 when it is restarted", state["ExitCode"] == 0, said)
-        podman.start("aquila", scene.folder)
+        scene.start("aquila")
         until_ready()
         process = podman.inspect("aquila")["State"]["Pid"]
         began = int(pathlib.Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[19]) / os.sysconf("SC_CLK_TCK")
@@ -344,32 +290,20 @@ def from_an_hsm(checks, scene):
         if not any(inside.rglob(name)):
             shutil.copy(path, libraries / name)
     podman("image", "umount", podman.image)
-    (scene.folder / "pin.txt").write_text("0305-9876\n")
+    (scene.folder / "pin.txt").write_text(f"{PIN}\n")
     (scene.folder / "pin.txt").chmod(0o600)
     (scene.folder / "softhsm2.conf").write_text("directories.tokendir = /tokens\nobjectstore.backend = file\nlog.level = ERROR\n")
     scene.write(key_setting("/etc/aquila/lib/softhsm.so"))
     scene.simulate()
     options = ["--volume", f"{tokens.folder}:/tokens:rw", "--env", "SOFTHSM2_CONF=/etc/aquila/softhsm2.conf",
                "--env", "LD_LIBRARY_PATH=/etc/aquila/lib"]  # fmt: skip
-    podman.start("aquila-hsm", scene.folder, options=options)
+    scene.start("aquila-hsm", options=options)
     until_ready()
-    status, body = scene.token()
+    status, body = token(scene.api_key)
     checks.check("a PKCS#11 module that is mounted is loaded, and its key logs in", status == 200, body if status != 200 else "")
     brought = sorted(path.name for path in libraries.iterdir() if path.name != "softhsm.so")
     figure("libraries that the module needed beside the base's", ", ".join(brought) or "none")
     scene.end(checks, "aquila-hsm", "salesforce")
-
-
-def until_ready():
-    until("it is ready", lambda: answers(f"http://{OPS}/readyz", 200))
-
-
-def answers(url, expected=None):
-    try:
-        status, _ = fetch(url, within=2)
-    except OSError:
-        return False
-    return expected is None or status == expected
 
 
 def figure(what, value):
