@@ -15,6 +15,7 @@ mod login;
 mod no_answer;
 mod printable;
 mod reply;
+mod rest_error;
 mod rotation;
 mod skew;
 
@@ -33,6 +34,7 @@ pub use self::endpoint::{Reply, WayOut, WayOutError};
 pub use self::printable::printable;
 pub use self::reply::Introspection;
 use self::reply::Session;
+pub use self::rest_error::RestError;
 use self::rotation::Rotation;
 pub use self::rotation::{KeyTold, Keys, Setting};
 use self::skew::Skew;
