@@ -13,7 +13,6 @@ import os
 import pathlib
 import re
 import shutil
-import subprocess
 import sys
 import tarfile
 import tempfile
@@ -22,7 +21,9 @@ import time
 import canary
 import sbom
 from checks import Checks
-from containers import CALLERS, GRACE, OPS, PLAIN, SALESFORCE, Podman, answers, configuration, confined, simulation, token, until_ready
+from containers import (
+    CALLERS, GRACE, PLAIN, SALESFORCE, Podman, answers, configuration, confined, simulation, token, until_ready,
+)  # fmt: skip
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 from hsm_parts import PIN, Tokens, key_setting, run, until
@@ -147,7 +148,8 @@ def bill_of_materials(checks, binary, log, path):
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text + "\n")
     required = sum(part.get("scope") == "required" for part in made["components"])
-    figure("bill of materials", f"{os.path.relpath(path)}: {required} crates in the binary, {len(made['components']) - required} that built it")
+    builders = len(made["components"]) - required
+    figure("bill of materials", f"{os.path.relpath(path)}: {required} crates in the binary, {builders} that built it")
 
 
 class Scene:
@@ -157,7 +159,8 @@ class Scene:
         self.podman, self.folder = podman, folder / "etc"
         self.folder.mkdir()
         program = folder / "aquila"
-        program.write_text(f'#!/bin/sh\nexec {" ".join([*podman.command, "run", "--rm", "--network", "none", *PLAIN, podman.image])} "$@"\n')
+        command = [*podman.command, "run", "--rm", "--network", "none", *PLAIN, podman.image]
+        program.write_text(f'#!/bin/sh\nexec {" ".join(command)} "$@"\n')
         program.chmod(0o755)
         self.api_key, self.digest = new_key(str(program), "shipper")
         self.key = private_key(self.folder / "elf.pem")
@@ -273,7 +276,8 @@ def start_times(checks, scene):
         line = next(line for line in podman.written("aquila").splitlines() if '"serving"' in line)
         serving = datetime.datetime.fromisoformat(json.loads(line)["timestamp"]).timestamp()
         taken.append((serving - offset - began) * 1000)
-    figure("process 1 begins to `serving` in its log", f"{', '.join(f'{one:.0f}' for one in sorted(taken))} ms (by ticks of 10 ms, runc's own work included)")
+    told = ", ".join(f"{one:.0f}" for one in sorted(taken))
+    figure("process 1 begins to `serving` in its log", f"{told} ms (by ticks of 10 ms, runc's own work included)")
 
 
 def from_an_hsm(checks, scene):
