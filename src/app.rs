@@ -25,9 +25,10 @@ use crate::http::standing::Standing;
 use crate::keys::Certificate;
 use crate::limits::Failures;
 use crate::names::IntegrationName;
-use crate::reload::{Doors, Generation, Reloader, Shared, prefetch, whole_file};
+use crate::reload::{Doors, Generation, Reloader, SERVING, Shared, prefetch, whole_file};
 use crate::salesforce::Integration;
 use crate::snapshot::Snapshots;
+use crate::supervisor::Supervisor;
 use crate::telemetry::audit::{self, Trail};
 use crate::telemetry::trace::Traces;
 use crate::tls::SwappableTls;
@@ -63,6 +64,8 @@ pub struct Ending {
     pub immediate: CancellationToken,
     /// Read the configuration again, and forget what was refused: it may have been cured (SIGHUP).
     pub reload: Arc<Notify>,
+    /// Who is told how far it has come.
+    pub supervisor: Supervisor,
 }
 
 /// How often ageing tokens and certificates are looked at.
@@ -228,18 +231,21 @@ impl App {
         // after the start must not be told otherwise.
         readiness.set(true);
         tasks.spawn(traces.clone().over(prefetch(snapshots.current(), ops_stop.drain.clone())));
-        let look_after = look_after(snapshots, callers_door.clock.clone(), ops_stop.drain.clone());
-        tasks.spawn(traces.clone().over(look_after));
+        let (clock, supervisor) = (callers_door.clock.clone(), ending.supervisor.clone());
+        tasks.spawn(traces.clone().over(look_after(snapshots, clock, supervisor, ops_stop.drain.clone())));
         // Not once the stop has begun: what is being served is finished by the rules under which it came.
-        tasks.spawn(reloader.run(Arc::clone(&ending.reload), ending.graceful.clone()));
+        let supervisor = ending.supervisor.clone();
+        tasks.spawn(reloader.run(Arc::clone(&ending.reload), supervisor, ending.graceful.clone()));
         let ops_router = ops_door.router();
         tasks.spawn(ops.serve(move |remote, request| ops_door.clone().answer(ops_router.clone(), remote, request)));
         let doors =
             tasks.spawn(callers.serve(move |remote, request| Arc::clone(&callers_door).answer(remote, request)));
         tasks.close();
+        ending.supervisor.ready(SERVING);
 
         ending.graceful.cancelled().await;
         readiness.set(false);
+        ending.supervisor.stopping();
         let by = Instant::now() + settings.shutdown_delay + settings.shutdown_grace;
         let drained = drain(&settings, doors, &callers_stop, &ending.immediate).await;
         // The ops door stays open to the last, so that a probe is told "not ready" instead of nothing.
@@ -294,7 +300,7 @@ async fn send_the_rest(traces: Traces, by: Instant, immediate: &CancellationToke
 }
 
 /// Renews ahead of their end the tokens that are in use, and does whatever else has to be done beside the answers.
-async fn look_after(snapshots: Arc<Snapshots>, clock: Clock, stop: CancellationToken) {
+async fn look_after(snapshots: Arc<Snapshots>, clock: Clock, supervisor: Supervisor, stop: CancellationToken) {
     let mut ticks = tokio::time::interval(LOOK_AFTER);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -304,6 +310,7 @@ async fn look_after(snapshots: Arc<Snapshots>, clock: Clock, stop: CancellationT
                 current.holdings().for_each(|holding| holding.look_after());
                 current.directory().tokens().look_after();
                 current.look_after_certificates(clock.timestamp());
+                supervisor.alive();
             }
             () = stop.cancelled() => return,
         }

@@ -16,6 +16,7 @@ use crate::app::{App, Ending, Prepared, Sockets};
 use crate::clock::Clock;
 use crate::config::{self, report::Report};
 use crate::reload::everything_wrong;
+use crate::supervisor::Supervisor;
 use crate::telemetry::{self, trace::Traces};
 
 /// Runs the service.
@@ -58,7 +59,7 @@ pub(super) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
 
 async fn serve(prepared: Prepared) -> anyhow::Result<ExitCode> {
     // Before the ports: a signal that comes while they are being opened must not be lost.
-    let ending = ending()?;
+    let ending = Ending { supervisor: Supervisor::from_environment(), ..ending()? };
     let sockets = Sockets::bind(prepared.config()).await?;
     let app = App::new(prepared.traced(Traces::start()), sockets)?;
     tracing::info!(

@@ -70,6 +70,11 @@ impl Standing {
         told.last_reload = Some(LastReload { outcome, at: now.to_string(), findings });
     }
 
+    /// What the last reload came to, if there was one.
+    pub fn last_outcome(&self) -> Option<Outcome> {
+        self.lock().last_reload.as_ref().map(|last| last.outcome)
+    }
+
     /// What is to be told.
     pub(super) fn told(&self) -> Told {
         self.lock().clone()

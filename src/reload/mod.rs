@@ -21,6 +21,7 @@ use crate::config::{self, Config, Loaded};
 use crate::http::standing::{Outcome, Standing};
 use crate::keys;
 use crate::snapshot::{Snapshot, Snapshots};
+use crate::supervisor::Supervisor;
 use crate::telemetry;
 use crate::telemetry::audit::Trail;
 use crate::tls::{self, SwappableTls};
@@ -87,7 +88,7 @@ impl Reloader {
     }
 
     /// Reloads whenever a file changes or `asked` rings, until told to stop. Rings in a burst are one.
-    pub async fn run(mut self, asked: Arc<Notify>, stop: CancellationToken) {
+    pub async fn run(mut self, asked: Arc<Notify>, supervisor: Supervisor, stop: CancellationToken) {
         // By content: what changed between the start and this first look, no later look would find different.
         let mut stamps = self.reload(false, &stop).await;
         loop {
@@ -97,12 +98,27 @@ impl Reloader {
                 () = stop.cancelled() => return,
             };
             if by_order {
+                supervisor.reloading(self.shared.clock.monotonic());
                 // Whatever was refused may have been cured, with or without a change here.
                 keys::forgive();
                 self.doors.snapshots.current().holdings().for_each(|holding| holding.forgive());
             }
             self.doors.trail.reopen();
             stamps = self.reload(by_order, &stop).await;
+            match stop.is_cancelled() {
+                // The end has been told, and nothing is ready any more.
+                true => return,
+                false if by_order => supervisor.ready(self.in_words()),
+                false => supervisor.status(self.in_words()),
+            }
+        }
+    }
+
+    /// For who looks at the service manager first.
+    fn in_words(&self) -> &'static str {
+        match self.doors.standing.last_outcome() {
+            Some(Outcome::Refused) => "serving as before; the new configuration was refused, and the log tells why",
+            Some(Outcome::Applied) | None => SERVING,
         }
     }
 
@@ -201,6 +217,9 @@ impl Reloader {
         self.doors.standing.reloaded(outcome, self.shared.clock.timestamp(), told.take(MOST_TOLD).collect());
     }
 }
+
+/// What people read in the service manager while all is well.
+pub const SERVING: &str = "serving";
 
 /// Files that never stand still are taken as they are in the end.
 const MOST_ATTEMPTS: usize = 5;
