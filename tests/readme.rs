@@ -99,6 +99,7 @@ fn the_metrics_of_the_readme_are_those_of_the_code() -> TestResult {
     let sources = [
         fs::read_to_string(root().join("src/telemetry/metrics.rs"))?,
         fs::read_to_string(root().join("src/telemetry/gauges.rs"))?,
+        fs::read_to_string(root().join("src/telemetry/store_meters.rs"))?,
     ];
     let code = sources.iter().filter_map(|source| source.split("#[cfg(test)]").next());
     let registered: BTreeSet<&str> = code.flat_map(|code| code.split('"')).filter(|text| is_metric(text)).collect();
@@ -257,7 +258,7 @@ fn default_cell(setting: &Value, required: bool) -> String {
 }
 
 fn is_metric(text: &str) -> bool {
-    let kinds = ["_total", "_seconds", "_info", "_remaining", "_open", "_in_use"];
+    let kinds = ["_total", "_seconds", "_info", "_remaining", "_open", "_in_use", "_up"];
     kinds.iter().any(|kind| text.ends_with(kind)) && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_')
 }
 

@@ -24,10 +24,11 @@ use super::page;
 use super::request_id::RequestId;
 use super::route::{Route, method_label};
 use super::standing::Standing;
-use super::status::{self, ProcessStatus, Status};
+use super::status::{self, ProcessStatus, Status, StoreStatus};
 use crate::clock::{Clock, Moment};
 use crate::hash::sha256;
 use crate::snapshot::Snapshots;
+use crate::store::Store;
 use crate::telemetry::gauges::Reading;
 use crate::telemetry::metrics::Metrics;
 
@@ -46,6 +47,8 @@ pub struct OpsDoor {
     pub readiness: Readiness,
     /// Which configuration is in force.
     pub standing: Arc<Standing>,
+    /// What replicas share, if they do.
+    pub store: Option<Arc<Store>>,
 }
 
 impl OpsDoor {
@@ -105,7 +108,8 @@ impl OpsDoor {
         let now = self.clock.now();
         let uptime = now.since(self.started);
         let (ready, configuration, today) = (self.readiness.get(), self.standing.told(), self.clock.timestamp());
-        status::of(&self.snapshots.current(), now, ProcessStatus { ready, uptime, configuration, today })
+        let store = self.store.as_deref().map(StoreStatus::of);
+        status::of(&self.snapshots.current(), now, ProcessStatus { ready, uptime, configuration, today, store })
     }
 }
 

@@ -11,6 +11,7 @@ use super::standing;
 use crate::clock::Moment;
 use crate::holding::Holding;
 use crate::snapshot::Snapshot;
+use crate::store::{Standing, Store};
 use crate::telemetry::lately::Minute;
 
 /// The whole document.
@@ -20,12 +21,48 @@ pub(super) struct Status {
     pub(super) ready: bool,
     pub(super) uptime_seconds: u64,
     pub(super) configuration: standing::Told,
+    /// What replicas share, if they do.
+    pub(super) store: Option<StoreStatus>,
     pub(super) callers: usize,
     /// Callers that were refused because of a limit, and still would be.
     pub(super) callers_at_limit: Vec<LimitStatus>,
     /// All callers, by name, with their last use.
     pub(super) callers_last_seen: Vec<SeenStatus>,
     pub(super) integrations: Vec<IntegrationStatus>,
+}
+
+/// How this replica stands to the others.
+#[derive(Debug, Serialize)]
+pub(super) struct StoreStatus {
+    pub(super) mode: &'static str,
+    pub(super) state: &'static str,
+    pub(super) since_seconds: Option<u64>,
+    /// Why it is alone.
+    pub(super) cause: Option<&'static str>,
+    pub(super) detail: Option<&'static str>,
+    pub(super) remedy: Option<&'static str>,
+    /// What this one is called in the store.
+    pub(super) replica: String,
+}
+
+impl StoreStatus {
+    pub(super) fn of(store: &Store) -> Self {
+        let (standing, now) = (store.standing(), store.clock().now());
+        let (since, trouble) = match &standing {
+            Standing::Connecting => (None, None),
+            Standing::Shared { since } => (Some(*since), None),
+            Standing::Alone { since, trouble } => (Some(*since), Some(trouble)),
+        };
+        Self {
+            mode: store.mode().as_str(),
+            state: standing.as_str(),
+            since_seconds: since.map(|since| now.since(since).as_secs()),
+            cause: trouble.map(|trouble| trouble.cause),
+            detail: trouble.map(|trouble| trouble.told),
+            remedy: trouble.map(|trouble| trouble.remedy),
+            replica: store.replica().to_owned(),
+        }
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -162,6 +199,7 @@ pub(super) struct ProcessStatus {
     pub(super) configuration: standing::Told,
     /// The date, by which certificates end.
     pub(super) today: Timestamp,
+    pub(super) store: Option<StoreStatus>,
 }
 
 /// The status of a generation now; integrations by name.
@@ -174,6 +212,7 @@ pub(super) fn of(snapshot: &Snapshot, now: Moment, process: ProcessStatus) -> St
         ready: process.ready,
         uptime_seconds: process.uptime.as_secs(),
         configuration: process.configuration,
+        store: process.store,
         callers: snapshot.caller_count(),
         callers_at_limit: snapshot
             .limited(now)

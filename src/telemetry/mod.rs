@@ -6,6 +6,7 @@ mod json;
 pub mod lately;
 mod lines;
 pub mod metrics;
+mod store_meters;
 pub mod trace;
 
 use std::io::{IsTerminal, stderr};

@@ -21,7 +21,7 @@ use jiff::Timestamp;
 
 use self::html::{Asset, Html};
 use self::spans::{Count, Span};
-use super::status::{State, Status};
+use super::status::{State, Status, StoreStatus};
 use crate::hash::sha256;
 
 /// Seconds between two looks of the page's script: longer where there is more to make and to send.
@@ -211,12 +211,28 @@ fn facts(html: &mut Html, status: &Status) {
             html.words("a", &[("href", &"#configuration")], "its mistakes");
         });
     }
+    if let Some(store) = &status.store {
+        replicas(html, store);
+    }
     let limited = u64::try_from(status.callers_at_limit.len()).unwrap_or(u64::MAX);
     if limited > 0 {
         html.element("li", &[("class", &"bad")], |html| {
             html.words("a", &[("href", &"#callers")], Count(limited, "caller"));
             html.text(" at a limit");
         });
+    }
+}
+
+/// How this replica stands to the others.
+fn replicas(html: &mut Html, store: &StoreStatus) {
+    let since = Span(store.since_seconds.unwrap_or_default());
+    match (store.detail, store.remedy) {
+        (Some(detail), Some(remedy)) => {
+            let words = format_args!("Alone for {since}, cut off from the other replicas: {detail}. Do: {remedy}");
+            html.words("li", &[("class", &"bad")], words);
+        }
+        _ if store.since_seconds.is_none() => html.words("li", &[], "Connecting to what it shares with other replicas"),
+        _ => html.words("li", &[], format_args!("Shares with other replicas, for {since}")),
     }
 }
 

@@ -67,6 +67,7 @@ fn status(integrations: Vec<IntegrationStatus>) -> Status {
         ready: true,
         uptime_seconds: 61,
         configuration: Told { generation: 2, in_force_since: "2026-11-21T20:36:49.011Z".to_owned(), last_reload: None },
+        store: None,
         callers: 0,
         callers_at_limit: Vec::new(),
         callers_last_seen: Vec::new(),
@@ -174,4 +175,33 @@ fn nothing_configured_is_said_and_many_are_whole() {
     let page = rendered(&status(many));
     assert_eq!(page.matches("<tbody").count(), 500);
     assert!(page.contains("data-every=\"25\"") && page.ends_with("</html>"));
+}
+
+#[test]
+fn how_it_stands_to_the_other_replicas_stands_at_the_head() {
+    let store = |state, since_seconds, trouble: Option<(&'static str, &'static str)>| StoreStatus {
+        mode: "single",
+        state,
+        since_seconds,
+        cause: trouble.map(|_| "connect"),
+        detail: trouble.map(|(detail, _)| detail),
+        remedy: trouble.map(|(_, remedy)| remedy),
+        replica: "0af3".to_owned(),
+    };
+    let cases = [
+        (None, None),
+        (Some(store("connecting", None, None)), Some("Connecting to what it shares")),
+        (Some(store("shared", Some(61), None)), Some("Shares with other replicas, for 1 min 1 s")),
+        (
+            Some(store("alone", Some(61), Some(("<no> way", "mend & wait")))),
+            Some("&lt;no&gt; way. Do: mend &amp; wait"),
+        ),
+    ];
+    for (store, told) in cases {
+        let mut status = status(Vec::new());
+        status.store = store;
+        let page = rendered(&status);
+        assert_eq!(page.contains("replicas") || page.contains("shares"), told.is_some(), "{page}");
+        assert!(told.is_none_or(|told| page.contains(told)), "{told:?} in {page}");
+    }
 }
