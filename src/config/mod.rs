@@ -83,6 +83,17 @@ pub struct Refused {
     pub tls: Vec<Tls>,
     /// The files that it names, as far as it could be read.
     pub files: Vec<PathBuf>,
+    /// Those of them that are opened by a later layer, also beside a setting that is wrong.
+    pub named: Vec<Located<PathBuf>>,
+    /// Where audit records would go, as far as it could be read.
+    pub audit: Option<Located<AuditSink>>,
+}
+
+impl Refused {
+    /// One that names nothing.
+    fn at_once(report: Report) -> Self {
+        Self { report, keys: Vec::new(), tls: Vec::new(), files: Vec::new(), named: Vec::new(), audit: None }
+    }
 }
 
 impl fmt::Debug for Refused {
@@ -96,12 +107,7 @@ impl fmt::Debug for Refused {
 /// # Errors
 /// Everything that is wrong with it, warnings included.
 pub fn load_with(path: &Path, environment: &dyn Fn(&str) -> Option<String>) -> Result<Loaded, Refused> {
-    let document = document::read(path).map_err(|error| Refused {
-        report: unread(path, error),
-        keys: Vec::new(),
-        tls: Vec::new(),
-        files: Vec::new(),
-    })?;
+    let document = document::read(path).map_err(|error| Refused::at_once(unread(path, error)))?;
     load_document(path, &document, environment)
 }
 
@@ -119,7 +125,10 @@ fn load_document(
         Some(config) if !shop.report.has_errors() => {
             Ok(Loaded { config, warnings: shop.report, path: path.to_owned(), files: shop.files })
         }
-        _ => Err(Refused { report: shop.report, keys: shop.keys, tls: shop.tls, files: shop.files }),
+        _ => {
+            let Workshop { report, keys, tls, files, named, audit, .. } = shop;
+            Err(Refused { report, keys, tls, files, named, audit })
+        }
     }
 }
 
@@ -378,7 +387,7 @@ pub enum LogFormat {
 #[derive(Debug, Clone)]
 pub struct Audit {
     /// Where records go.
-    pub sink: AuditSink,
+    pub sink: Located<AuditSink>,
     /// No record, no token.
     pub required: bool,
 }
