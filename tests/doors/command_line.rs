@@ -62,6 +62,15 @@ async fn every_command_explains_itself_on_stdout() {
 }
 
 #[tokio::test]
+async fn the_help_of_check_is_wrapped_once() {
+    let help = run(["check", "--help"]).await.stdout;
+    let (_, rest) = help.split_once("Without --live").unwrap();
+    let lines: Vec<&str> = rest.split("\n\n").next().unwrap().lines().skip(1).collect();
+    let (_, full) = lines.split_last().unwrap();
+    assert!(full.len() > 2 && full.iter().all(|line| line.len() > 80), "{help}");
+}
+
+#[tokio::test]
 async fn wrong_usage_ends_with_2_and_says_nothing_on_stdout() {
     for wrong in [
         &["--nonsense"][..],
