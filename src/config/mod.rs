@@ -236,7 +236,7 @@ pub struct Ops {
     pub listen: SocketAddr,
     /// TLS of this door.
     pub tls: Option<Tls>,
-    /// The token that `/metrics` and `/status.json` ask for, when one is configured. Probes never ask.
+    /// The token that `/metrics`, `/status` and `/status.json` ask for, when one is configured. Probes never ask.
     pub bearer_token: Option<SecretString>,
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::route::Route;
 use crate::authn::AuthnError;
 use crate::broker::{Introspected, IssueError, Issued, Report, Trouble};
+use crate::clock::Moment;
 use crate::hash::short_hex;
 use crate::holding::Holding;
 use crate::names::IntegrationName;
@@ -97,8 +98,8 @@ impl Decision {
         allowed.or(self.denied.as_ref()).map(IntegrationName::as_str)
     }
 
-    /// Counts it; for the integration only where tokens are handed out.
-    pub(super) fn count(&self, route: Route, metrics: &Metrics) {
+    /// Counts it, of a request that came at `arrived`; for the integration only where tokens are handed out.
+    pub(super) fn count(&self, route: Route, metrics: &Metrics, arrived: Moment) {
         let outcome = self.outcome.as_str();
         match (&self.allowed, &self.denied) {
             _ if !route.issues() => {}
@@ -108,6 +109,7 @@ impl Decision {
         }
         if let Some(authenticated) = &self.authenticated {
             authenticated.caller.decided(outcome);
+            authenticated.caller.seen(arrived);
         }
     }
 

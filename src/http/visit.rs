@@ -152,7 +152,7 @@ impl Visit {
             // The caller got none of what was decided, and the metrics must not say otherwise.
             decision.outcome = Outcome::Unavailable;
         }
-        decision.count(self.route, &self.door.metrics);
+        decision.count(self.route, &self.door.metrics, self.arrived);
         response
     }
 
@@ -220,7 +220,7 @@ impl Drop for Visit {
         }
         let decision = Decision { outcome: Outcome::Abandoned, ..self.take_decision() };
         self.door.trail.note(&self.describe(&decision, hung_up()));
-        decision.count(self.route, &self.door.metrics);
+        decision.count(self.route, &self.door.metrics, self.arrived);
     }
 }
 

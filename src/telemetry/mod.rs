@@ -3,6 +3,7 @@
 pub mod audit;
 pub mod gauges;
 mod json;
+pub mod lately;
 pub mod metrics;
 
 use std::io::{IsTerminal, stderr};

@@ -406,7 +406,7 @@ fn ops(service: &Service) -> anyhow::Result<Vec<Case>> {
         for path in ["/healthz", "/livez", "/readyz"] {
             cases.push((Door::Ops, method, path, 200, get(path)?));
         }
-        for path in ["/metrics", "/status.json"] {
+        for path in ["/metrics", "/status", "/status.json"] {
             cases.push((Door::Ops, method, path, 200, get(path)?.bearer_auth(OPS_TOKEN)));
             cases.push((Door::Ops, method, path, 401, get(path)?));
         }
