@@ -16,6 +16,7 @@ mod key;
 mod network;
 mod proof_values;
 mod proofs;
+mod refused;
 pub mod report;
 mod secret;
 mod setting;
@@ -28,7 +29,6 @@ mod values;
 #[cfg(test)]
 mod tests;
 
-use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -46,6 +46,7 @@ use self::document::{DocumentError, Node};
 use self::file::File;
 pub use self::key::{Key, KeyFile, KeyHolder, TokenKey};
 pub use self::proofs::{Issuer, JwtRule, KeyServer, KeySource, Proofs};
+pub use self::refused::{Refused, Unopened};
 use self::report::{Located, Mistake, Place, Report, Severity};
 use self::setting::Setting;
 use crate::names::{CallerName, IntegrationName, IntegrationPattern};
@@ -69,37 +70,6 @@ pub struct Loaded {
 /// Everything that is wrong with it, warnings included, and the files that are still to be opened.
 pub fn load(path: &Path) -> Result<Loaded, Refused> {
     load_with(path, &secret::environment)
-}
-
-/// A configuration that may not be used. Its `Debug` shows the report alone: a secret pasted where a path belongs is in
-/// the paths.
-pub struct Refused {
-    /// Why, warnings included.
-    pub report: Report,
-    /// Private keys of integrations that it names all the same. What is wrong with them belongs into the same report,
-    /// and is found by the layer that can open them.
-    pub keys: Vec<Key>,
-    /// Certificates and keys of its doors, likewise.
-    pub tls: Vec<Tls>,
-    /// The files that it names, as far as it could be read.
-    pub files: Vec<PathBuf>,
-    /// Those of them that are opened by a later layer, also beside a setting that is wrong.
-    pub named: Vec<Located<PathBuf>>,
-    /// Where audit records would go, as far as it could be read.
-    pub audit: Option<Located<AuditSink>>,
-}
-
-impl Refused {
-    /// One that names nothing.
-    fn at_once(report: Report) -> Self {
-        Self { report, keys: Vec::new(), tls: Vec::new(), files: Vec::new(), named: Vec::new(), audit: None }
-    }
-}
-
-impl fmt::Debug for Refused {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Refused").field("report", &self.report).finish_non_exhaustive()
-    }
 }
 
 /// Loads a configuration, with secrets from the given environment.
@@ -127,7 +97,7 @@ fn load_document(
         }
         _ => {
             let Workshop { report, keys, tls, files, named, audit, .. } = shop;
-            Err(Refused { report, keys, tls, files, named, audit })
+            Err(Refused { report, files, unopened: Box::new(Unopened { keys, tls, named, audit }) })
         }
     }
 }

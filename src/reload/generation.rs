@@ -10,7 +10,7 @@ use crate::authn::{self, KeySets, Replay, Tokens};
 use crate::clock::Clock;
 use crate::config::hosts::Allowlist;
 use crate::config::report::{Located, Mistake, Report, Severity};
-use crate::config::{self, AuditSink, Config, show, source};
+use crate::config::{self, AuditSink, Config, Unopened, show, source};
 use crate::keys;
 use crate::salesforce::{Budgets, Circuits, Surroundings, WayOut, WayOutError};
 use crate::snapshot::Snapshot;
@@ -117,16 +117,17 @@ fn try_sink(sink: &Located<AuditSink>, report: &mut Report) {
 /// Everything that is wrong with a refused configuration: what its own report says, and what its files say.
 pub fn everything_wrong(refused: &config::Refused) -> Report {
     let mut report = refused.report.clone();
-    if let Some(sink) = &refused.audit {
+    let Unopened { keys, tls, named, audit } = refused.unopened.as_ref();
+    if let Some(sink) = audit {
         try_sink(sink, &mut report);
     }
-    keys::open_all(&refused.keys, &mut report);
-    for settings in &refused.tls {
+    keys::open_all(keys, &mut report);
+    for settings in tls {
         if let Err(mistakes) = tls::door(settings) {
             report.extend(mistakes);
         }
     }
-    unread(&refused.named, &mut report);
+    unread(named, &mut report);
     report
 }
 
