@@ -29,6 +29,7 @@ use crate::reload::{Doors, Generation, Reloader, Shared, prefetch};
 use crate::salesforce::Integration;
 use crate::snapshot::Snapshots;
 use crate::telemetry::audit::{self, Trail};
+use crate::telemetry::trace::Traces;
 use crate::tls::SwappableTls;
 
 /// Everything that can be built without a port: what `check` looks at and `serve` starts from.
@@ -37,6 +38,7 @@ pub struct Prepared {
     loaded: Loaded,
     shared: Shared,
     generation: Generation,
+    traces: Traces,
 }
 
 /// The service, with both doors open.
@@ -65,8 +67,8 @@ pub struct Ending {
 
 /// How often ageing tokens and certificates are looked at.
 const LOOK_AFTER: Duration = Duration::from_secs(1);
-/// What the last audit records may take when there is no time left otherwise.
-const LAST_RECORDS: Duration = Duration::from_secs(1);
+/// What the last audit records and spans may take when there is no time left otherwise.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 impl Prepared {
     /// Opens keys and certificates and puts the parts together. Asks nobody over the network, binds nothing.
@@ -76,7 +78,12 @@ impl Prepared {
     pub fn new(loaded: Loaded, clock: Clock) -> Result<(Self, Report), Report> {
         let shared = Shared::new(clock)?;
         let (generation, report) = Generation::build(&loaded.config, &shared, None)?;
-        Ok((Self { loaded, shared, generation }, report))
+        Ok((Self { loaded, shared, generation, traces: Traces::default() }, report))
+    }
+
+    /// The same with its spans going there.
+    pub fn traced(self, traces: Traces) -> Self {
+        Self { traces, ..self }
     }
 
     /// Whether the records that are required on standard output would be kept there. Apart from [`Prepared::new`],
@@ -160,7 +167,7 @@ impl App {
     /// # Errors
     /// The audit trail cannot be opened, or a socket does not know its address.
     pub fn new(prepared: Prepared, sockets: Sockets) -> io::Result<Self> {
-        let Prepared { loaded, shared, generation } = prepared;
+        let Prepared { loaded, shared, generation, traces } = prepared;
         let Shared { clock, metrics, .. } = shared.clone();
         let Generation { snapshot, callers_tls, ops_tls } = generation;
         let trail = Arc::new(Trail::open(&loaded.config.audit, Arc::clone(&metrics))?);
@@ -180,6 +187,7 @@ impl App {
             failures: Failures::default(),
             clock: clock.clone(),
             readiness: readiness.clone(),
+            traces,
         });
         let (snapshots, standing, started) = (Arc::clone(&doors.snapshots), Arc::clone(&doors.standing), clock.now());
         let ops_door = OpsDoor { snapshots, metrics, clock, started, readiness, standing };
@@ -213,13 +221,15 @@ impl App {
         let (reloader, settings) = (self.reloader, self.settings);
         let tasks = TaskTracker::new();
         let (trail, snapshots) = (Arc::clone(&callers_door.trail), Arc::clone(&callers_door.snapshots));
+        let traces = callers_door.traces.clone();
         let readiness = ops_door.readiness.clone();
 
         // Before anybody can ask: both sockets are bound, and what comes now waits in their backlogs. The first probe
         // after the start must not be told otherwise.
         readiness.set(true);
-        tasks.spawn(prefetch(snapshots.current(), ops_stop.drain.clone()));
-        tasks.spawn(look_after(snapshots, callers_door.clock.clone(), ops_stop.drain.clone()));
+        tasks.spawn(traces.clone().over(prefetch(snapshots.current(), ops_stop.drain.clone())));
+        let look_after = look_after(snapshots, callers_door.clock.clone(), ops_stop.drain.clone());
+        tasks.spawn(traces.clone().over(look_after));
         // Not once the stop has begun: what is being served is finished by the rules under which it came.
         tasks.spawn(reloader.run(Arc::clone(&ending.reload), ending.graceful.clone()));
         let ops_router = ops_door.router();
@@ -236,7 +246,7 @@ impl App {
         ops_stop.drain.cancel();
         ops_stop.kill.cancel();
         tasks.wait().await;
-        close(trail, by, &ending.immediate).await;
+        tokio::join!(close(trail, by, &ending.immediate), send_the_rest(traces, by, &ending.immediate));
         drained
     }
 }
@@ -267,13 +277,20 @@ async fn drain(
 async fn close(trail: Arc<Trail>, by: Instant, immediate: &CancellationToken) {
     let at_once = async {
         immediate.cancelled().await;
-        tokio::time::sleep(LAST_RECORDS).await;
+        tokio::time::sleep(LAST_WORDS).await;
     };
     tokio::select! {
         () = trail.close() => {}
-        () = tokio::time::sleep_until(by.max(Instant::now() + LAST_RECORDS)) => tracing::error!("audit records are lost"),
+        () = tokio::time::sleep_until(by.max(Instant::now() + LAST_WORDS)) => tracing::error!("audit records are lost"),
         () = at_once => tracing::error!("audit records are lost"),
     }
+}
+
+/// Sends the last spans, for as long as the last records may take.
+async fn send_the_rest(traces: Traces, by: Instant, immediate: &CancellationToken) {
+    let now = Instant::now();
+    let within = if immediate.is_cancelled() { LAST_WORDS } else { (by - now).max(LAST_WORDS) };
+    traces.close(within).await;
 }
 
 /// Renews ahead of their end the tokens that are in use, and does whatever else has to be done beside the answers.

@@ -48,6 +48,7 @@ pub use self::key::{Key, KeyFile, KeyHolder, TokenKey};
 pub use self::proofs::{Issuer, JwtRule, KeyServer, KeySource, Proofs};
 pub use self::refused::{Refused, Unopened};
 use self::report::{Located, Mistake, Place, Report, Severity};
+pub use self::secret::environment;
 use self::setting::Setting;
 use crate::names::{CallerName, IntegrationName, IntegrationPattern};
 
@@ -69,7 +70,7 @@ pub struct Loaded {
 /// # Errors
 /// Everything that is wrong with it, warnings included, and the files that are still to be opened.
 pub fn load(path: &Path) -> Result<Loaded, Refused> {
-    load_with(path, &secret::environment)
+    load_with(path, &environment)
 }
 
 /// Loads a configuration, with secrets from the given environment.

@@ -353,6 +353,7 @@ impl Holding {
                 memory.trust().lasts()
             };
             let renewed = integration.renew(current, errand, on_dead).await;
+            tell::traced(&integration, purpose, renewed.as_ref());
             if let Some(told) = renewed.as_ref().map(Option::as_ref).transpose() {
                 tell::renewed(&integration, kept.as_deref(), told, &mut memory.told());
             }

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::http::StatusCode;
+
 use super::route::Route;
 use crate::authn::AuthnError;
 use crate::broker::{Introspected, IssueError, Issued, Report, Trouble};
@@ -13,6 +15,7 @@ use crate::names::IntegrationName;
 use crate::policy::Rule;
 use crate::snapshot::{Authenticated, Denied, Permit};
 use crate::telemetry::metrics::Metrics;
+use crate::telemetry::trace::Span;
 use crate::token::Fingerprint;
 
 /// One decision, as far as it came.
@@ -110,6 +113,22 @@ impl Decision {
         if let Some(authenticated) = &self.authenticated {
             authenticated.caller.decided(outcome);
             authenticated.caller.seen(arrived);
+        }
+    }
+
+    /// Tells it to the span of the request. What is the caller's fault is no failure of ours.
+    pub(super) fn trace(&self, span: &Span, status: StatusCode) {
+        span.set("aquila.outcome", self.outcome.as_str());
+        let caller = self.authenticated.as_ref().map(|it| it.caller.name().as_str());
+        let words =
+            [("aquila.reason", self.reason), ("aquila.caller", caller), ("aquila.integration", self.integration())];
+        for (key, word) in words {
+            if let Some(word) = word {
+                span.set(key, word);
+            }
+        }
+        if status.is_server_error() || self.outcome == Outcome::Abandoned {
+            span.fail(self.outcome.as_str());
         }
     }
 

@@ -101,6 +101,17 @@ pub enum Purpose {
     },
 }
 
+impl Purpose {
+    /// The wire name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ahead => "ahead",
+            Self::Now => "now",
+            Self::Verify { .. } => "verify",
+        }
+    }
+}
+
 /// What every integration shares.
 ///
 /// Budgets and circuits outlive a change of the configuration: Salesforce does not forget by one either.
