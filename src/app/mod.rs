@@ -27,7 +27,7 @@ use crate::http::standing::Standing;
 use crate::keys::Certificate;
 use crate::limits::Failures;
 use crate::names::IntegrationName;
-use crate::reload::{Doors, Generation, Reloader, SERVING, Shared, prefetch, whole_file};
+use crate::reload::{Doors, Generation, Reloader, SERVING, Shared, prefetch};
 use crate::salesforce::Integration;
 use crate::snapshot::Snapshots;
 use crate::store::Store;
@@ -103,7 +103,7 @@ impl Prepared {
         audit::try_standard_output(&self.config().audit).map_err(|error| {
             let remedy = "leave standard output open, name a file, or set audit.required = false";
             let mut report = Report::default();
-            report.push(whole_file("audit.path", format!("no record can be kept: {error}"), remedy));
+            report.error(&self.config().audit.sink, format!("no record can be kept: {error}"), remedy);
             report
         })
     }

@@ -87,7 +87,7 @@ impl Refusal {
 
     /// A grant that is not offered.
     pub(super) const fn unsupported_grant_type() -> Self {
-        let detail = "grant_type must be client_credentials";
+        let detail = "grant_type is not one that is offered here";
         Self::new(StatusCode::BAD_REQUEST, "unsupported_grant_type", detail)
     }
 

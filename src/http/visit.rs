@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::Request;
-use axum::http::header::{ALLOW, CONNECTION, CONTENT_LENGTH};
+use axum::http::header::{ALLOW, CONNECTION, CONTENT_LENGTH, PRAGMA};
 use axum::http::{HeaderName, HeaderValue, Method, Response, StatusCode, Version};
 use axum::response::IntoResponse;
 use futures_util::FutureExt;
@@ -192,6 +192,10 @@ impl Visit {
     pub(super) fn end(&self, mut response: Response<Body>) -> Response<Body> {
         let headers = response.headers_mut();
         headers.insert(REQUEST_ID, self.context.id().to_header());
+        if self.is_about_tokens() {
+            // RFC 6749 section 5.1, for whatever became of the request.
+            headers.insert(PRAGMA, HeaderValue::from_static("no-cache"));
+        }
         // While the stop is being prepared: whoever keeps this connection had better open the next one elsewhere.
         if self.version <= Version::HTTP_11 && !self.door.readiness.get() {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
@@ -200,6 +204,10 @@ impl Visit {
         self.door.metrics.answered(self.route.pattern(), self.method, response.status().as_u16(), lasted);
         self.trace(response.status());
         response
+    }
+
+    fn is_about_tokens(&self) -> bool {
+        self.shape == Shape::OAuth || (self.route.issues() && matches!(self.method, "GET" | "HEAD"))
     }
 
     fn trace(&self, status: StatusCode) {

@@ -15,7 +15,8 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use self::files::{Files, Stamps};
-pub use self::generation::{Generation, Shared, everything_wrong, whole_file};
+use self::generation::whole_file;
+pub use self::generation::{Generation, Shared, everything_wrong};
 pub use self::prefetch::prefetch;
 use crate::config::report::{Mistake, Report, Severity};
 use crate::config::{self, Config, Loaded};
@@ -299,7 +300,7 @@ impl Fixed {
             server: (server.listen, server.shutdown_delay, server.shutdown_grace),
             ops: ops.listen,
             log: (log.format, log.level.clone()),
-            audit: (audit.sink.clone(), audit.required),
+            audit: (audit.sink.value.clone(), audit.required),
             store: store.as_ref().map(|config::Store { max_replicas, redis, .. }| {
                 let (addresses, master, prefix) =
                     (redis.addresses.clone(), redis.master_name.clone(), redis.key_prefix.clone());

@@ -42,6 +42,10 @@ async fn every_route_takes_its_methods_and_says_so_to_the_others() {
                 assert_eq!(answer.header("allow"), Some(allowed), "{method} {target}");
                 refused(&answer, method, 405, "method_not_allowed");
             }
+            if target.contains("token") && ["GET", "HEAD", "POST"].contains(&method) {
+                let kept = (answer.header("cache-control"), answer.header("pragma"));
+                assert_eq!(kept, (Some("no-store"), Some("no-cache")), "{method} {target}");
+            }
         }
     }
     assert_eq!(house.simulator.counts().token_posts, 0);

@@ -108,13 +108,13 @@ impl Trail {
     pub fn open(settings: &config::Audit, metrics: Arc<Metrics>) -> io::Result<Self> {
         let queue = Arc::new(Queue::default());
         let (writers_queue, writers_metrics) = (Arc::clone(&queue), Arc::clone(&metrics));
-        let path = match &settings.sink {
+        let path = match &settings.sink.value {
             AuditSink::File(path) => Some(path.clone()),
             AuditSink::Stdout => None,
         };
         let write = |output| Writer::new(output, path, writers_queue, writers_metrics).run();
         let (end, ended) = oneshot::channel();
-        let open: Box<dyn FnOnce() -> io::Result<Output> + Send> = match &settings.sink {
+        let open: Box<dyn FnOnce() -> io::Result<Output> + Send> = match &settings.sink.value {
             // Not `io::stdout()`: what its buffer keeps after an error would come out later, between other records.
             AuditSink::Stdout => ready(Box::new(File::from(io::stdout().as_fd().try_clone_to_owned()?))),
             // To open a pipe waits for its reader: the writer can wait, the service cannot.
@@ -260,8 +260,8 @@ fn line(record: &Record<'_>) -> Vec<u8> {
 }
 
 /// Whether records could be written, without writing one, making a file, or waiting for the reader of a pipe.
-pub fn try_sink(settings: &config::Audit) -> io::Result<()> {
-    let AuditSink::File(path) = &settings.sink else { return Ok(()) };
+pub fn try_sink(sink: &AuditSink) -> io::Result<()> {
+    let AuditSink::File(path) = sink else { return Ok(()) };
     if let Ok(facts) = path.metadata() {
         let kind = facts.file_type();
         return match () {
@@ -280,7 +280,7 @@ pub fn try_sink(settings: &config::Audit) -> io::Result<()> {
 /// # Errors
 /// It does not, and records are required there.
 pub fn try_standard_output(settings: &config::Audit) -> io::Result<()> {
-    if !settings.required || settings.sink != AuditSink::Stdout {
+    if !settings.required || settings.sink.value != AuditSink::Stdout {
         return Ok(());
     }
     let output = File::from(io::stdout().as_fd().try_clone_to_owned()?).metadata()?;
@@ -296,6 +296,7 @@ mod tests {
     use std::io::Write;
 
     use super::*;
+    use crate::config::report::{Located, Place};
 
     fn record(outcome: &'static str) -> Record<'static> {
         Record {
@@ -379,7 +380,9 @@ mod tests {
     }
 
     fn trail(path: &Path, required: bool) -> io::Result<Trail> {
-        let settings = config::Audit { sink: AuditSink::File(path.to_owned()), required };
+        let place = Place { file: Path::new("aquila.toml").into(), line: 1, column: 1 };
+        let sink = Located { value: AuditSink::File(path.to_owned()), setting: "audit.path".to_owned(), place };
+        let settings = config::Audit { sink, required };
         Trail::open(&settings, Arc::new(Metrics::new().unwrap()))
     }
 
