@@ -46,9 +46,13 @@ deny:
 helm:
     .ci/run helm
 
-# The Dockerfile: hadolint.
+# The Dockerfile: hadolint; built on stand-ins for its bases, and run. Wants root.
 image:
     .ci/run image
+
+# The systemd unit: known to systemd, and its exposure.
+unit:
+    .ci/run unit
 
 # The shell scripts.
 shell:

@@ -95,6 +95,12 @@ impl Clock {
         }
     }
 
+    /// The machine's `CLOCK_MONOTONIC`, by which service managers date what they are told. Nothing of ours is measured
+    /// with it.
+    pub fn monotonic(&self) -> Duration {
+        read(rustix::time::ClockId::Monotonic)
+    }
+
     /// Now, as a date.
     pub fn timestamp(&self) -> Timestamp {
         let since_epoch = match &self.hand {
@@ -114,10 +120,14 @@ fn boot_time() -> Moment {
     let id = rustix::time::ClockId::Boottime;
     #[cfg(not(target_os = "linux"))]
     let id = rustix::time::ClockId::Monotonic;
+    Moment(nanoseconds(read(id)))
+}
+
+fn read(id: rustix::time::ClockId) -> Duration {
     let now = rustix::time::clock_gettime(id);
     let seconds = u64::try_from(now.tv_sec).unwrap_or_default();
-    let fraction = u64::try_from(now.tv_nsec).unwrap_or_default();
-    Moment(seconds.saturating_mul(1_000_000_000).saturating_add(fraction))
+    let fraction = u32::try_from(now.tv_nsec).unwrap_or_default();
+    Duration::new(seconds, fraction)
 }
 
 #[expect(clippy::disallowed_methods, reason = "this is the one place that asks")]

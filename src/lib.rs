@@ -14,7 +14,7 @@
 //!
 //! - words: [`clock`] tells the time, [`hash`] is SHA-256, [`names`] are valid once parsed, [`promise`] is how long a token is vouched for,
 //!   [`signature`] verifies, [`token`] cannot be printed, [`window`] counts what happened lately, [`ask`] is what a caller asks for
-//! - facts: [`config`] is valid or a report of every mistake, [`telemetry`] is log, metrics and audit trail
+//! - facts: [`config`] is valid or a report of every mistake, [`supervisor`] tells the service manager, [`telemetry`] is log, metrics and audit trail
 //! - skills: [`authn`] finds out who calls, [`cache`] keeps one value that ages, [`keys`] sign,
 //!   [`limits`] bound what one caller causes, [`policy`] grants,
 //!   [`salesforce`] mints and confirms, [`store`] is what replicas share, [`tls`] protects a door
@@ -34,6 +34,7 @@ pub mod token;
 pub mod window;
 
 pub mod config;
+pub mod supervisor;
 pub mod telemetry;
 
 pub mod authn;

@@ -95,6 +95,28 @@ fn the_reference_has_every_setting_with_its_default_and_no_other() -> TestResult
 }
 
 #[test]
+fn every_setting_stands_in_both_examples_if_only_in_a_comment() -> TestResult {
+    let schema = config::schema();
+    let mut problems = Vec::new();
+    for (file, sign) in [("aquila.toml", '='), ("aquila.yaml", ':')] {
+        let text = fs::read_to_string(root().join("examples").join(file))?;
+        for (name, section) in properties(&schema) {
+            let section = section.get("additionalProperties").filter(|named| named.is_object()).unwrap_or(section);
+            let lines = example_of(&text, name);
+            for (key, setting) in properties(section) {
+                if !lines.iter().any(|line| setting_of(line, sign) == Some(key)) {
+                    problems.push(format!("examples/{file} has no `{key}` in {name}"));
+                }
+                // One door or key shows all members of such a table, another may have fewer.
+                let inner = properties(setting).filter(|(inner, _)| !text.contains(inner));
+                problems.extend(inner.map(|(inner, _)| format!("examples/{file} has no `{inner}` as in {name}.{key}")));
+            }
+        }
+    }
+    verdict(problems)
+}
+
+#[test]
 fn the_metrics_of_the_readme_are_those_of_the_code() -> TestResult {
     let sources = [
         fs::read_to_string(root().join("src/telemetry/metrics.rs"))?,
@@ -194,6 +216,7 @@ fn no_link_leads_nowhere() -> TestResult {
         "docs/operations.md",
         "docs/performance.md",
         "docs/salesforce-setup.md",
+        "docs/tracing.md",
         "docs/troubleshooting.md",
     ];
     let mut problems = Vec::new();
@@ -307,6 +330,30 @@ fn links(text: &str) -> impl Iterator<Item = &str> {
 
 fn anchors(text: &str) -> BTreeSet<String> {
     text.lines().filter(|line| line.starts_with('#')).map(anchor).collect()
+}
+
+/// The lines of an example that are about a section, in TOML or YAML.
+fn example_of<'a>(text: &'a str, section: &str) -> Vec<&'a str> {
+    let mut inside = false;
+    let mut lines = Vec::new();
+    for line in text.lines() {
+        let heading = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+        let heading = heading.or_else(|| line.strip_suffix(':').filter(|name| !name.starts_with([' ', '#'])));
+        if let Some(heading) = heading {
+            inside = heading.split('.').next() == Some(section);
+        } else if inside {
+            lines.push(line);
+        }
+    }
+    lines
+}
+
+/// The setting that a line of an example has, if only in a comment.
+fn setting_of(line: &str, sign: char) -> Option<&str> {
+    let line = line.trim_start();
+    let (key, _) = line.strip_prefix("# ").unwrap_or(line).split_once(sign)?;
+    let key = key.trim_end();
+    key.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_').then_some(key)
 }
 
 /// The anchor that code hosts give to a heading.

@@ -14,7 +14,7 @@ type TestResult = Result<(), Box<dyn Error>>;
 /// The top-level modules, lowest layer first. A file imports only from lower layers.
 const LAYERS: &[&[&str]] = &[
     &["names", "token", "clock", "promise", "ask", "hash", "signature", "window"],
-    &["config", "telemetry"],
+    &["config", "supervisor", "telemetry"],
     &["keys", "salesforce", "authn", "policy", "limits", "cache", "store", "tls"],
     &["holding", "snapshot", "broker", "walk"],
     &["http"],

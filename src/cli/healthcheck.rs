@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use clap::Args;
+use rustls::pki_types::CertificateDer;
 use url::Url;
 
 use super::{complain, runtime};
-use crate::config;
+use crate::{config, tls};
 
 /// Asks a running service whether it is ready.
 #[derive(Debug, Args)]
@@ -18,20 +19,24 @@ pub(super) struct HealthcheckArgs {
     /// What to ask.
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:9090/readyz", conflicts_with = "config")]
     url: Url,
-    /// Take the ops door's address from this configuration instead.
+    /// Take the ops door's address from this configuration instead, and trust the certificate that it has there alone.
     #[arg(long, value_name = "PATH")]
     config: Option<PathBuf>,
-    /// PEM file with the CA certificates to trust, when the ops door speaks TLS.
+    /// PEM file with the CA certificates to trust, when the ops door speaks TLS. Its certificate must name the host then.
     #[arg(long, value_name = "PATH")]
     ca_path: Option<PathBuf>,
 }
 
 pub(super) fn run(args: &HealthcheckArgs) -> anyhow::Result<ExitCode> {
-    let url = match &args.config {
-        Some(path) => url_of(path)?,
-        None => args.url.clone(),
+    let (url, certificate) = match &args.config {
+        Some(path) => door_of(path)?,
+        None => (args.url.clone(), None),
     };
-    let status = runtime()?.block_on(ask(url.clone(), args.ca_path.as_deref()))?;
+    let trust = match (&args.ca_path, certificate) {
+        (None, Some(certificate)) => Trust::Certificate(certificate),
+        (path, _) => Trust::Authorities(path.as_deref().map(authorities).transpose()?.unwrap_or_default()),
+    };
+    let status = runtime()?.block_on(ask(url.clone(), trust))?;
     if status == 200 {
         return Ok(ExitCode::SUCCESS);
     }
@@ -39,12 +44,27 @@ pub(super) fn run(args: &HealthcheckArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::FAILURE)
 }
 
-fn url_of(path: &Path) -> anyhow::Result<Url> {
+/// Whose word counts for a door with TLS.
+enum Trust {
+    Authorities(Vec<reqwest::Certificate>),
+    /// The door's own certificate: it names the host under which others reach the door, and is asked here by its address.
+    Certificate(CertificateDer<'static>),
+}
+
+fn authorities(path: &Path) -> anyhow::Result<Vec<reqwest::Certificate>> {
+    let pem = std::fs::read(path).with_context(|| format!("{} cannot be read", path.display()))?;
+    Ok(reqwest::Certificate::from_pem_bundle(&pem)?)
+}
+
+/// What to ask, and the certificate that the door has to show.
+fn door_of(path: &Path) -> anyhow::Result<(Url, Option<CertificateDer<'static>>)> {
     let Ok(loaded) = config::load(path) else { bail!("the configuration is bad: see `aquila check`") };
     let ops = loaded.config.ops;
     let scheme = if ops.tls.is_some() { "https" } else { "http" };
     let address = SocketAddr::new(reachable(ops.listen.ip()), ops.listen.port());
-    Url::parse(&format!("{scheme}://{address}/readyz")).context("the address makes no URL")
+    let url = Url::parse(&format!("{scheme}://{address}/readyz")).context("the address makes no URL")?;
+    let certificate = ops.tls.map(|tls| tls::leaf(&tls)).transpose()?;
+    Ok((url, certificate))
 }
 
 /// An unspecified address is for listening; from here it is loopback.
@@ -56,19 +76,17 @@ fn reachable(address: IpAddr) -> IpAddr {
     }
 }
 
-async fn ask(url: Url, ca_path: Option<&Path>) -> anyhow::Result<u16> {
-    let mut trusted = Vec::new();
-    if let Some(path) = ca_path {
-        let pem = std::fs::read(path).with_context(|| format!("{} cannot be read", path.display()))?;
-        trusted = reqwest::Certificate::from_pem_bundle(&pem)?;
-    }
+async fn ask(url: Url, trust: Trust) -> anyhow::Result<u16> {
     #[expect(clippy::disallowed_methods, reason = "this client carries no assertion; it asks our own ops door")]
-    let client = reqwest::Client::builder()
+    let builder = reqwest::Client::builder()
         .no_proxy()
         .timeout(Duration::from_secs(3))
-        .redirect(reqwest::redirect::Policy::none())
+        .redirect(reqwest::redirect::Policy::none());
+    let builder = match trust {
         // Only what was named, so that it also runs where no certificate authorities are installed.
-        .tls_certs_only(trusted)
-        .build()?;
+        Trust::Authorities(trusted) => builder.tls_certs_only(trusted),
+        Trust::Certificate(certificate) => builder.tls_backend_preconfigured(tls::client_of(certificate)?),
+    };
+    let client = builder.build()?;
     Ok(client.get(url).send().await?.status().as_u16())
 }

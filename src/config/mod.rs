@@ -17,6 +17,7 @@ mod network;
 mod proof_values;
 mod proofs;
 mod redis_values;
+mod refused;
 pub mod report;
 mod secret;
 mod setting;
@@ -30,7 +31,6 @@ mod values;
 #[cfg(test)]
 mod tests;
 
-use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -48,7 +48,9 @@ use self::document::{DocumentError, Node};
 use self::file::File;
 pub use self::key::{Key, KeyFile, KeyHolder, TokenKey};
 pub use self::proofs::{Issuer, JwtRule, KeyServer, KeySource, Proofs};
+pub use self::refused::{Refused, Unopened};
 use self::report::{Located, Mistake, Place, Report, Severity};
+pub use self::secret::environment;
 use self::setting::Setting;
 pub use self::store::{Address, Credentials, Redis, RedisMode, Store};
 use crate::names::{CallerName, IntegrationName, IntegrationPattern};
@@ -71,29 +73,7 @@ pub struct Loaded {
 /// # Errors
 /// Everything that is wrong with it, warnings included, and the files that are still to be opened.
 pub fn load(path: &Path) -> Result<Loaded, Refused> {
-    load_with(path, &secret::environment)
-}
-
-/// A configuration that may not be used. Its `Debug` shows the report alone: a secret pasted where a path belongs is in
-/// the paths.
-pub struct Refused {
-    /// Why, warnings included.
-    pub report: Report,
-    /// Private keys of integrations that it names all the same. What is wrong with them belongs into the same report,
-    /// and is found by the layer that can open them.
-    pub keys: Vec<Key>,
-    /// Certificates and keys of its doors, likewise.
-    pub tls: Vec<Tls>,
-    /// What the replicas share, likewise.
-    pub store: Option<Box<Store>>,
-    /// The files that it names, as far as it could be read.
-    pub files: Vec<PathBuf>,
-}
-
-impl fmt::Debug for Refused {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Refused").field("report", &self.report).finish_non_exhaustive()
-    }
+    load_with(path, &environment)
 }
 
 /// Loads a configuration, with secrets from the given environment.
@@ -101,13 +81,7 @@ impl fmt::Debug for Refused {
 /// # Errors
 /// Everything that is wrong with it, warnings included.
 pub fn load_with(path: &Path, environment: &dyn Fn(&str) -> Option<String>) -> Result<Loaded, Refused> {
-    let document = document::read(path).map_err(|error| Refused {
-        report: unread(path, error),
-        keys: Vec::new(),
-        tls: Vec::new(),
-        store: None,
-        files: Vec::new(),
-    })?;
+    let document = document::read(path).map_err(|error| Refused::at_once(unread(path, error)))?;
     load_document(path, &document, environment)
 }
 
@@ -126,8 +100,8 @@ fn load_document(
             Ok(Loaded { config, warnings: shop.report, path: path.to_owned(), files: shop.files })
         }
         _ => {
-            let Workshop { report, keys, tls, store, files, .. } = shop;
-            Err(Refused { report, keys, tls, store: store.map(Box::new), files })
+            let Workshop { report, keys, tls, store, files, named, audit, .. } = shop;
+            Err(Refused { report, files, unopened: Box::new(Unopened { keys, tls, store, named, audit }) })
         }
     }
 }
@@ -238,7 +212,7 @@ pub struct Ops {
     pub listen: SocketAddr,
     /// TLS of this door.
     pub tls: Option<Tls>,
-    /// The token that `/metrics` and `/status.json` ask for, when one is configured. Probes never ask.
+    /// The token that `/metrics`, `/status` and `/status.json` ask for, when one is configured. Probes never ask.
     pub bearer_token: Option<SecretString>,
 }
 
@@ -389,7 +363,7 @@ pub enum LogFormat {
 #[derive(Debug, Clone)]
 pub struct Audit {
     /// Where records go.
-    pub sink: AuditSink,
+    pub sink: Located<AuditSink>,
     /// No record, no token.
     pub required: bool,
 }

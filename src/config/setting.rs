@@ -135,11 +135,23 @@ impl Keys {
         if self.later.contains(&key) {
             return ("this version does not have this setting yet".to_owned(), "remove it, or upgrade".to_owned());
         }
+        if let Some(settings) = self.of_secret(key) {
+            return ("a secret never stands in this file".to_owned(), format!("take {settings} instead"));
+        }
         let remedy = match show::nearest(key, self.known.iter().copied()) {
             Some(near) => format!("did you mean `{near}`?"),
             None => format!("known here: {}", self.known.join(", ")),
         };
         ("there is no setting of this name".to_owned(), remedy)
+    }
+
+    /// The settings that say where the secret `key` is, if there are some.
+    fn of_secret(&self, key: &str) -> Option<String> {
+        let is_known = |ending: &str| self.known.iter().any(|known| known.strip_prefix(key) == Some(ending));
+        match (is_known("_path"), is_known("_env")) {
+            (true, true) => Some(format!("`{key}_path` (a file) or `{key}_env` (a variable of the environment)")),
+            _ => None,
+        }
     }
 }
 

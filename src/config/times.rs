@@ -12,8 +12,15 @@ use super::setting::Setting;
 use super::show;
 use super::values::text;
 
-/// A time such as `90s` or `1h 30m`, within bounds.
-fn duration(at: &Located<&Node>, bounds: (Duration, Duration), report: &mut Report) -> Option<Duration> {
+/// A time such as `90s` or `1h 30m`, from `least` to `most`.
+struct Bounds {
+    least: Duration,
+    most: Duration,
+    /// Why less than the least makes no sense, if that is not plain.
+    why: Option<&'static str>,
+}
+
+fn duration(at: &Located<&Node>, bounds: &Bounds, report: &mut Report) -> Option<Duration> {
     let written = match &at.value.content {
         Content::Integer(number) => {
             let remedy = format!("give the unit, in quotes: \"{}s\"", number.unsigned_abs());
@@ -27,10 +34,12 @@ fn duration(at: &Located<&Node>, bounds: (Duration, Duration), report: &mut Repo
         report.error(at, message, "write it with units: \"90s\", \"2h\", \"1h 30m\"");
         return None;
     };
-    let (least, most) = bounds;
+    let Bounds { least, most, why } = *bounds;
     if time < least || time > most {
-        let message = format!("{} is not within {least:?} and {}", show::value(written), told(most));
-        report.error(at, message, format!("take a time from {least:?} to {}", told(most)));
+        let why = why.filter(|_| time < least).map(|why| format!(": {why}")).unwrap_or_default();
+        let (least, most) = (told(least), told(most));
+        let message = format!("{} is not within {least} and {most}{why}", show::value(written));
+        report.error(at, message, format!("take a time from {least} to {most}"));
         return None;
     }
     Some(time)
@@ -38,22 +47,25 @@ fn duration(at: &Located<&Node>, bounds: (Duration, Duration), report: &mut Repo
 
 fn told(time: Duration) -> String {
     let seconds = time.as_secs();
+    if time.is_zero() {
+        return "0s".to_owned();
+    }
     if seconds >= 3600 && seconds.is_multiple_of(3600) { format!("{}h", seconds / 3600) } else { format!("{time:?}") }
 }
 
 macro_rules! time {
-    ($(#[doc = $doc:literal])+ $Name:ident, $least:expr, $most:expr) => {
+    ($(#[doc = $doc:literal])+ $Name:ident, $least:expr, $most:expr, $why:expr) => {
         $(#[doc = $doc])+
         #[derive(Debug)]
         pub(super) struct $Name(pub(super) Duration);
 
         impl Setting for $Name {
             fn read(at: &Located<&Node>, report: &mut Report) -> Option<Self> {
-                duration(at, ($least, $most), report).map(Self)
+                duration(at, &Bounds { least: $least, most: $most, why: $why }, report).map(Self)
             }
 
             fn schema() -> Value {
-                let bounds = format!("A time with units, from {:?} to {}.", $least, told($most));
+                let bounds = format!("A time with units, from {} to {}.", told($least), told($most));
                 let examples = ["90s", "2h", "1h 30m"];
                 json!({"type": "string", "pattern": "[0-9]", "description": bounds, "examples": examples})
             }
@@ -63,15 +75,16 @@ macro_rules! time {
 
 time! {
     /// A wait while the process ends.
-    Shutdown, Duration::ZERO, Duration::from_secs(3600)
+    Shutdown, Duration::ZERO, Duration::from_secs(3600), None
 }
 time! {
     /// Bound on one call: every answer is due within 10 s, the queue before the call included.
-    RequestTimeout, Duration::from_millis(100), Duration::from_secs(8)
+    RequestTimeout, Duration::from_millis(100), Duration::from_secs(8), None
 }
 time! {
     /// The session timeout of an org.
-    SessionTimeout, Duration::from_secs(2), Duration::from_secs(24 * 3600)
+    SessionTimeout, Duration::from_secs(3), Duration::from_secs(24 * 3600),
+    Some("half of it, less the margin, would leave callers no whole second to use a token in")
 }
 
 #[cfg(test)]
@@ -86,11 +99,18 @@ mod tests {
             let at = Located { value: &node, setting: String::new(), place: place.clone() };
             SessionTimeout::read(&at, &mut Report::default()).map(|timeout| timeout.0.as_millis())
         };
-        let good = [("90s", 90_000), ("2h", 7_200_000), ("1h 30m", 5_400_000), ("1h30m", 5_400_000), ("2500ms", 2_500)];
+        let good = [
+            ("90s", 90_000),
+            ("2h", 7_200_000),
+            ("1h 30m", 5_400_000),
+            ("1h30m", 5_400_000),
+            ("3s", 3_000),
+            ("3500ms", 3_500),
+        ];
         for (text, millis) in good {
             assert_eq!(read(text), Some(millis), "{text}");
         }
-        for bad in ["", "90", "1.9s", "1s", "25h", "-5m", "5m ago", "1d", "soon", "99999999999999999999h", "s"] {
+        for bad in ["", "90", "2.9s", "1s", "25h", "-5m", "5m ago", "1d", "soon", "99999999999999999999h", "s"] {
             assert_eq!(read(bad), None, "{bad}");
         }
     }

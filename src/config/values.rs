@@ -201,8 +201,9 @@ word! {
 word! {
     /// A log filter.
     Filter like "info",
-    |text| !text.is_empty() && EnvFilter::builder().with_regex(false).parse(text).is_ok(),
-    "a log level or filter", "write a level (error, warn, info, debug, trace), or a filter like \"info,aquila=debug\"",
+    |text| text.split(',').all(is_directive) && EnvFilter::builder().with_regex(false).parse(text).is_ok(),
+    "a log level or filter",
+    "write a level (error, warn, info, debug, trace, off), or a filter without spaces like \"info,aquila=debug\"",
     {"type": "string", "minLength": 1, "examples": ["info", "info,aquila=debug"]}
 }
 word! {
@@ -212,6 +213,15 @@ word! {
     "a host name, or `*.` and a name of at least two parts",
     "write it in lower case without scheme, port and path, like \"login.example.com\" or \"*.example.com\"",
     {"type": "string", "pattern": "^(\\*\\.)?[a-z0-9-]+(\\.[a-z0-9-]+)*$"}
+}
+
+/// One item of a log filter. The library takes a word that is no level for the name of a target, so that `inof` would
+/// switch everything off but a target of this name.
+fn is_directive(item: &str) -> bool {
+    const LEVELS: [&str; 6] = ["error", "warn", "info", "debug", "trace", "off"];
+    let (target, level) = item.rsplit_once('=').map_or((None, item), |(target, level)| (Some(target), level));
+    let has_target = target.is_none_or(|target| !target.is_empty() && !target.contains(char::is_whitespace));
+    has_target && LEVELS.iter().any(|known| level.eq_ignore_ascii_case(known))
 }
 
 /// A path to a file.

@@ -5,7 +5,7 @@
 //! routes look only at tokens that the caller may have: of any other it learns nothing, not even that there is one.
 
 use axum::body::Body;
-use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, PRAGMA};
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::http::{HeaderValue, Response};
 use serde::Serialize;
 
@@ -105,8 +105,6 @@ fn json(introspection: &Introspection<'_>) -> Result<Response<Body>, Refusal> {
 
 fn answer(outcome: Result<Response<Body>, Refusal>, inquiry: &Inquiry<'_>) -> Response<Body> {
     let mut response = outcome.unwrap_or_else(|refusal| refusal.into_response(Shape::OAuth, inquiry.context.id()));
-    let headers = response.headers_mut();
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    headers.insert(PRAGMA, HeaderValue::from_static("no-cache"));
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }

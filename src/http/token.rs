@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::body::Body;
-use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, PRAGMA};
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, Response};
 use percent_encoding::percent_decode_str;
@@ -190,9 +190,15 @@ fn refusal(error: &IssueError, shape: Shape) -> Refusal {
         IssueError::Denied(Denied::Contradiction) => {
             Refusal::invalid_request("the request names two different integrations")
         }
-        IssueError::Denied(Denied::Unnamed { several: true }) => Refusal::invalid_request(
-            "this caller may use several integrations; name one: /token/NAME, or integration=NAME in the query",
-        ),
+        IssueError::Denied(Denied::Unnamed { several: true }) => Refusal::invalid_request(match shape {
+            Shape::Problem => {
+                "this caller may use several integrations; name one: /token/NAME, or integration=NAME in the query"
+            }
+            Shape::OAuth => {
+                "this caller may use several integrations; name one by scope, audience or resource, in the path, \
+                 or by integration=NAME in the query"
+            }
+        }),
         IssueError::Denied(Denied::Unnamed { several: false }) => {
             Refusal::invalid_request("this caller may not use any integration")
         }
@@ -277,9 +283,7 @@ fn answer(outcome: Result<Answer, Refusal>, shape: Shape, context: &Context) -> 
         Ok(answer) => token_response(&answer, context),
         Err(refusal) => refusal.into_response(shape, context.id()),
     };
-    let headers = response.headers_mut();
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    headers.insert(PRAGMA, HeaderValue::from_static("no-cache"));
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }
 

@@ -119,12 +119,21 @@ pub(super) fn of(candidates: &[Vec<u8>], key: &Thumbprint) -> Result<Option<Cert
 
 /// The certificate of the key in a file with certificates, PEM or DER.
 pub(super) fn parse(content: &[u8], key: &Thumbprint) -> Result<Certificate, KeyError> {
-    let candidates = match content {
+    let found = of(&candidates(content), key).map_err(|_| KeyError::OtherCertificateFile)?;
+    found.ok_or(KeyError::CertificateUnread)
+}
+
+/// Whether there is a certificate in such a file, whosever it is.
+pub(super) fn check(content: &[u8]) -> Result<(), KeyError> {
+    let found = candidates(content).iter().any(|der| read(der).is_some());
+    found.then_some(()).ok_or(KeyError::CertificateUnread)
+}
+
+fn candidates(content: &[u8]) -> Vec<Vec<u8>> {
+    match content {
         [0x30, ..] => vec![content.to_vec()],
         _ => pem::certificates(content),
-    };
-    let found = of(&candidates, key).map_err(|_| KeyError::OtherCertificateFile)?;
-    found.ok_or(KeyError::CertificateUnread)
+    }
 }
 
 /// With the thumbprint of the key that it certifies.

@@ -229,12 +229,16 @@ impl<'a> Files<'a> {
                 (None, Vec::new())
             }
         };
-        if let (Some(path), Some(opened)) = (named.certificate, &mut open) {
-            let read = read(path).and_then(|content| certificate::parse(&content, opened.signer.thumbprint()));
-            match read.map_err(KeyError::of_certificate) {
-                Ok(certificate) => opened.certificate = Some(certificate),
-                Err(error) => errors.push(error),
-            }
+        if let Some(path) = named.certificate {
+            let read = read(path).and_then(|content| match &mut open {
+                Some(opened) => {
+                    opened.certificate = Some(certificate::parse(&content, opened.signer.thumbprint())?);
+                    Ok(())
+                }
+                // Whose it is nobody knows by now, and that it is one.
+                None => certificate::check(&content),
+            });
+            errors.extend(read.map_err(KeyError::of_certificate).err());
         }
         Tried { open: open.filter(|_| errors.is_empty()), errors, notes }
     }

@@ -1,5 +1,7 @@
 //! Everything that one configuration makes, built whole beside what is in force, or refused.
 
+use std::collections::HashSet;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use tokio_util::task::TaskTracker;
@@ -7,8 +9,8 @@ use tokio_util::task::TaskTracker;
 use crate::authn::{self, KeySets, Replay, Tokens};
 use crate::clock::Clock;
 use crate::config::hosts::Allowlist;
-use crate::config::report::{Mistake, Report, Severity};
-use crate::config::{self, Config};
+use crate::config::report::{Located, Mistake, Report, Severity};
+use crate::config::{self, AuditSink, Config, Unopened, show, source};
 use crate::keys;
 use crate::salesforce::{Budgets, Circuits, Surroundings, WayOut, WayOutError};
 use crate::snapshot::Snapshot;
@@ -76,11 +78,7 @@ impl Generation {
     /// Everything in the files that the configuration names that forbids its use.
     pub fn build(config: &Config, shared: &Shared, previous: Option<&Snapshot>) -> Result<(Self, Report), Report> {
         let mut report = Report::default();
-        if let Err(error) = audit::try_sink(&config.audit) {
-            let remedy =
-                "name a file in a folder that exists and that the service may write to, or `-` for standard output";
-            report.push(whole_file("audit.path", format!("no record can be written there: {error}"), remedy));
-        }
+        try_sink(&config.audit.sink, &mut report);
         let callers_tls = door_tls(config.server.tls.as_ref(), &mut report);
         let ops_tls = door_tls(config.ops.tls.as_ref(), &mut report);
         let store = config.store.as_ref().and_then(|settings| store_secrets(settings, &mut report));
@@ -119,19 +117,43 @@ fn snapshot(config: &Config, shared: &Shared, previous: Option<&Snapshot>, repor
     }
 }
 
+fn try_sink(sink: &Located<AuditSink>, report: &mut Report) {
+    if let Err(error) = audit::try_sink(&sink.value) {
+        let remedy =
+            "name a file in a folder that exists and that the service may write to, or `-` for standard output";
+        report.error(sink, format!("no record can be written there: {error}"), remedy);
+    }
+}
+
 /// Everything that is wrong with a refused configuration: what its own report says, and what its files say.
 pub fn everything_wrong(refused: &config::Refused) -> Report {
     let mut report = refused.report.clone();
-    keys::open_all(&refused.keys, &mut report);
-    for settings in &refused.tls {
+    let Unopened { keys, tls, store, named, audit } = refused.unopened.as_ref();
+    if let Some(sink) = audit {
+        try_sink(sink, &mut report);
+    }
+    keys::open_all(keys, &mut report);
+    for settings in tls {
         if let Err(mistakes) = tls::door(settings) {
             report.extend(mistakes);
         }
     }
-    if let Some(settings) = &refused.store {
+    if let Some(settings) = store {
         store_secrets(settings, &mut report);
     }
+    unread(named, &mut report);
     report
+}
+
+/// Files that nobody could open for what they are, because a setting beside them is wrong, are at least read.
+fn unread(named: &[Located<PathBuf>], report: &mut Report) {
+    let errors = report.iter().filter(|mistake| mistake.severity == Severity::Error);
+    let told: HashSet<String> = errors.map(|mistake| mistake.setting.clone()).collect();
+    for path in named.iter().filter(|path| !told.contains(&path.setting)) {
+        if let Err(error) = source::read(&path.value, source::LARGEST_PEM) {
+            report.error(path, format!("{}: {error}", show::path(&path.value)), error.remedy());
+        }
+    }
 }
 
 fn store_secrets(settings: &config::Store, report: &mut Report) -> Option<Secrets> {
@@ -166,7 +188,7 @@ fn own_fault(what: &str) -> Report {
 }
 
 /// A finding about a setting whose line is not known by now.
-pub fn whole_file(setting: &str, message: impl std::fmt::Display, remedy: &str) -> Mistake {
+pub(super) fn whole_file(setting: &str, message: impl std::fmt::Display, remedy: &str) -> Mistake {
     Mistake {
         severity: Severity::Error,
         place: None,

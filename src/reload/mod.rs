@@ -15,7 +15,8 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use self::files::{Files, Stamps};
-pub use self::generation::{Generation, Shared, everything_wrong, whole_file};
+use self::generation::whole_file;
+pub use self::generation::{Generation, Shared, everything_wrong};
 pub use self::prefetch::prefetch;
 use crate::config::report::{Mistake, Report, Severity};
 use crate::config::{self, Config, Loaded};
@@ -23,6 +24,7 @@ use crate::holding::Holding;
 use crate::http::standing::{Outcome, Standing};
 use crate::keys;
 use crate::snapshot::{Snapshot, Snapshots};
+use crate::supervisor::Supervisor;
 use crate::telemetry;
 use crate::telemetry::audit::Trail;
 use crate::tls::{self, SwappableTls};
@@ -93,7 +95,7 @@ impl Reloader {
     }
 
     /// Reloads whenever a file changes or `asked` rings, until told to stop. Rings in a burst are one.
-    pub async fn run(mut self, asked: Arc<Notify>, stop: CancellationToken) {
+    pub async fn run(mut self, asked: Arc<Notify>, supervisor: Supervisor, stop: CancellationToken) {
         // By content: what changed between the start and this first look, no later look would find different.
         let mut stamps = self.reload(false, &stop).await;
         loop {
@@ -103,12 +105,27 @@ impl Reloader {
                 () = stop.cancelled() => return,
             };
             if by_order {
+                supervisor.reloading(self.shared.clock.monotonic());
                 // Whatever was refused may have been cured, with or without a change here.
                 keys::forgive();
                 forgive(&self.doors.snapshots.current()).await;
             }
             self.doors.trail.reopen();
             stamps = self.reload(by_order, &stop).await;
+            match stop.is_cancelled() {
+                // The end has been told, and nothing is ready any more.
+                true => return,
+                false if by_order => supervisor.ready(self.in_words()),
+                false => supervisor.status(self.in_words()),
+            }
+        }
+    }
+
+    /// For who looks at the service manager first.
+    fn in_words(&self) -> &'static str {
+        match self.doors.standing.last_outcome() {
+            Some(Outcome::Refused) => "serving as before; the new configuration was refused, and the log tells why",
+            Some(Outcome::Applied) | None => SERVING,
         }
     }
 
@@ -214,6 +231,9 @@ impl Reloader {
     }
 }
 
+/// What people read in the service manager while all is well.
+pub const SERVING: &str = "serving";
+
 /// So many integrations are forgiven in one go in the store, which has 250 ms for each.
 const BATCH: usize = 64;
 /// Files that never stand still are taken as they are in the end.
@@ -280,7 +300,7 @@ impl Fixed {
             server: (server.listen, server.shutdown_delay, server.shutdown_grace),
             ops: ops.listen,
             log: (log.format, log.level.clone()),
-            audit: (audit.sink.clone(), audit.required),
+            audit: (audit.sink.value.clone(), audit.required),
             store: store.as_ref().map(|config::Store { max_replicas, redis, .. }| {
                 let (addresses, master, prefix) =
                     (redis.addresses.clone(), redis.master_name.clone(), redis.key_prefix.clone());

@@ -2,6 +2,7 @@
 
 mod client_ca;
 mod door;
+mod pinned;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 
 pub use self::door::{DoorTls, SwappableTls, replace};
+pub use self::pinned::{client_of, leaf};
 
 use crate::config;
 use crate::config::report::{Located, Report};

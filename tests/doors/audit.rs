@@ -73,6 +73,7 @@ async fn when_a_record_is_required_and_cannot_be_written_there_is_no_token() {
         let answer = house.ask(request.bearer(house.key("shipper"))).await;
         assert_eq!(answer.status, 503);
         assert!(answer.header("retry-after").is_some_and(|wait| wait.parse::<u64>().is_ok()));
+        assert_eq!((answer.header("cache-control"), answer.header("pragma")), (Some("no-store"), Some("no-cache")));
         assert_eq!(answer.json()["error"], "temporarily_unavailable");
         assert!(!answer.text().contains("access_token") && !answer.text().contains("00D"), "{}", answer.text());
     }

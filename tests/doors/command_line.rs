@@ -63,6 +63,15 @@ async fn every_command_explains_itself_on_stdout() {
 }
 
 #[tokio::test]
+async fn the_help_of_check_is_wrapped_once() {
+    let help = run(["check", "--help"]).await.stdout;
+    let (_, rest) = help.split_once("Without --live").unwrap();
+    let lines: Vec<&str> = rest.split("\n\n").next().unwrap().lines().skip(1).collect();
+    let (_, full) = lines.split_last().unwrap();
+    assert!(full.len() >= 2 && full.iter().all(|line| line.len() > 80), "{help}");
+}
+
+#[tokio::test]
 async fn wrong_usage_ends_with_2_and_says_nothing_on_stdout() {
     for wrong in [
         &["--nonsense"][..],
@@ -213,6 +222,69 @@ api_key_sha256 = ["1111111111111111111111111111111111111111111111111111111111111
 [callers.keyless]
 integrations = ["elf-uat"]
 "#;
+
+/// Every file is missing, and beside each there is another mistake.
+const NOTHING_THERE: &str = r#"[server]
+tls = { certificate_path = "no.crt", private_key_path = "no.key", client_ca_path = "no.ca", client_certificate = "maybe" }
+[integrations.elf]
+client_key_path = "no.pem"
+certificate_path = "no-elf.crt"
+next_key_path = "no-next.pem"
+next_key_password_path = "no.password"
+next_certificate_path = "no-next.crt"
+username = "elf@acme.example"
+client_id = "SIMULATED_client"
+token_url = "https://acme.my.salesforce.com"
+[callers.shipper]
+integrations = ["elf"]
+jwt = [{ issuer = "corp", sub = "x" }]
+[issuers.corp]
+issuer = "https://corp.example"
+audience = "x"
+jwks_url = "ftp://corp.example"
+ca_path = "no-corp.ca"
+bearer_token_path = "no-corp.token"
+[salesforce]
+ca_path = "no-proxy.ca"
+[audit]
+path = "no-folder/audit.jsonl"
+required = 1
+"#;
+
+#[tokio::test]
+async fn each_file_is_looked_at_whatever_is_wrong_beside_it_and_told_with_its_line() {
+    let folder = folder_with(NOTHING_THERE);
+    let ended = checked(folder.path(), &["--output", "json"]).await;
+    assert_eq!(ended.code(), Some(78), "{}", ended.stderr);
+    let json: Value = serde_json::from_str(&ended.stdout).unwrap();
+    let findings = json["findings"].as_array().unwrap();
+    let errors: Vec<&Value> = findings.iter().filter(|finding| finding["severity"] == "error").collect();
+    let place = |finding: &Value| (finding["line"].as_u64().unwrap(), finding["setting"].as_str().unwrap().to_owned());
+    let told: Vec<(u64, String)> = errors.iter().map(|finding| place(finding)).collect();
+    let expected = [
+        (2, "server.tls.certificate_path"),
+        (2, "server.tls.private_key_path"),
+        (2, "server.tls.client_ca_path"),
+        (2, "server.tls.client_certificate"),
+        (4, "integrations.elf.client_key_path"),
+        (5, "integrations.elf.certificate_path"),
+        (6, "integrations.elf.next_key_path"),
+        (7, "integrations.elf.next_key_password_path"),
+        (8, "integrations.elf.next_certificate_path"),
+        (18, "issuers.corp.jwks_url"),
+        (19, "issuers.corp.ca_path"),
+        (20, "issuers.corp.bearer_token_path"),
+        (22, "salesforce.ca_path"),
+        (24, "audit.path"),
+        (25, "audit.required"),
+    ];
+    assert_eq!(told, expected.map(|(line, setting)| (line, setting.to_owned())), "{}", ended.stdout);
+    // The only mistake that is left has its place, too.
+    let folder = folder_with(&format!("{CONFIGURATION}\n[audit]\npath = \"no-folder/audit.jsonl\"\n"));
+    let ended = checked(folder.path(), &[]).await;
+    assert_eq!(ended.code(), Some(78));
+    assert!(ended.stdout.contains("aquila.toml:12:8"), "{}", ended.stdout);
+}
 
 async fn explained(folder: &Path, more: &[&str]) -> Ended {
     let config = folder.join("aquila.toml");

@@ -30,5 +30,6 @@ mod routes;
 mod selectors;
 mod setup;
 mod stopping;
+mod supervisor;
 mod support;
 mod tls;

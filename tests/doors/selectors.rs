@@ -153,7 +153,10 @@ async fn without_a_selector_the_only_granted_integration_is_meant_and_of_none_or
     let house = house().await;
     is_a_token(&posted(&house, "crm-sync", "/token", "").await, "crm");
     for caller in ["wide", "idle"] {
-        is_an_oauth_error(&posted(&house, caller, "/token", "").await, 400, "invalid_request");
+        let answer = posted(&house, caller, "/token", "").await;
+        is_an_oauth_error(&answer, 400, "invalid_request");
+        let told = ["scope", "audience", "resource", "integration=NAME"].map(|one| answer.text().contains(one));
+        assert_eq!(told, [caller == "wide"; 4], "{}", answer.text());
         let answer = house.ask(get("/token").bearer(house.key(caller))).await;
         assert_eq!(answer.status, 400, "{caller}");
         is_a_problem(&answer, "invalid_request");

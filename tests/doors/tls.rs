@@ -25,12 +25,21 @@ const TLS: &str = "tls = { certificate_path = \"door.pem\", private_key_path = \
 
 /// A folder with a CA, and a certificate of it for this machine with its key.
 pub(crate) fn certificates() -> TempDir {
+    certificates_of(["127.0.0.1".to_owned(), "localhost".to_owned()])
+}
+
+/// The same for a door that others reach by a name.
+fn certificates_for(host: &str) -> TempDir {
+    certificates_of([host.to_owned()])
+}
+
+fn certificates_of(names: impl Into<Vec<String>>) -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     let mut authority = CertificateParams::default();
     authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let authority = CertifiedIssuer::self_signed(authority, KeyPair::generate().unwrap()).unwrap();
     let key = KeyPair::generate().unwrap();
-    let leaf = CertificateParams::new(["127.0.0.1".to_owned(), "localhost".to_owned()]).unwrap();
+    let leaf = CertificateParams::new(names).unwrap();
     let leaf = leaf.signed_by(&key, &authority).unwrap();
     std::fs::write(folder.path().join("ca.pem"), authority.pem()).unwrap();
     std::fs::write(folder.path().join("door.pem"), leaf.pem()).unwrap();
@@ -134,7 +143,29 @@ async fn the_ops_door_has_tls_of_its_own_and_healthcheck_asks_it() {
     let (config, authority) = (house.config(), house.folder().join("ca.pem"));
     let trusting = [Path::new("healthcheck"), "--config".as_ref(), &config, "--ca-path".as_ref(), &authority];
     assert_eq!(run(trusting).await.code(), Some(0));
-    assert_eq!(run([Path::new("healthcheck"), "--config".as_ref(), &config]).await.code(), Some(1));
+    assert_eq!(run([Path::new("healthcheck"), "--config".as_ref(), &config]).await.code(), Some(0));
+    let url = format!("https://127.0.0.1:{port}/readyz");
+    assert_eq!(run(["healthcheck", "--url", &url]).await.code(), Some(1));
+}
+
+#[tokio::test]
+async fn healthcheck_knows_the_door_by_its_certificate_whatever_host_that_names_and_no_other_door() {
+    let folder = certificates_for("aquila.example");
+    let port = free_port().await;
+    let plan = Plan { ops: format!("listen = \"127.0.0.1:{port}\"\n{TLS}"), ..Plan::default() };
+    let house = House::within(folder, plan).await;
+    let config = house.config();
+    let healthcheck = || run([Path::new("healthcheck"), "--config".as_ref(), &config]);
+    let healthy = healthcheck().await;
+    assert_eq!(healthy.code(), Some(0), "{}", healthy.stderr);
+    // Another certificate of the same name and kind, in another file: the service does not look there.
+    let other = certificates_for("aquila.example");
+    std::fs::copy(other.path().join("door.pem"), house.folder().join("other.pem")).unwrap();
+    let text = std::fs::read_to_string(&config).unwrap().replace("door.pem", "other.pem");
+    let elsewhere = house.folder().join("elsewhere.toml");
+    std::fs::write(&elsewhere, text).unwrap();
+    let strange = run([Path::new("healthcheck"), "--config".as_ref(), &elsewhere]).await;
+    assert_eq!(strange.code(), Some(1), "{}", strange.stderr);
 }
 
 /// A port that nobody had a moment ago, for what cannot be told a port by the system.

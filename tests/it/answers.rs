@@ -141,6 +141,12 @@ async fn a_life_of_less_than_a_second_is_a_failure_that_pauses_and_no_reason_to_
 }
 
 #[tokio::test]
+async fn the_least_session_timeout_that_is_taken_still_gives_a_token() {
+    let stage = Stage::plan().session_timeout(seconds(3)).start().await;
+    assert_eq!(stage.token().await.expires_in, 1);
+}
+
+#[tokio::test]
 async fn a_dead_token_that_a_mint_hands_back_is_not_vouched_for_when_nothing_proves_that_it_lives() {
     let stage = Stage::usual().await;
     stage.simulator.force(Fault::always(Door::Token, raw(200, "application/json", &changed(&stage, json!({})))));

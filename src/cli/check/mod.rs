@@ -54,9 +54,9 @@ pub(super) struct CheckArgs {
 }
 
 const ABOUT_LIVE: &str = "\
-Without --live nobody is asked over the network. With it, each integration is taken from the name of its token host to
-its event log files, by the same way out as the service: one login and about five API requests. It works beside a
-running service. Each step passes, warns, fails or stays unknown, and says what to do. Nothing secret is printed, so
+Without --live nobody is asked over the network. With it, each integration is taken from the name of its token host to \
+its event log files, by the same way out as the service: one login and about five API requests. It works beside a \
+running service. Each step passes, warns, fails or stays unknown, and says what to do. Nothing secret is printed, so \
 the output can go into a ticket as it is.
 
 Exit status: 0 nothing failed, 1 a step failed, 78 the configuration is bad (then nobody is asked).";

@@ -107,8 +107,9 @@ fn client_ca(
     if !path.written {
         return Some(None);
     }
+    let path = shop.path(path);
     let required = if presence.written { presence.value?.required } else { false };
-    shop.path(path).map(|path| Some(ClientCa { path, required }))
+    path.map(|path| Some(ClientCa { path, required }))
 }
 
 /// Two doors cannot have one address. Port 0 means any free one, and an unspecified address takes them all.

@@ -132,10 +132,6 @@ fn session_timeout(timeout: &Located<SessionTimeout>, report: &mut Report) -> Du
         let remedy = "copy it from Setup > Session Settings: 15m, 30m, 1h, 90m, 2h, 4h, 8h, 12h or 24h";
         report.warning(timeout, message, remedy);
     }
-    if time < Duration::from_secs(3) {
-        let message = "half of this, less the margin, leaves callers no whole second to use a token in";
-        report.warning(timeout, message, "take at least 3s");
-    }
     time
 }
 

@@ -64,6 +64,7 @@ pub(super) fn next(source: Source, shop: &mut Workshop<'_>) -> Option<Option<Key
 /// told once more that it does not open.
 fn key(source: Source, shop: &mut Workshop<'_>) -> Option<Key> {
     let Source { path, pkcs11, password, entry_password, alias, certificate_path } = source;
+    let certificate_path = shop.path(certificate_path);
     if path.written && pkcs11.written {
         shop.report.error(&pkcs11.at, "the key is configured twice", "keep the file or the HSM, not both");
         return None;
@@ -75,7 +76,6 @@ fn key(source: Source, shop: &mut Workshop<'_>) -> Option<Key> {
         }
         false => in_file(path, [password, entry_password], alias, shop).map(KeyHolder::File),
     };
-    let certificate_path = shop.path(certificate_path);
     let key = Key { holder: holder?, certificate_path };
     shop.keys.push(key.clone());
     Some(key)

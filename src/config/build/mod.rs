@@ -39,6 +39,10 @@ pub(super) struct Workshop<'a> {
     pub(super) store: Option<Store>,
     /// Every file that is named to be read, now or by a later layer.
     pub(super) files: Vec<PathBuf>,
+    /// Those of them that nobody here opens, with their places.
+    pub(super) named: Vec<Located<PathBuf>>,
+    /// Where audit records go, as soon as that is known.
+    pub(super) audit: Option<Located<AuditSink>>,
     /// The proxy that the environment names, once somebody has asked.
     environment_proxy: Option<Option<Proxy>>,
 }
@@ -54,6 +58,8 @@ impl<'a> Workshop<'a> {
             tls: Vec::new(),
             store: None,
             files: Vec::new(),
+            named: Vec::new(),
+            audit: None,
             environment_proxy: None,
         }
     }
@@ -67,7 +73,9 @@ impl<'a> Workshop<'a> {
         let path = field.located()?;
         let resolved = self.resolve(&path.value);
         self.files.push(resolved.clone());
-        Some(relocated(&path, resolved))
+        let path = relocated(&path, resolved);
+        self.named.push(path.clone());
+        Some(path)
     }
 
     /// [`Workshop::path`] of a private key: warns if others may read it. Whether it opens is told by who opens it.
@@ -127,8 +135,11 @@ fn log(file: file::Log) -> Option<Log> {
     Some(Log { format: file.format.value?.0, level: file.level.value?.0 })
 }
 
-fn audit(file: file::Audit, shop: &Workshop<'_>) -> Option<Audit> {
-    let path = file.path.value?;
-    let sink = if path.0 == Path::new("-") { AuditSink::Stdout } else { AuditSink::File(shop.resolve(&path)) };
+fn audit(file: file::Audit, shop: &mut Workshop<'_>) -> Option<Audit> {
+    let path = file.path.located()?;
+    let to_stdout = path.value.0 == Path::new("-");
+    let sink = if to_stdout { AuditSink::Stdout } else { AuditSink::File(shop.resolve(&path.value)) };
+    let sink = relocated(&path, sink);
+    shop.audit = Some(sink.clone());
     Some(Audit { sink, required: file.required.value? })
 }

@@ -110,25 +110,25 @@ fn key_source(
         let content = content(&path, &path.value, LARGEST_KEY_SET, shop)?;
         return Some(KeySource::File { path, content });
     }
-    let (url, discovery) = match (source.jwks_url.written, source.jwks_url.value) {
-        (true, url) => (url?.0, false),
-        (false, _) => (discovery_url(issuer, &mut shop.report)?, true),
+    let discovery = !source.jwks_url.written;
+    let url = match source.jwks_url.value {
+        _ if discovery => discovery_url(issuer, &mut shop.report),
+        url => url.map(|url| url.0),
     };
+    // The outer nothing: it is configured, and cannot be read. All are looked at before one that is wrong ends it.
     let ca = match shop.path(source.ca_path) {
-        Some(path) => Some((path.clone(), content(&path, &path.value, LARGEST_PEM, shop)?)),
-        None => None,
+        Some(path) => content(&path, &path.value, LARGEST_PEM, shop).map(|content| Some((path, content))),
+        None => Some(None),
     };
     // Not one of the files that are watched: clusters change it by the hour, and it is read for each fetch.
     let token = source.bearer_token_path.located();
-    let bearer_token_path = token.as_ref().map(|path| shop.resolve(&path.value));
-    if let (Some(at), Some(path)) = (&token, &bearer_token_path)
-        && let Err(error) = source::read(path, LARGEST_KEY_SET)
-    {
-        shop.report.error(at, error.to_string(), error.remedy());
-        return None;
-    }
+    let bearer_token_path = match token.map(|at| (shop.resolve(&at.value), at)) {
+        Some((path, at)) => content(&at, &path, LARGEST_KEY_SET, shop).map(|_| Some(path)),
+        None => Some(None),
+    };
     let proxy = source.proxy.proxy(shop);
-    Some(KeySource::Fetched(Box::new(KeyServer { url, discovery, ca, bearer_token_path, proxy })))
+    let (ca, bearer_token_path) = (ca?, bearer_token_path?);
+    Some(KeySource::Fetched(Box::new(KeyServer { url: url?, discovery, ca, bearer_token_path, proxy })))
 }
 
 /// OpenID Connect Discovery 1.0 section 4: the well-known part follows the path of the issuer.

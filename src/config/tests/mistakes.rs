@@ -39,7 +39,7 @@ client_id = "c"
 token_url = "https://evilsalesforce.com"
 instance_url = "https://acme.my.salesforce.com/x"
 pin_instance_url = "yes"
-session_timeout = "2500ms"
+session_timeout = "3500ms"
 next_key_alias = "k"
 [integrations.two]
 client_key_path = "k"
@@ -90,7 +90,6 @@ fn every_mistake_is_told_at_once_in_the_order_of_the_file() {
         "error 25:16 integrations.elf-prod.instance_url: … this one has a path",
         "error 26:20 integrations.elf-prod.pin_instance_url: expected true or false, found text",
         "warning 27:19 integrations.elf-prod.session_timeout: Salesforce offers no such",
-        "warning 27:19 integrations.elf-prod.session_timeout: half of this … no whole second",
         "error 28:18 integrations.elf-prod.next_key_alias: there is no next key",
         "error 33:13 integrations.two.token_url: plain http is for loopback only",
         "error 34:20 integrations.two.pin_instance_url: there is no `instance_url`",
@@ -223,6 +222,54 @@ fn wrong_syntax_is_told_where_it_is() {
     }
     let deep = format!("a: {}", "[".repeat(200));
     assert_told(&told(load_text("yaml", deep)), &["error 1:35 : this is nested too deeply"], "");
+}
+
+#[test]
+fn a_log_filter_that_would_silence_everything_is_told() {
+    let read = |level: &str| told(load_text("toml", format!("{QUIET_TOML}[log]\nlevel = \"{level}\"\n")));
+    for good in
+        ["info", "INFO", "off", "warn,aquila=debug", "info,aquila::http=trace,hyper=off", "info,aquila[x]=debug"]
+    {
+        assert_told(&read(good), &[], good);
+    }
+    for bad in [
+        "",
+        "inof",
+        "warnig",
+        "trace=",
+        "loud",
+        "=info",
+        "info,",
+        "info, aquila=debug",
+        "aquila=loud",
+        "info,hyper",
+        "3",
+    ] {
+        assert_told(&read(bad), &["error 10:9 log.level: expected a log level or filter … (error, warn, info"], bad);
+    }
+}
+
+#[test]
+fn a_time_out_of_bounds_is_told_with_the_bounds_and_why() {
+    let of = |line: &str| told(load_text("toml", QUIET_TOML.replacen("\n", &format!("\n{line}\n"), 1)));
+    let told_short = of("session_timeout = '2999ms'");
+    let expected = "error 2:19 integrations.i.session_timeout: `2999ms` is not within 3s and 24h: half … whole second";
+    assert_told(&told_short, &[expected], "");
+    assert!(!of("session_timeout = '25h'").contains("half"));
+    let grace = told(load_text("toml", format!("{QUIET_TOML}[server]\nshutdown_grace = '2h'\n")));
+    assert_told(&grace, &["error 10:18 server.shutdown_grace: `2h` is not within 0s and 1h … from 0s to 1h"], "");
+}
+
+#[test]
+fn a_secret_in_the_file_is_told_where_it_belongs() {
+    let of = |line: &str| told(load_text("toml", QUIET_TOML.replacen("\n", &format!("\n{line}\n"), 1)));
+    for secret in ["client_key_password", "client_secret", "next_key_password"] {
+        let expected =
+            format!("error 2:1 integrations.i.{secret}: a secret never … `{secret}_path` (a file) or `{secret}_env`");
+        assert_told(&of(&format!("{secret} = 'x'")), &[&expected], secret);
+    }
+    let ops = told(load_text("toml", format!("{QUIET_TOML}[ops]\nbearer_token = 'x'\n")));
+    assert_told(&ops, &["error 10:1 ops.bearer_token: a secret … bearer_token_path"], "");
 }
 
 #[test]

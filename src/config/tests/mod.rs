@@ -174,7 +174,7 @@ fn both_syntaxes_mean_the_same() {
         );
         assert_eq!(caller.api_key_sha256, [[0xAA; 32]]);
         assert_eq!((config.log.format, config.log.level.as_str()), (LogFormat::Json, "info,aquila=debug"));
-        assert_eq!(config.audit.sink, AuditSink::File(folder.path().join("audit.log")));
+        assert_eq!(config.audit.sink.value, AuditSink::File(folder.path().join("audit.log")));
         assert!(config.audit.required);
     }
 }
@@ -192,7 +192,7 @@ fn an_empty_file_loads_with_the_defaults() {
         assert_eq!(config.ops.listen.to_string(), "127.0.0.1:9090");
         assert_eq!(config.salesforce.request_timeout.as_secs(), 5);
         assert_eq!((config.log.format, config.log.level.as_str()), (LogFormat::Auto, "info"));
-        assert_eq!(config.audit.sink, AuditSink::Stdout);
+        assert_eq!(config.audit.sink.value, AuditSink::Stdout);
     }
 }
 

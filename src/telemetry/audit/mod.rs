@@ -58,6 +58,8 @@ pub struct Record<'a> {
     pub remote_address: &'a str,
     /// From the request's head to the answer.
     pub duration_us: u64,
+    /// The trace of the request, where there is one.
+    pub trace_id: Option<&'a str>,
 }
 
 /// A record that was not written.
@@ -106,13 +108,13 @@ impl Trail {
     pub fn open(settings: &config::Audit, metrics: Arc<Metrics>) -> io::Result<Self> {
         let queue = Arc::new(Queue::default());
         let (writers_queue, writers_metrics) = (Arc::clone(&queue), Arc::clone(&metrics));
-        let path = match &settings.sink {
+        let path = match &settings.sink.value {
             AuditSink::File(path) => Some(path.clone()),
             AuditSink::Stdout => None,
         };
         let write = |output| Writer::new(output, path, writers_queue, writers_metrics).run();
         let (end, ended) = oneshot::channel();
-        let open: Box<dyn FnOnce() -> io::Result<Output> + Send> = match &settings.sink {
+        let open: Box<dyn FnOnce() -> io::Result<Output> + Send> = match &settings.sink.value {
             // Not `io::stdout()`: what its buffer keeps after an error would come out later, between other records.
             AuditSink::Stdout => ready(Box::new(File::from(io::stdout().as_fd().try_clone_to_owned()?))),
             // To open a pipe waits for its reader: the writer can wait, the service cannot.
@@ -232,9 +234,9 @@ fn line(record: &Record<'_>) -> Vec<u8> {
     #[rustfmt::skip]
     let Record {
         time, request_id, outcome, reason, status, caller, proof, proof_key, integration, rule, cache, token_fingerprint,
-        route, method, remote_address, duration_us,
+        route, method, remote_address, duration_us, trace_id,
     } = *record;
-    Object::at("time", &time)
+    let object = Object::at("time", &time)
         .text("request_id", Some(request_id))
         .text("outcome", Some(outcome))
         .text("reason", reason)
@@ -249,13 +251,17 @@ fn line(record: &Record<'_>) -> Vec<u8> {
         .text("route", Some(route))
         .text("method", Some(method))
         .text("remote_address", Some(remote_address))
-        .number("duration_us", duration_us)
-        .line()
+        .number("duration_us", duration_us);
+    // The one member that most services never have.
+    match trace_id {
+        Some(_) => object.text("trace_id", trace_id).line(),
+        None => object.line(),
+    }
 }
 
 /// Whether records could be written, without writing one, making a file, or waiting for the reader of a pipe.
-pub fn try_sink(settings: &config::Audit) -> io::Result<()> {
-    let AuditSink::File(path) = &settings.sink else { return Ok(()) };
+pub fn try_sink(sink: &AuditSink) -> io::Result<()> {
+    let AuditSink::File(path) = sink else { return Ok(()) };
     if let Ok(facts) = path.metadata() {
         let kind = facts.file_type();
         return match () {
@@ -274,7 +280,7 @@ pub fn try_sink(settings: &config::Audit) -> io::Result<()> {
 /// # Errors
 /// It does not, and records are required there.
 pub fn try_standard_output(settings: &config::Audit) -> io::Result<()> {
-    if !settings.required || settings.sink != AuditSink::Stdout {
+    if !settings.required || settings.sink.value != AuditSink::Stdout {
         return Ok(());
     }
     let output = File::from(io::stdout().as_fd().try_clone_to_owned()?).metadata()?;
@@ -290,6 +296,7 @@ mod tests {
     use std::io::Write;
 
     use super::*;
+    use crate::config::report::{Located, Place};
 
     fn record(outcome: &'static str) -> Record<'static> {
         Record {
@@ -309,6 +316,7 @@ mod tests {
             method: "GET",
             remote_address: "127.0.0.1:4711",
             duration_us: 90,
+            trace_id: None,
         }
     }
 
@@ -322,6 +330,10 @@ mod tests {
         let mut names: Vec<&str> =
             line.split("\":").filter_map(|part| part.rsplit_once('"')).map(|(_, name)| name).collect();
         assert_eq!(names, required);
+        let traced = Record { trace_id: Some("0af7651916cd43dd8448eb211c80319c"), ..record("issued") };
+        let traced = String::from_utf8(super::line(&traced)).unwrap();
+        assert!(traced.ends_with("90,\"trace_id\":\"0af7651916cd43dd8448eb211c80319c\"}\n"), "{traced}");
+        names.push("trace_id");
         names.sort_unstable();
         let described: Vec<&str> = schema["properties"].as_object().unwrap().keys().map(String::as_str).collect();
         assert_eq!(names, described);
@@ -368,7 +380,9 @@ mod tests {
     }
 
     fn trail(path: &Path, required: bool) -> io::Result<Trail> {
-        let settings = config::Audit { sink: AuditSink::File(path.to_owned()), required };
+        let place = Place { file: Path::new("aquila.toml").into(), line: 1, column: 1 };
+        let sink = Located { value: AuditSink::File(path.to_owned()), setting: "audit.path".to_owned(), place };
+        let settings = config::Audit { sink, required };
         Trail::open(&settings, Arc::new(Metrics::new().unwrap()))
     }
 

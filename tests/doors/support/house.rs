@@ -40,6 +40,8 @@ pub(crate) struct Plan {
     pub(crate) callers: String,
     /// `session_timeout` of every integration; two hours when empty.
     pub(crate) session_timeout: &'static str,
+    /// Variables of the process.
+    pub(crate) environment: Vec<(&'static str, String)>,
 }
 
 /// The service, running.
@@ -70,7 +72,8 @@ impl House {
         canary::note("the control secret", simulator.control_secret());
         canary::note_private_key(&key_pair().0);
         let config = write_configuration(folder.path(), &simulator, &keys, &plan);
-        let mut process = Process::start(&mut aquila([Path::new("serve"), Path::new("--config"), &config]));
+        let mut command = aquila([Path::new("serve"), Path::new("--config"), &config]);
+        let mut process = Process::start(command.envs(plan.environment));
         let (callers, ops) = addresses(&mut process).await;
         Self { process, simulator, callers, ops, keys, folder }
     }

@@ -43,7 +43,10 @@ impl Ended {
 /// The command, without the environment of whoever runs the tests, except for what finds programs and folders.
 pub(crate) fn aquila<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_aquila"));
-    command.args(args).env_remove("RUST_LOG").stdin(Stdio::null());
+    command.args(args).stdin(Stdio::null());
+    for variable in ["RUST_LOG", "NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"] {
+        command.env_remove(variable);
+    }
     command
 }
 

@@ -1,0 +1,50 @@
+# What the gates that run containers share: packages, a store of their own, a network of their own, and the end of all three.
+# shellcheck shell=bash
+# shellcheck disable=SC2034 # they are read by whoever sources this file
+
+begun=$SECONDS
+store=$(mktemp -d)
+namespace=aquila-ci-$$
+storage=(--root "$store/root" --runroot "$store/run" --storage-driver overlay)
+
+say() { printf '%5d s  %s\n' "$((SECONDS - begun))" "$*"; }
+
+fail() { echo "$0: $1" >&2; exit 1; }
+
+# open_store PROGRAM[:PACKAGE]...: installs the Debian packages of programs that are missing, and makes a network that is
+# a loopback and nothing else. All is gone when the script ends.
+open_store() {
+  [ "$(id -u)" -eq 0 ] || fail 'wants to be run by root: it makes network namespaces and mounts'
+  trap close_store EXIT
+  local missing=() pair
+  for pair in buildah podman runc mmdebstrap ip:iproute2 newuidmap:uidmap "$@"; do
+    command -v "${pair%%:*}" > /dev/null || missing+=("${pair##*:}")
+  done
+  if [ ${#missing[@]} -gt 0 ]; then
+    say "installing the Debian packages ${missing[*]}"
+    apt-get update -qq
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" > "$store/apt.log" 2>&1 ||
+      { cat "$store/apt.log"; fail 'the packages could not be installed'; }
+  fi
+  ip netns add "$namespace"
+  ip -n "$namespace" link set lo up
+}
+
+close_store() {
+  podman "${storage[@]}" --runtime runc --cgroup-manager cgroupfs rm --all --force --time 1 > /dev/null 2>&1 || true
+  podman "${storage[@]}" image umount --all --force > /dev/null 2>&1 || true
+  ip netns del "$namespace" 2> /dev/null || true
+  # What the store has mounted is below it; the deepest goes first.
+  awk -v below="$store/" 'index($2, below) == 1 {print $2}' /proc/mounts | sort -r | while read -r mounted; do
+    umount "$mounted" || true
+  done
+  rm -rf --one-file-system "$store"
+}
+
+# in_namespace SCRIPT PYTHON [ARGUMENT...]: tests/tools/SCRIPT.py where there is a loopback and nothing else.
+in_namespace() {
+  local script=$1 python=$2
+  shift 2
+  nsenter --net="/run/netns/$namespace" "$python" "tests/tools/$script.py" \
+    --store "$store" --namespace "$namespace" --outside "/proc/$$/ns/net" "$@"
+}

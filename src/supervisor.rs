@@ -1,0 +1,169 @@
+//! What the service manager that started the process is told: ready, reloading, stopping, alive.
+//!
+//! The protocol is that of `sd_notify(3)`: one datagram for each message, to the socket that `NOTIFY_SOCKET` names. Without
+//! that variable nobody is told. Nothing depends on whether anybody listens: a message that cannot be sent is logged and
+//! forgotten. Sockets that are handed over (`LISTEN_FDS`) are not taken: to make one of a number is unsafe.
+
+use std::ffi::OsStr;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The service manager, if one listens.
+#[derive(Debug, Clone, Default)]
+pub struct Supervisor(Option<Arc<Line>>);
+
+#[derive(Debug)]
+struct Line {
+    socket: UnixDatagram,
+    address: SocketAddr,
+    /// It restarts a process that does not say that it is alive.
+    watches: bool,
+}
+
+/// How long a manager that does not read may hold up who tells it something.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+impl Supervisor {
+    /// The one that the environment names.
+    pub fn from_environment() -> Self {
+        let Some(name) = std::env::var_os("NOTIFY_SOCKET") else { return Self::default() };
+        let watches =
+            watches(std::env::var_os("WATCHDOG_USEC").as_deref(), std::env::var_os("WATCHDOG_PID").as_deref());
+        Self::at(&name, watches).unwrap_or_else(|error| {
+            let remedy = "let whoever sets NOTIFY_SOCKET name a socket by path, or by `@` and an abstract name";
+            tracing::warn!(%error, remedy, "the service manager is told nothing");
+            Self::default()
+        })
+    }
+
+    /// The one that listens on a socket of this name: a path, or `@` and a name in the abstract space.
+    ///
+    /// # Errors
+    /// This is no name of a socket, or there can be none.
+    fn at(name: &OsStr, watches: bool) -> io::Result<Self> {
+        let address = address(name)?;
+        let socket = UnixDatagram::unbound()?;
+        socket.set_write_timeout(Some(PATIENCE))?;
+        Ok(Self(Some(Arc::new(Line { socket, address, watches }))))
+    }
+
+    /// Both doors are open, or a reload has come to its end. What stands in `status` is for people.
+    pub fn ready(&self, status: &str) {
+        self.tell(&format!("READY=1\nSTATUS={status}"));
+    }
+
+    /// A reload begins, at this moment of the monotonic clock ([`crate::clock::Clock::monotonic`]).
+    pub fn reloading(&self, at: Duration) {
+        self.tell(&format!("RELOADING=1\nMONOTONIC_USEC={}\nSTATUS=reading the configuration again", at.as_micros()));
+    }
+
+    /// What it is doing, for people.
+    pub fn status(&self, status: &str) {
+        self.tell(&format!("STATUS={status}"));
+    }
+
+    /// The end has begun.
+    pub fn stopping(&self) {
+        self.tell("STOPPING=1\nSTATUS=finishing what is in progress");
+    }
+
+    /// What has to be done every second has been done.
+    pub fn alive(&self) {
+        if self.0.as_ref().is_some_and(|line| line.watches) {
+            self.tell("WATCHDOG=1");
+        }
+    }
+
+    fn tell(&self, message: &str) {
+        let Some(line) = &self.0 else { return };
+        if let Err(error) = line.socket.send_to_addr(message.as_bytes(), &line.address) {
+            tracing::warn!(%error, message, "the service manager could not be told");
+        }
+    }
+}
+
+fn address(name: &OsStr) -> io::Result<SocketAddr> {
+    match name.as_bytes() {
+        #[cfg(target_os = "linux")]
+        [b'@', abstract_name @ ..] => {
+            use std::os::linux::net::SocketAddrExt;
+            SocketAddr::from_abstract_name(abstract_name)
+        }
+        [b'/', ..] => SocketAddr::from_pathname(name),
+        _ => Err(io::Error::new(io::ErrorKind::Unsupported, "NOTIFY_SOCKET names no socket that is known here")),
+    }
+}
+
+/// Whether the process with this number of ours is the one that is watched. Without a number it is any.
+fn watches(period: Option<&OsStr>, process: Option<&OsStr>) -> bool {
+    let own = std::process::id().to_string();
+    period.is_some() && process.is_none_or(|process| process == own.as_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(socket: &UnixDatagram) -> String {
+        let mut buffer = [0; 4096];
+        let length = socket.recv(&mut buffer).unwrap();
+        String::from_utf8(buffer[..length].to_vec()).unwrap()
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn an_abstract_socket_is_told_as_one_with_a_path_is() {
+        use std::os::linux::net::SocketAddrExt;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("notify");
+        let own = folder.path().to_str().unwrap();
+        let hidden = UnixDatagram::bind_addr(&SocketAddr::from_abstract_name(own).unwrap()).unwrap();
+        let open = UnixDatagram::bind(&path).unwrap();
+        for (socket, name) in [(&hidden, format!("@{own}")), (&open, path.to_str().unwrap().to_owned())] {
+            let supervisor = Supervisor::at(OsStr::new(&name), true).unwrap();
+            supervisor.ready("serving");
+            supervisor.alive();
+            assert_eq!(told(socket), "READY=1\nSTATUS=serving");
+            assert_eq!(told(socket), "WATCHDOG=1");
+        }
+    }
+
+    #[test]
+    fn a_reload_tells_microseconds() {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = UnixDatagram::bind(folder.path().join("notify")).unwrap();
+        let supervisor = Supervisor::at(folder.path().join("notify").as_os_str(), false).unwrap();
+        supervisor.reloading(Duration::from_nanos(1_234_567_891));
+        assert_eq!(told(&socket), "RELOADING=1\nMONOTONIC_USEC=1234567\nSTATUS=reading the configuration again");
+        // Who does not watch is not told every second.
+        supervisor.alive();
+        supervisor.stopping();
+        assert_eq!(told(&socket), "STOPPING=1\nSTATUS=finishing what is in progress");
+    }
+
+    #[test]
+    fn what_is_no_socket_is_refused_and_one_where_nobody_listens_harms_nobody() {
+        for name in ["", "notify", "vsock:2:1234", &format!("/{}", "long".repeat(100))] {
+            assert!(Supervisor::at(OsStr::new(name), false).is_err(), "{name}");
+        }
+        Supervisor::at(OsStr::new("/nowhere/at.all"), true).unwrap().alive();
+        Supervisor::default().ready("serving");
+    }
+
+    #[test]
+    fn only_the_process_that_is_meant_is_watched() {
+        let own = std::process::id().to_string();
+        for (period, process, expected) in [
+            (None, None, false),
+            (Some("30000000"), None, true),
+            (Some("30000000"), Some(own.as_str()), true),
+            (Some("30000000"), Some("1"), false),
+            (None, Some(own.as_str()), false),
+        ] {
+            assert_eq!(watches(period.map(OsStr::new), process.map(OsStr::new)), expected, "{period:?} {process:?}");
+        }
+    }
+}
