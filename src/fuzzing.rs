@@ -4,7 +4,7 @@
 //! the fuzzers only. A file in `fuzz/seeds/NAME` is tried by every `cargo test`, so what a fuzzer finds is kept by
 //! putting it there.
 
-use crate::{authn, config, http, keys, salesforce};
+use crate::{authn, config, http, keys, salesforce, store};
 
 /// Panics for bytes that break it.
 pub type Property = fn(&[u8]);
@@ -17,6 +17,7 @@ pub fn properties() -> impl Iterator<Item = (&'static str, Property)> {
         config::fuzzing::PROPERTIES,
         keys::fuzzing::PROPERTIES,
         salesforce::fuzzing::PROPERTIES,
+        store::fuzzing::PROPERTIES,
     ];
     all.into_iter().flatten().copied()
 }

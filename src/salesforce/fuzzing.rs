@@ -1,20 +1,30 @@
 //! What must hold for whatever comes back in Salesforce's name, as properties of bytes.
 
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use reqwest::header::{DATE, HeaderMap, HeaderValue, RETRY_AFTER};
 use serde_json::Value;
 
-use super::endpoint::{self, Reply};
-use super::mint_error::MintError;
+use super::endpoint::{self, Reply, WayOut};
+use super::mint_error::{LONGEST_PAUSE, MintError};
 use super::reply::{self, Introspection, Session};
+use super::{Budgets, Circuits, Integration, Keys, Surroundings};
+use crate::clock::Clock;
+use crate::config::hosts::Allowlist;
+use crate::keys::{Unlock, parse};
+use crate::telemetry::metrics::Metrics;
 
 /// A name and what panics for bytes that break it.
 type Property = (&'static str, fn(&[u8]));
 
 /// By the names of their folders in `fuzz/seeds`.
-pub(crate) const PROPERTIES: &[Property] =
-    &[("token-reply", token_reply), ("confirm-reply", confirm_reply), ("retry-after", retry_after)];
+pub(crate) const PROPERTIES: &[Property] = &[
+    ("token-reply", token_reply),
+    ("confirm-reply", confirm_reply),
+    ("retry-after", retry_after),
+    ("handed-over", handed_over),
+];
 
 /// What a plain JSON parser reads in it. Nothing, where only members that nobody looks at are no JSON: numbers beyond all
 /// bounds, bytes that are no UTF-8. They do not spoil an answer.
@@ -105,5 +115,61 @@ fn retry_after(bytes: &[u8]) {
         && !text.starts_with('+')
     {
         assert_eq!(wait, Some(Duration::from_secs(seconds).min(DAY)));
+    }
+}
+
+static INTEGRATION: LazyLock<Option<Integration>> = LazyLock::new(|| {
+    let config = crate::config::fuzzing::with_issuer(br#"{"keys": []}"#)?;
+    let surroundings = Surroundings {
+        way_out: WayOut::new(&config.salesforce).ok()?,
+        allowlist: Arc::new(Allowlist::new([])),
+        budgets: Arc::new(Budgets::default()),
+        circuits: Arc::new(Circuits::default()),
+        store: None,
+        clock: Clock::manual(),
+        metrics: Arc::new(Metrics::new().ok()?),
+    };
+    // The seeds name it by its thumbprint.
+    let key = parse(include_bytes!("../../fuzz/seeds/key-file/pkcs8.pem"), &Unlock::default()).ok()?.key;
+    let keys = Keys { first: Arc::new(key), next: None };
+    Some(Integration::new(config.integrations.into_iter().next()?, keys, surroundings))
+});
+
+/// A token or a failure that was sealed with our key, and says anything. Taken over is only what an answer of Salesforce
+/// could have said here, from those who share a key; nothing lasts longer than is left; and what is written again is read as
+/// the same.
+fn handed_over(bytes: &[u8]) {
+    const LEFT: Duration = Duration::from_secs(3600);
+    let Some(integration) = INTEGRATION.as_ref() else { unreachable!("the configuration of the fixture loads") };
+    let now = integration.clock().now();
+    let has_our_key = || {
+        let form: Option<Value> = serde_json::from_slice(bytes).ok();
+        let theirs = form.as_ref().map(|form| form.get("keys").and_then(Value::as_array));
+        let is_ours = |key: &Value| integration.keys().iter().any(|ours| key == ours.thumbprint.as_str());
+        theirs.is_none_or(|keys| keys.is_some_and(|keys| keys.iter().any(is_ours)))
+    };
+    if let Some(vouched) = integration.read_token(bytes, |_| LEFT) {
+        let grant = &vouched.grant;
+        assert!(has_our_key() && integration.trusts(&grant.instance_url));
+        assert!(grant.instance_url.query().is_none() && grant.instance_url.fragment().is_none());
+        for passed_on in [&grant.id, &grant.issued_at, &grant.site_url, &grant.site_id].into_iter().flatten() {
+            assert!(passed_on.bytes().all(|byte| byte.is_ascii_graphic()) && passed_on.len() <= 2048);
+        }
+        assert!(vouched.promise.remaining(now) <= LEFT);
+        let written = integration.write_token(&vouched, 1).unwrap_or_default();
+        let Some(again) = integration.read_token(&written, |_| LEFT) else { unreachable!("it was read once") };
+        assert_eq!(again.grant.token.expose(), grant.token.expose());
+        assert_eq!((&again.grant.instance_url, &again.grant.id), (&grant.instance_url, &grant.id));
+        assert_eq!(
+            (again.minted_at, again.promise.terms().source),
+            (vouched.minted_at, vouched.promise.terms().source)
+        );
+    }
+    if let Some((error, streak)) = integration.read_failure(bytes, |_| LEFT) {
+        assert!(has_our_key() && error.second_hand);
+        assert!(!error.detail.chars().any(char::is_control) && error.detail.chars().count() <= 300, "{error:?}");
+        assert!(error.pause(streak, 1.0) <= LONGEST_PAUSE);
+        let written = integration.write_failure(&error, streak, 1).unwrap_or_default();
+        assert_eq!(integration.read_failure(&written, |_| LEFT), Some((error, streak)));
     }
 }

@@ -15,6 +15,7 @@ use zeroize::Zeroizing;
 
 use super::cause::Cause;
 use super::mint_error::MintError;
+use super::reply::{plain, without_trimmings};
 use super::{Grant, Integration, Vouched, jitter};
 use crate::promise::{LifetimeSource, Promise, Terms};
 use crate::token::AccessToken;
@@ -87,9 +88,10 @@ impl Integration {
         if !form.keys.iter().any(|theirs| own.iter().any(|ours| theirs == ours)) {
             return None;
         }
-        let instance_url = Url::parse(&form.instance_url).ok().filter(|url| self.trusts(url))?;
+        let instance_url = Url::parse(&form.instance_url).ok().map(without_trimmings).filter(|url| self.trusts(url))?;
         let token = AccessToken::parse(form.token.to_owned())?;
-        let text = |text: Option<Cow<'_, str>>| text.map(Cow::into_owned);
+        // By the rules of a response: these go on to callers, too.
+        let text = |text: Option<Cow<'_, str>>| plain(text.map(Cow::into_owned)).ok();
         let terms = Terms {
             lasts: Duration::from_millis(form.lasts_ms),
             source: LifetimeSource::of_str(&form.source)?,
@@ -99,10 +101,10 @@ impl Integration {
         let grant = Grant {
             token,
             instance_url,
-            id: self.trusted_only("id", text(form.id)),
-            issued_at: text(form.issued_at),
-            site_url: self.trusted_only("sfdc_site_url", text(form.site_url)),
-            site_id: text(form.site_id),
+            id: self.trusted_only("id", text(form.id)?),
+            issued_at: text(form.issued_at)?,
+            site_url: self.trusted_only("sfdc_site_url", text(form.site_url)?),
+            site_id: text(form.site_id)?,
             // The promise has it.
             expires_in: None,
         };

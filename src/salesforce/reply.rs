@@ -115,7 +115,7 @@ fn malformed(seen: &str) -> MintError {
 }
 
 /// An optional member as visible ASCII, trimmed; it goes on to callers and must not carry anything else.
-fn plain(member: Option<String>) -> Result<Option<String>, MintError> {
+pub(super) fn plain(member: Option<String>) -> Result<Option<String>, MintError> {
     let Some(text) = member else { return Ok(None) };
     let text = text.trim();
     if text.is_empty() {
@@ -152,7 +152,7 @@ fn seconds(value: &Value) -> Result<Option<u64>, MintError> {
 }
 
 /// Where tokens are good is an origin and perhaps a path; the rest would only travel on to callers.
-fn without_trimmings(mut url: Url) -> Url {
+pub(super) fn without_trimmings(mut url: Url) -> Url {
     url.set_query(None);
     url.set_fragment(None);
     url

@@ -19,7 +19,7 @@ pub(super) const MOST_EVENTS: u32 = 10_000;
 /// So many may wait for those who listen; who falls behind looks by itself.
 pub(super) const ROOM: usize = 1024;
 /// So many are taken at once.
-const MOST_AT_ONCE: usize = 512;
+pub(super) const MOST_AT_ONCE: usize = 512;
 /// A question for events waits so long for one.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// And is answered within so long, or the connection is broken.
@@ -92,11 +92,11 @@ enum Ended {
 
 /// One entry of the stream.
 #[derive(Debug, PartialEq)]
-struct Line {
-    id: String,
-    replica: Vec<u8>,
+pub(super) struct Line {
+    pub(super) id: String,
+    pub(super) replica: Vec<u8>,
     /// Nothing, if it says nothing that is known here.
-    event: Option<Event>,
+    pub(super) event: Option<Event>,
 }
 
 impl Store {
@@ -189,7 +189,7 @@ impl Store {
 }
 
 /// What XREAD answers: nothing, or one stream with its entries.
-fn lines(answer: Value) -> Option<Vec<Line>> {
+pub(super) fn lines(answer: Value) -> Option<Vec<Line>> {
     let streams = match answer {
         Value::Nil => return Some(Vec::new()),
         Value::Array(streams) => streams,
@@ -230,7 +230,7 @@ fn line(entry: Value) -> Option<Line> {
 }
 
 /// `MILLISECONDS-COUNT`.
-fn is_id(text: &str) -> bool {
+pub(super) fn is_id(text: &str) -> bool {
     let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     text.len() <= LONGEST_ID && text.split_once('-').is_some_and(|(one, other)| is_number(one) && is_number(other))
 }

@@ -7,6 +7,8 @@
 mod counters;
 mod dial;
 mod events;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod lease;
 mod link;
 mod place;

@@ -91,6 +91,8 @@ async fn wrong_usage_ends_with_2_and_says_nothing_on_stdout() {
         &["new-key"],
         &["new-key", "Not A Name"],
         &["new-key", "../x"],
+        &["new-seal-key", "aquila-seal-1:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"],
+        &["new-seal-key", "--output", "seal-keys"],
         &["healthcheck", "--url", "http://a", "--config", "x"],
         &["healthcheck", "--url", "not a url"],
         &["simulate"],
@@ -492,13 +494,69 @@ async fn a_new_key_is_told_once_and_its_lines_let_it_in_and_nothing_else() {
     assert!(metrics.contains(r#"aquila_auth_failures_total{proof="api_key",reason="unknown"} 1"#), "{metrics}");
 }
 
+const STORE: &str = "[store]\nseal_key_path = \"seal-keys\"\n[store.redis]\nurl = \"redis://127.0.0.1:6379\"\n";
+
+#[tokio::test]
+async fn a_new_seal_key_is_one_line_that_check_takes_in_its_file_and_is_told_nowhere_else() {
+    let [one, other] = [run(["new-seal-key"]).await, run(["new-seal-key"]).await];
+    assert_eq!((one.code(), other.code()), (Some(0), Some(0)));
+    assert!(one.stdout.ends_with('\n') && one.stdout.lines().count() == 1, "{} lines", one.stdout.lines().count());
+    assert_ne!(one.stdout, other.stdout);
+    let key = one.stdout.trim_end().strip_prefix("aquila-seal-1:").unwrap();
+    assert!(one.stderr.contains("store.seal_key_path") && !one.stderr.contains(key), "the words for people");
+
+    let folder = folder_with(&format!("{CONFIGURATION}{STORE}"));
+    let file = folder.path().join("seal-keys");
+    write_private(&file, &one.stdout);
+    let good = checked(folder.path(), &[]).await;
+    assert_eq!((good.code(), good.stdout.as_str()), (Some(0), "good: 0 errors, 0 warnings\n"));
+    write_private(&file, &format!("# next year's is below\n{}{}", one.stdout, other.stdout));
+    assert_eq!(checked(folder.path(), &[]).await.code(), Some(0));
+    // A letter less, and the same key twice: refused by the line, without the key.
+    for (wrong, said) in [(one.stdout.replace(key, &key[1..]), "line 1"), (one.stdout.repeat(2), "line 2")] {
+        write_private(&file, &wrong);
+        let refused = checked(folder.path(), &[]).await;
+        assert_eq!(refused.code(), Some(78), "{}", refused.stdout);
+        assert!(refused.stdout.contains("store.seal_key_path") && refused.stdout.contains(said), "{}", refused.stdout);
+        assert!(!format!("{}{}", refused.stdout, refused.stderr).contains(&key[1..]), "the key is told");
+    }
+}
+
+#[tokio::test]
+async fn the_file_of_a_seal_key_is_made_as_readme_says_and_a_warning_when_others_may_read_it() {
+    use std::os::unix::fs::PermissionsExt;
+    let readme = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
+    let line = readme.lines().find(|line| line.contains("aquila new-seal-key >")).unwrap();
+    let folder = folder_with(&format!("{CONFIGURATION}{STORE}"));
+    // The reader's `aquila` is this one, and whatever the file was made with before is the reader's own.
+    let script = format!("umask 000; aquila() {{ \"$0\" \"$@\"; }}; {line}");
+    let made = Command::new("sh")
+        .args(["-c", &script, env!("CARGO_BIN_EXE_aquila")])
+        .current_dir(folder.path())
+        .output()
+        .unwrap();
+    assert!(made.status.success() && made.stdout.is_empty(), "{line}: {}", String::from_utf8_lossy(&made.stderr));
+    let good = checked(folder.path(), &[]).await;
+    assert_eq!((good.code(), good.stdout.as_str()), (Some(0), "good: 0 errors, 0 warnings\n"));
+    std::fs::set_permissions(folder.path().join("seal-keys"), std::fs::Permissions::from_mode(0o644)).unwrap();
+    let loose = checked(folder.path(), &[]).await;
+    assert_eq!(loose.code(), Some(0));
+    assert!(loose.stdout.contains("warning: ") && loose.stdout.contains("0644"), "{}", loose.stdout);
+}
+
 #[cfg(target_os = "linux")]
 #[tokio::test]
 async fn what_standard_output_does_not_take_is_an_error_unless_the_reader_has_left() {
     let folder = folder_with(CONFIGURATION);
     let config = folder.path().join("aquila.toml");
     let config = config.to_str().unwrap();
-    let all = [&["new-key", "x"][..], &["check", "--config", config], &["check", "--schema"], &["demo", "--once"]];
+    let all = [
+        &["new-key", "x"][..],
+        &["new-seal-key"],
+        &["check", "--config", config],
+        &["check", "--schema"],
+        &["demo", "--once"],
+    ];
     for args in all {
         let to =
             |output: std::process::Stdio| aquila(args).stdout(output).stderr(std::process::Stdio::piped()).output();

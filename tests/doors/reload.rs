@@ -15,7 +15,9 @@ use tokio::time::Instant;
 use crate::get_token::is_a_token;
 use crate::support::PATIENCE;
 use crate::support::house::{House, Plan, key_pair, write_private};
+use crate::support::process::run;
 use crate::support::wire::{Connection, get};
+use crate::tls::free_port;
 
 impl House {
     pub(crate) fn configuration(&self) -> String {
@@ -228,6 +230,34 @@ async fn settings_that_need_a_restart_are_told() {
     house.hang_up();
     let told = house.reloaded("applied", 2).await["last_reload"]["findings"].to_string();
     assert!(told.contains("audit: ") && told.contains("next start"), "{told}");
+}
+
+#[tokio::test]
+async fn another_store_needs_a_restart_and_is_told_so_and_another_seal_key_does_not() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["seal-keys", "other-keys"] {
+        write_private(&folder.path().join(name), &run(["new-seal-key"]).await.stdout);
+    }
+    // Nothing listens there: that the store is away is nobody's business here.
+    let (one, another) = (free_port().await, free_port().await);
+    let store = format!(
+        "[store]\nseal_key_path = \"seal-keys\"\n[store.redis]\nurl = \"redis://127.0.0.1:{one}\"\nkey_prefix = \"one:\"\n"
+    );
+    let house = House::within(folder, Plan { salesforce: store, ..Plan::default() }).await;
+    let begun = house.configuration();
+    let changes = [
+        (format!(":{one}"), format!(":{another}"), true),
+        ("seal-keys".to_owned(), "other-keys".to_owned(), false),
+        ("\"one:\"".to_owned(), "\"other:\"".to_owned(), true),
+        ("[store]\n".to_owned(), "[store]\nmax_replicas = 3\n".to_owned(), true),
+    ];
+    for ((from, to, needs_it), generation) in changes.into_iter().zip(2..) {
+        house.configure(&begun.replacen(&from, &to, 1));
+        house.hang_up();
+        let findings = house.reloaded("applied", generation).await["last_reload"]["findings"].to_string();
+        let told = findings.contains("store: this changed") && findings.contains("restart the service");
+        assert_eq!(told, needs_it, "{to}: {findings}");
+    }
 }
 
 /// Three hundred requests a second, of which none may fail, through good and bad changes of every kind.

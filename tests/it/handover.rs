@@ -79,6 +79,11 @@ fn a_token_is_taken_from_those_who_share_a_key_and_for_hosts_that_are_trusted_he
     for (member, wrong) in [
         ("instance_url", json!("https://acme.example/")),
         ("instance_url", json!("http://127.0.0.1/")),
+        // What could not go on to a caller.
+        ("issued_at", json!("17\r\n95")),
+        ("site_id", json!("0DM\u{0}")),
+        ("id", json!("https://acme.my.salesforce.com/id/ä")),
+        ("site_url", json!("x".repeat(2049))),
         ("token", json!("")),
         ("token", json!("with\"quote")),
         ("source", json!("guessed")),
@@ -89,6 +94,9 @@ fn a_token_is_taken_from_those_who_share_a_key_and_for_hosts_that_are_trusted_he
         assert!(read(&ours, &form).is_none(), "{form}");
     }
     assert!(only(&ours).read_token(b"", Duration::from_micros).is_none());
+    let mut trimmed = form(&keys(&ours));
+    trimmed["instance_url"] = json!("https://acme.my.salesforce.com/?a=1#b");
+    assert_eq!(read(&ours, &trimmed).unwrap().grant.instance_url.as_str(), "https://acme.my.salesforce.com/");
 }
 
 #[test]

@@ -10,6 +10,7 @@ import urllib.request
 import yaml
 
 import canary
+from redis_server import Redis, seal_key_file
 from service import free_port, new_key, private_key, running, self_signed
 
 CLIENT_ID = "3MVG9.monitoring"
@@ -26,6 +27,7 @@ EXPECTED = {
     "AquilaRequestsFail": "refused",
     "AquilaTokensSlow": None,
     "AquilaAuditRecordsLost": None,
+    "AquilaStoreAlone": None,
 }
 OF_CERTIFICATES = {"AquilaCertificateEnds": "ending", "AquilaCertificateEndsSoon": "ending-soon"}
 # Days that are left of their certificates, and when all is well.
@@ -48,6 +50,7 @@ class Trouble:
         options = ["--listen", f"127.0.0.1:{self.simulator}", "--certificate", certificate, "--client-id", CLIENT_ID]
         options += ["--control-secret-path", folder / "control.secret"]
         self.start("simulate", "simulate", *options, *users).wait_for_port(self.simulator)
+        self.redis, self.seal_key = Redis(stack, folder), seal_key_file(binary, folder / "seal.key")
         self.configure(mended=True)
         self.service = self.start("serve", "serve", "--config", folder / "aquila.yaml")
         self.service.wait_until_ready(self.ops)
@@ -105,6 +108,7 @@ scrape_configs:
             "server": {"listen": f"127.0.0.1:{self.callers}"},
             "ops": {"listen": f"127.0.0.1:{self.ops}"},
             "audit": {"path": f"{self.folder}/audit.jsonl"},
+            "store": {"seal_key_path": f"{self.seal_key}", "redis": {"url": f"redis://127.0.0.1:{self.redis.port}"}},
             "integrations": integrations,
             "callers": {
                 "log-shipper": {"integrations": ["*"], "api_key_sha256": [self.digest]},
@@ -159,6 +163,7 @@ scrape_configs:
         self.until(checks, "scraped for 21 s", 40, lambda: self.value(seen) >= 21)
         alerts = self.alerts()
         checks.check("no alert while all is well, not even a pending one", not alerts, alerts)
+        checks.check("what the service does is shared", self.value("aquila_store_up") == 1, self.query("aquila_store_up"))
 
     def get_into_it(self, checks):
         self.control({"door": "token", "username": "dying", "answer": {"kind": "row", "row": "server_error"}})
@@ -166,6 +171,10 @@ scrape_configs:
         self.control({"door": "token", "username": "slow", "delay_ms": 1500, "answer": {"kind": "as_usual"}})
         deaf = self.deaf()
         self.nag()
+        # Found by the next flight, which is one of `dying`.
+        self.redis.spoil_tokens()
+        self.until(checks, "a spoilt token is noticed", 20, lambda: self.query("aquila_store_unreadable_total"))
+        self.redis.hold()
         self.asker.want = ["good", "dying", "refused", "away", "spender"]
         self.asker.cold = list(SLOW)
         self.until(checks, "the configuration is in force", 10, lambda: self.value('aquila_config_reloads_total{outcome="applied"}') == 1)
@@ -194,6 +203,7 @@ scrape_configs:
     def get_out_of_it(self, checks):
         self.asker.cold = []
         self.control(None)
+        self.redis.go_on()
         self.configure(mended=True)
         self.until(checks, "each alert goes away once its reason is mended", 40, lambda: not self.alerts(), self.alerts)
 
