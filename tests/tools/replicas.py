@@ -66,6 +66,7 @@ def run(scene):
     fleet = scene.survivors = together(scene)
     step(replicas_holder.killed, fleet)
     step(replicas_holder.stopped, fleet)
+    step(replicas_holder.flushed, fleet)
     step(replicas_life.reported, fleet)
     step(replicas_life.refused, fleet)
     step(replicas_life.used_once, fleet)

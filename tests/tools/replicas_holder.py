@@ -1,4 +1,4 @@
-"""The one that holds the lease is killed, or sleeps for longer than its lease lasts."""
+"""The one that holds the lease is killed, or sleeps for longer than it lasts, or the lease is forgotten."""
 
 import signal
 import time
@@ -70,6 +70,25 @@ def stopped(scene, fleet):
     scene.checks.check("the newer token stands everywhere", tokens == newer and len(newer) == 1, (len(tokens), len(newer)))
     scene.row("SIGSTOP of the lease holder for more than its lease", counted.posts, 2, len(answers) + len(own), errors, taken_over,
               f"woken: {recovered:.1f} s")  # fmt: skip
+    scene.salesforce.calm()
+
+
+def flushed(scene, fleet):
+    """Redis forgets everything, the lease as well, while the holder's POST is on its way."""
+    (integration,) = scene.fresh()
+    scene.salesforce.slow(scene.user(integration), 1500, times=1)
+    with scene.counted() as counted:
+        waiting = Later([(replica, integration, CALLERS // 3) for replica in fleet], scene.key)
+        until("a POST is on its way", lambda: counted.so_far() == 1)
+        scene.redis.ask("FLUSHALL")
+        begun = time.time()
+        answers = waiting.come()
+        until("one token stands everywhere", lambda: len({replica.ask(integration)[1]["access_token"] for replica in fleet}) == 1)
+        recovered = time.time() - begun
+    errors = scene.judge("Redis flushed mid-mint", answers)
+    # Whoever asks next finds no lease, until the holder's next heartbeat.
+    scene.bounded("Redis flushed mid-mint", counted.posts, 2, 1)
+    scene.row("Redis flushed mid-mint", counted.posts, 2, len(answers), errors, recovered)
     scene.salesforce.calm()
 
 

@@ -49,6 +49,8 @@ def refused(scene, fleet):
     (integration,) = scene.fresh()
     user = {"username": scene.user(integration), "standing": "inactive"}
     scene.salesforce.control("POST", "users", user)
+    # Long enough that all of them have looked when the refusal comes: those who waited must not try for themselves.
+    scene.salesforce.slow(scene.user(integration), 400)
     posts, asked = [], []
     for round_number in range(3):
         with scene.counted() as counted:
@@ -62,6 +64,7 @@ def refused(scene, fleet):
         elif round_number == 1:
             until("the pause is over", lambda: time.time() > answers[0].ended + 5.5)
     scene.checks.check("one POST in each pause, over all replicas", posts == [1, 0, 1], posts)
+    scene.salesforce.calm()
     scene.salesforce.control("POST", "users", user | {"standing": "active"})
     with scene.counted() as counted:
         fleet[1].signal(signal.SIGHUP)
