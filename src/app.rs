@@ -162,7 +162,7 @@ impl App {
     pub fn new(prepared: Prepared, sockets: Sockets) -> io::Result<Self> {
         let Prepared { loaded, shared, generation } = prepared;
         let Shared { clock, metrics, .. } = shared.clone();
-        let Generation { snapshot, callers_tls, ops_tls } = generation;
+        let Generation { snapshot, callers_tls, ops_tls, .. } = generation;
         let trail = Arc::new(Trail::open(&loaded.config.audit, Arc::clone(&metrics))?);
         let doors = Doors {
             snapshots: Arc::new(Snapshots::new(snapshot)),

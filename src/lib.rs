@@ -17,7 +17,7 @@
 //! - facts: [`config`] is valid or a report of every mistake, [`telemetry`] is log, metrics and audit trail
 //! - skills: [`authn`] finds out who calls, [`cache`] keeps one value that ages, [`keys`] sign,
 //!   [`limits`] bound what one caller causes, [`policy`] grants,
-//!   [`salesforce`] mints and confirms, [`tls`] protects a door
+//!   [`salesforce`] mints and confirms, [`store`] is what replicas share, [`tls`] protects a door
 //! - core: [`holding`] joins integration and slot, [`snapshot`] is one generation of the configuration, [`broker`]
 //!   issues tokens from it; [`walk`] asks an org about everything that a token needs
 //! - edge: [`http`] is both doors
@@ -42,6 +42,7 @@ pub mod keys;
 pub mod limits;
 pub mod policy;
 pub mod salesforce;
+pub mod store;
 pub mod tls;
 
 pub mod ask;

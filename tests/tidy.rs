@@ -15,7 +15,7 @@ type TestResult = Result<(), Box<dyn Error>>;
 const LAYERS: &[&[&str]] = &[
     &["names", "token", "clock", "promise", "ask", "hash", "signature", "window"],
     &["config", "telemetry"],
-    &["keys", "salesforce", "authn", "policy", "limits", "cache", "tls"],
+    &["keys", "salesforce", "authn", "policy", "limits", "cache", "store", "tls"],
     &["holding", "snapshot", "broker", "walk"],
     &["http"],
     &["app", "reload", "fuzzing"],
@@ -36,6 +36,9 @@ const PEERS: &[(&str, &str)] = &[
     ("telemetry", "config"),
     // Salesforce is given a signer, whatever holds its key.
     ("salesforce", "keys"),
+    // What replicas share of a token host, of a user's logins, and of the assertions of callers.
+    ("salesforce", "store"),
+    ("authn", "store"),
     // An integration with its token, a generation of them, and the one that serves from a generation.
     ("snapshot", "holding"),
     ("broker", "holding"),

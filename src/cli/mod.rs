@@ -6,6 +6,7 @@ mod explain;
 mod healthcheck;
 mod key_pair;
 mod new_key;
+mod new_seal_key;
 mod paint;
 mod serve;
 mod setup;
@@ -43,6 +44,8 @@ enum Command {
     Explain(explain::ExplainArgs),
     /// Make an API key for a caller: prints the key once, and the config line with its digest.
     NewKey(new_key::NewKeyArgs),
+    /// Make a key that seals what replicas share, for the file of `store.seal_key_path`.
+    NewSealKey(new_seal_key::NewSealKeyArgs),
     /// Make what an org needs to let the broker in: key, certificate, Salesforce metadata, configuration.
     Setup(Box<setup::SetupArgs>),
     /// Run the Salesforce simulator alone, to test a client against it.
@@ -62,6 +65,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Check(args) => check::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::NewKey(args) => new_key::run(&args),
+        Command::NewSealKey(args) => new_seal_key::run(&args),
         Command::Setup(args) => setup::run(*args),
         Command::Simulate(args) => simulate(*args),
         Command::Healthcheck(args) => healthcheck::run(&args),

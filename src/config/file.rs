@@ -7,6 +7,7 @@ use super::certificate::CertificateName;
 use super::document::Node;
 use super::network::{ClientCertificate, Network};
 use super::proof_values::{Claims, IssuerText, KeyUrl, KubernetesName, OneOrSeveral};
+use super::redis_values::{KeyPrefix, MasterName, RedisMode, RedisUrl, RedisUser, Replicas};
 use super::report::{Located, Report};
 use super::setting::Preset::{Flag, List, Number, Table as Empty, Text};
 use super::setting::{Field, Keys, Presence, Setting, Table, section, section_schema};
@@ -21,7 +22,7 @@ use crate::signature::Algorithm;
 
 section! {
     /// Configuration of Aquila, the Salesforce token broker.
-    File later ["store"] {
+    File later [] {
         /// The callers' door.
         server: Server, or Empty;
         /// The ops door: probes, metrics, status.
@@ -38,6 +39,8 @@ section! {
         log: Log, or Empty;
         /// The audit trail.
         audit: Audit, or Empty;
+        /// What the replicas of this service share. Without it each is on its own.
+        store: Store, optional;
     }
 }
 
@@ -301,5 +304,50 @@ section! {
         path: FilePath, or Text("-");
         /// No record, no token.
         required: bool, or Flag(false);
+    }
+}
+
+section! {
+    /// What the replicas of this service share.
+    Store later [] {
+        /// File with the keys that seal what is stored, one on a line; `aquila new-seal-key` makes one.
+        seal_key_path: FilePath, required;
+        /// Replicas, at most: what a login budget is divided by while a replica is cut off from the others.
+        max_replicas: Replicas, or Number(10);
+        /// The Redis or Valkey that they share.
+        redis: Redis, required;
+    }
+}
+
+section! {
+    /// A Redis or Valkey.
+    Redis later [] {
+        /// Its address: rediss:// with TLS; redis:// to loopback, or with `plain_tcp = true`. A number at the end is the
+        /// database.
+        url: RedisUrl, optional;
+        /// Addresses, instead of `url`: of the Sentinels, or of nodes of the Cluster.
+        urls: Vec<Located<RedisUrl>>, or List;
+        /// `single`, `sentinel` or `cluster`.
+        mode: RedisMode, or Text("single");
+        /// What the Sentinels call the master; with `mode = "sentinel"` alone.
+        master_name: MasterName, optional;
+        /// The ACL user. Default: Redis' own default user.
+        username: RedisUser, optional;
+        /// File with the password.
+        password_path: FilePath, optional;
+        /// Environment variable with the password.
+        password_env: EnvironmentName, optional;
+        /// The ACL user at the Sentinels.
+        sentinel_username: RedisUser, optional;
+        /// File with the password of the Sentinels.
+        sentinel_password_path: FilePath, optional;
+        /// Environment variable with the password of the Sentinels.
+        sentinel_password_env: EnvironmentName, optional;
+        /// PEM bundle of the authorities that vouch for Redis, instead of those of this machine.
+        ca_path: FilePath, optional;
+        /// What all names in Redis begin with.
+        key_prefix: KeyPrefix, or Text("aquila:");
+        /// The network between this service and Redis is protected: redis:// is fine to any address.
+        plain_tcp: bool, or Flag(false);
     }
 }

@@ -16,11 +16,13 @@ mod key;
 mod network;
 mod proof_values;
 mod proofs;
+mod redis_values;
 pub mod report;
 mod secret;
 mod setting;
 pub mod show;
 pub mod source;
+mod store;
 mod times;
 mod urls;
 mod values;
@@ -48,6 +50,7 @@ pub use self::key::{Key, KeyFile, KeyHolder, TokenKey};
 pub use self::proofs::{Issuer, JwtRule, KeyServer, KeySource, Proofs};
 use self::report::{Located, Mistake, Place, Report, Severity};
 use self::setting::Setting;
+pub use self::store::{Address, Credentials, Redis, RedisMode, Store};
 use crate::names::{CallerName, IntegrationName, IntegrationPattern};
 
 /// A configuration that may be used, and what its author should know all the same.
@@ -81,6 +84,8 @@ pub struct Refused {
     pub keys: Vec<Key>,
     /// Certificates and keys of its doors, likewise.
     pub tls: Vec<Tls>,
+    /// What the replicas share, likewise.
+    pub store: Option<Store>,
     /// The files that it names, as far as it could be read.
     pub files: Vec<PathBuf>,
 }
@@ -100,6 +105,7 @@ pub fn load_with(path: &Path, environment: &dyn Fn(&str) -> Option<String>) -> R
         report: unread(path, error),
         keys: Vec::new(),
         tls: Vec::new(),
+        store: None,
         files: Vec::new(),
     })?;
     load_document(path, &document, environment)
@@ -119,7 +125,10 @@ fn load_document(
         Some(config) if !shop.report.has_errors() => {
             Ok(Loaded { config, warnings: shop.report, path: path.to_owned(), files: shop.files })
         }
-        _ => Err(Refused { report: shop.report, keys: shop.keys, tls: shop.tls, files: shop.files }),
+        _ => {
+            let Workshop { report, keys, tls, store, files, .. } = shop;
+            Err(Refused { report, keys, tls, store, files })
+        }
     }
 }
 
@@ -171,6 +180,8 @@ pub struct Config {
     pub log: Log,
     /// The audit trail.
     pub audit: Audit,
+    /// What the replicas share, if they share anything.
+    pub store: Option<Store>,
 }
 
 /// `[server]`: the callers' door.

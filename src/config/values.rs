@@ -159,6 +159,8 @@ macro_rules! word {
     };
 }
 
+pub(super) use word;
+
 word! {
     /// A Salesforce username.
     Username like "elastic-log@acme.example",

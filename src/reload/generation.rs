@@ -12,6 +12,7 @@ use crate::config::{self, Config};
 use crate::keys;
 use crate::salesforce::{Budgets, Circuits, Surroundings, WayOut, WayOutError};
 use crate::snapshot::Snapshot;
+use crate::store;
 use crate::telemetry::audit;
 use crate::telemetry::metrics::Metrics;
 use crate::tls::{self, DoorTls};
@@ -44,6 +45,8 @@ pub struct Generation {
     pub callers_tls: DoorTls,
     /// TLS of the ops door.
     pub ops_tls: DoorTls,
+    /// The files of the store that replicas share, if there is one.
+    pub store: Option<store::Secrets>,
 }
 
 impl Shared {
@@ -73,9 +76,10 @@ impl Generation {
         }
         let callers_tls = door_tls(config.server.tls.as_ref(), &mut report);
         let ops_tls = door_tls(config.ops.tls.as_ref(), &mut report);
+        let store = config.store.as_ref().and_then(|settings| store_secrets(settings, &mut report));
         let snapshot = snapshot(config, shared, previous, &mut report);
         match snapshot {
-            Some(snapshot) if !report.has_errors() => Ok((Self { snapshot, callers_tls, ops_tls }, report)),
+            Some(snapshot) if !report.has_errors() => Ok((Self { snapshot, callers_tls, ops_tls, store }, report)),
             _ => Err(report),
         }
     }
@@ -117,7 +121,14 @@ pub fn everything_wrong(refused: &config::Refused) -> Report {
             report.extend(mistakes);
         }
     }
+    if let Some(settings) = &refused.store {
+        store_secrets(settings, &mut report);
+    }
     report
+}
+
+fn store_secrets(settings: &config::Store, report: &mut Report) -> Option<store::Secrets> {
+    store::Secrets::open(settings).map_err(|mistakes| report.extend(mistakes)).ok()
 }
 
 fn door_tls(settings: Option<&config::Tls>, report: &mut Report) -> DoorTls {

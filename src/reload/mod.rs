@@ -162,7 +162,7 @@ impl Reloader {
 
     fn put_in_force(&mut self, built: Built) {
         let Built { generation, report, config, files, digest } = built;
-        let Generation { snapshot, callers_tls, ops_tls } = generation;
+        let Generation { snapshot, callers_tls, ops_tls, .. } = generation;
         let (was, is) = (self.doors.snapshots.current(), Arc::new(snapshot));
         // Certificates first: nobody is to come in by the old door to the new rights.
         tls::replace(&self.doors.callers_tls, callers_tls);

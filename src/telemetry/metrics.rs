@@ -11,6 +11,7 @@ use prometheus::{
 };
 
 use super::gauges::{self, Reading};
+use super::store_meters::StoreMeters;
 use crate::names::{CallerName, IntegrationName};
 
 /// All instruments of one process.
@@ -33,6 +34,7 @@ pub struct Metrics {
     next_denials: IntCounterVec,
     next_grants: IntCounterVec,
     throttled: IntCounterVec,
+    store: StoreMeters,
     /// What [`Metrics::answered`] has found before.
     answers: Found<(&'static str, &'static str, u16), (IntCounter, Histogram), 16>,
 }
@@ -113,6 +115,7 @@ impl Metrics {
             next_denials: counter(&registry, "next_denials_total", NEXT_DENIALS, &["caller", "integration"])?,
             next_grants: counter(&registry, "next_grants_total", NEXT_GRANTS, &["caller", "integration"])?,
             throttled: counter(&registry, "throttled_total", THROTTLED, &["limit"])?,
+            store: StoreMeters::new(&registry)?,
             answers: Found::new(),
             registry,
         };
@@ -213,6 +216,11 @@ impl Metrics {
         self.next_grants.with_label_values(&[caller.as_str(), integration.as_str()]).inc();
     }
 
+    /// What is counted of the store that replicas share.
+    pub fn store(&self) -> &StoreMeters {
+        &self.store
+    }
+
     /// Everything in the Prometheus text format, version 0.0.4, with what is true of the integrations now.
     ///
     /// # Errors
@@ -241,17 +249,22 @@ const NEXT_DENIALS: &str = "Requests that were allowed and that next_integration
 const NEXT_GRANTS: &str = "Requests that were refused and that next_integrations would allow.";
 const THROTTLED: &str = "Requests answered with 429, by the setting that limits them.";
 
-fn named(name: &str, help: &str) -> Opts {
+pub(super) fn named(name: &str, help: &str) -> Opts {
     Opts::new(name, help).namespace("aquila")
 }
 
-fn counter(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> Result<IntCounterVec, prometheus::Error> {
+pub(super) fn counter(
+    registry: &Registry,
+    name: &str,
+    help: &str,
+    labels: &[&str],
+) -> Result<IntCounterVec, prometheus::Error> {
     let counter = IntCounterVec::new(named(name, help), labels)?;
     registry.register(Box::new(counter.clone()))?;
     Ok(counter)
 }
 
-fn histogram(
+pub(super) fn histogram(
     registry: &Registry,
     name: &str,
     help: &str,

@@ -4,6 +4,7 @@ pub mod audit;
 pub mod gauges;
 mod json;
 pub mod metrics;
+mod store_meters;
 
 use std::io::{IsTerminal, stderr};
 

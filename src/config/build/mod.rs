@@ -10,6 +10,7 @@ mod integrations;
 mod keys;
 mod proofs;
 mod proxy;
+mod store;
 mod way_out;
 
 use std::collections::HashSet;
@@ -22,7 +23,7 @@ use super::report::{Located, Report};
 use super::setting::{Field, relocated};
 use super::source::{TIGHTEN, loose_permissions};
 use super::values::FilePath;
-use super::{Audit, AuditSink, Config, Key, Log, Proxy, Tls};
+use super::{Audit, AuditSink, Config, Key, Log, Proxy, Roots, Store, Tls};
 
 /// What the builders share.
 pub(super) struct Workshop<'a> {
@@ -32,9 +33,10 @@ pub(super) struct Workshop<'a> {
     pub(super) report: Report,
     /// Key files whose permissions were looked at: many integrations may share one.
     looked_at: HashSet<PathBuf>,
-    /// Keys of integrations, and what the doors need for TLS: named here, opened by a later layer.
+    /// Keys of integrations, what the doors need for TLS, and what replicas share: named here, opened by a later layer.
     pub(super) keys: Vec<Key>,
     pub(super) tls: Vec<Tls>,
+    pub(super) store: Option<Store>,
     /// Every file that is named to be read, now or by a later layer.
     pub(super) files: Vec<PathBuf>,
     /// The proxy that the environment names, once somebody has asked.
@@ -50,6 +52,7 @@ impl<'a> Workshop<'a> {
             looked_at: HashSet::new(),
             keys: Vec::new(),
             tls: Vec::new(),
+            store: None,
             files: Vec::new(),
             environment_proxy: None,
         }
@@ -100,6 +103,12 @@ pub(super) fn config(file: File, shop: &mut Workshop<'_>) -> Option<Config> {
     let integrations = integrations::integrations(file.integrations, hosts.as_ref(), shop);
     let log = file.log.value.and_then(log);
     let audit = file.audit.value.and_then(|audit| self::audit(audit, shop));
+    let roots = salesforce.as_ref().map_or(Roots::System, |salesforce| salesforce.roots);
+    let wants_store = file.store.written;
+    shop.store = file.store.value.and_then(|store| store::store(store, roots, shop));
+    if wants_store && shop.store.is_none() {
+        return None;
+    }
     let (server, ops) = doors?;
     Some(Config {
         server,
@@ -110,6 +119,7 @@ pub(super) fn config(file: File, shop: &mut Workshop<'_>) -> Option<Config> {
         issuers: issuers?,
         log: log?,
         audit: audit?,
+        store: shop.store.clone(),
     })
 }
 

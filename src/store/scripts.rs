@@ -1,0 +1,192 @@
+//! What Redis does in one step each, in Lua. Each script returns a list of texts, the store's clock first.
+//!
+//! They are sent whole each time: there is no script cache to lose in a failover, and a kilobyte is cheap beside a login.
+//! They read as if anybody could have written anything: a name of the wrong type counts as absent and gives way, a number
+//! that is none is 0, and a value above the limit stays where it is.
+
+/// A script with what all of them begin with.
+macro_rules! script {
+    ($($line:literal)+) => {
+        concat!(
+            "local t = redis.call('TIME') ",
+            "local now = t[1] * 1000000 + t[2] ",
+            // Above this two numbers in a row are the same.
+            "local function num(s) local n = tonumber(s or '') ",
+            "if n and n >= 0 and n < 9007199254740000 then return math.floor(n) end return 0 end ",
+            "local function say(n) return string.format('%.0f', n) end ",
+            "local function is(key, kind) return redis.call('TYPE', key).ok == kind end ",
+            "local function own(key, kind) local found = redis.call('TYPE', key).ok ",
+            "if found ~= kind and found ~= 'none' then redis.call('DEL', key) end end ",
+            $($line, "\n",)+
+        )
+    };
+}
+
+/// KEYS token, failure, lease; ARGV largest value. Returns now; kind, fence and value of what stands in the token's place;
+/// fence and value of the failure; milliseconds left of the lease.
+pub(super) const LOOK: &str = script! {
+    "local function shelf(key)"
+    "  if not is(key, 'hash') then return '', '0', '' end"
+    "  local found = redis.call('HMGET', key, 'k', 'f')"
+    "  local value = ''"
+    "  if redis.call('HSTRLEN', key, 'v') <= tonumber(ARGV[1]) then value = redis.call('HGET', key, 'v') or '' end"
+    "  return string.sub(found[1] or '?', 1, 16), say(num(found[2])), value"
+    "end"
+    "local kind, fence, value = shelf(KEYS[1])"
+    "local failed, failed_fence, failure = shelf(KEYS[2])"
+    "local left = redis.call('PTTL', KEYS[3])"
+    "return {say(now), kind, fence, value, failed, failed_fence, failure, say(math.max(left, 0))}"
+};
+
+/// KEYS token, lease, fence; ARGV owner, lease in ms, fence in ms, the token's fence as it was seen. Returns now and:
+/// `lease` and its fence; `held` and milliseconds; `moved`.
+pub(super) const ACQUIRE: &str = script! {
+    "own(KEYS[1], 'hash') own(KEYS[2], 'string') own(KEYS[3], 'string')"
+    "local stands = num(redis.call('HGET', KEYS[1], 'f'))"
+    "if say(stands) ~= ARGV[4] then return {say(now), 'moved'} end"
+    // A lease without an end is nobody's.
+    "local left = redis.call('PTTL', KEYS[2])"
+    "if left > 0 then return {say(now), 'held', say(left)} end"
+    "local fence = math.max(now, num(redis.call('GET', KEYS[3])) + 1, stands + 1)"
+    "redis.call('SET', KEYS[2], ARGV[1], 'PX', ARGV[2])"
+    "redis.call('SET', KEYS[3], say(fence), 'PX', ARGV[3])"
+    "return {say(now), 'lease', say(fence)}"
+};
+
+/// KEYS lease, fence; ARGV owner, lease in ms, fence in ms, the owner's fence. Returns now and `held` or `lost`. A lease that
+/// is gone, by a flush, is taken again if nobody was given one since.
+pub(super) const BEAT: &str = script! {
+    "own(KEYS[1], 'string') own(KEYS[2], 'string')"
+    "local owner = redis.call('GET', KEYS[1])"
+    "if (owner and owner ~= ARGV[1]) or num(redis.call('GET', KEYS[2])) > tonumber(ARGV[4]) then return {say(now), 'lost'} end"
+    "redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])"
+    "redis.call('SET', KEYS[2], ARGV[4], 'PX', ARGV[3])"
+    "return {say(now), 'held'}"
+};
+
+/// KEYS the place to write to, token, fence, failure; ARGV kind, fence, value, ms to keep it, ms of the fence. Returns now
+/// and `kept` or `overtaken`. A token takes the failure away.
+pub(super) const PUT: &str = script! {
+    "own(KEYS[1], 'hash') own(KEYS[2], 'hash') own(KEYS[3], 'string')"
+    "local mine = tonumber(ARGV[2])"
+    "if num(redis.call('HGET', KEYS[2], 'f')) > mine or num(redis.call('GET', KEYS[3])) > mine then"
+    "  return {say(now), 'overtaken'}"
+    "end"
+    "redis.call('DEL', KEYS[1])"
+    "redis.call('HSET', KEYS[1], 'k', ARGV[1], 'f', ARGV[2], 'v', ARGV[3])"
+    "redis.call('PEXPIRE', KEYS[1], ARGV[4])"
+    // After a flush the next fence is above this one all the same.
+    "redis.call('SET', KEYS[3], ARGV[2], 'PX', ARGV[5])"
+    "if ARGV[1] == 'token' then redis.call('DEL', KEYS[4]) end"
+    "return {say(now), 'kept'}"
+};
+
+/// KEYS lease; ARGV owner. Returns now, and `released` or `gone`.
+pub(super) const RELEASE: &str = script! {
+    "if is(KEYS[1], 'string') and redis.call('GET', KEYS[1]) == ARGV[1] then"
+    "  redis.call('DEL', KEYS[1]) return {say(now), 'released'}"
+    "end"
+    "return {say(now), 'gone'}"
+};
+
+/// KEYS any. Returns now.
+pub(super) const REMOVE: &str = script! {
+    "for _, key in ipairs(KEYS) do redis.call('DEL', key) end"
+    "return {say(now)}"
+};
+
+/// KEYS logins; ARGV the most, span in µs, name of this login. Returns now and: `counted` and how many are left; `full` and
+/// µs until there is room.
+pub(super) const COUNT: &str = script! {
+    "own(KEYS[1], 'zset')"
+    "local most, span = tonumber(ARGV[1]), tonumber(ARGV[2])"
+    "redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', say(now - span))"
+    // What lies in the future is from before the clock was set back: it counts as made now.
+    "local count = redis.call('ZCARD', KEYS[1])"
+    "if count < most then"
+    "  redis.call('ZADD', KEYS[1], say(now), ARGV[3])"
+    "  redis.call('PEXPIRE', KEYS[1], say(math.ceil(span / 1000)))"
+    "  return {say(now), 'counted', say(most - count - 1)}"
+    "end"
+    "local frees = redis.call('ZRANGE', KEYS[1], count - most, count - most, 'WITHSCORES')"
+    "local wait = math.min(math.max(num(frees[2]) + span - now, 0), span)"
+    "return {say(now), 'full', say(wait)}"
+};
+
+/// KEYS circuit, probe; ARGV tolerated, owner, ms of a probe. Returns now and: `go`; `probe`; `wait` and milliseconds.
+pub(super) const ENTER: &str = script! {
+    "if not is(KEYS[1], 'hash') then return {say(now), 'go'} end"
+    "local found = redis.call('HMGET', KEYS[1], 'n', 'two', 'until')"
+    "if num(found[1]) < tonumber(ARGV[1]) or not found[2] then return {say(now), 'go'} end"
+    "local opens = num(found[3])"
+    "if opens > now then return {say(now), 'wait', say(math.ceil((opens - now) / 1000))} end"
+    "own(KEYS[2], 'string')"
+    "local left = redis.call('PTTL', KEYS[2])"
+    "if left > 0 then return {say(now), 'wait', say(left)} end"
+    "redis.call('SET', KEYS[2], ARGV[2], 'PX', ARGV[3])"
+    "return {say(now), 'probe'}"
+};
+
+/// KEYS circuit, probe; ARGV tolerated, replica, shortest and longest pause in ms, share of it, ms to keep it. Returns now
+/// and how many failures there were in a row.
+pub(super) const FAILED: &str = script! {
+    "own(KEYS[1], 'hash')"
+    "redis.call('DEL', KEYS[2])"
+    "local first = redis.call('HGET', KEYS[1], 'first')"
+    "if not first then redis.call('HSET', KEYS[1], 'first', ARGV[2])"
+    "elseif first ~= ARGV[2] then redis.call('HSET', KEYS[1], 'two', '1') end"
+    "local count = math.min(num(redis.call('HGET', KEYS[1], 'n')) + 1, 1000000)"
+    "redis.call('HSET', KEYS[1], 'n', say(count))"
+    "local beyond = count - tonumber(ARGV[1])"
+    "if beyond >= 0 then"
+    "  local pause = math.min(tonumber(ARGV[3]) * 2 ^ math.min(beyond, 20), tonumber(ARGV[4])) * tonumber(ARGV[5])"
+    "  redis.call('HSET', KEYS[1], 'until', say(now + pause * 1000))"
+    "end"
+    "redis.call('PEXPIRE', KEYS[1], ARGV[6])"
+    "return {say(now), say(count)}"
+};
+
+/// KEYS mark; ARGV ms. Returns now, and `first` or `again`.
+pub(super) const MARK: &str = script! {
+    "if redis.call('SET', KEYS[1], '1', 'NX', 'PX', ARGV[1]) then return {say(now), 'first'} end"
+    "return {say(now), 'again'}"
+};
+
+/// KEYS probe; ARGV text, ms. Writes, and returns now and what stood there before.
+pub(super) const PROBE: &str = script! {
+    "own(KEYS[1], 'string')"
+    "local before = redis.call('GET', KEYS[1])"
+    "redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])"
+    "return {say(now), before and string.sub(before, 1, 64) or ''}"
+};
+
+/// KEYS events; ARGV the most, tag, kind, fence, replica. Returns now.
+pub(super) const TELL: &str = script! {
+    "own(KEYS[1], 'stream')"
+    "redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[1], '*', 't', ARGV[2], 'k', ARGV[3], 'f', ARGV[4], 'r', ARGV[5])"
+    "return {say(now)}"
+};
+
+/// KEYS events. Returns now, and the first and the last event that there are.
+pub(super) const ENDS: &str = script! {
+    "if not is(KEYS[1], 'stream') then return {say(now), '', ''} end"
+    "local first = redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', 1)"
+    "local last = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)"
+    "return {say(now), first[1] and first[1][1] or '', last[1] and last[1][1] or ''}"
+};
+
+/// KEYS of a hash, a set, a stream and a text. Does all that the other scripts do, and returns now: a right that is missing
+/// is found when the connection is made, not by the first flight.
+pub(super) const TRIAL: &str = script! {
+    "for _, key in ipairs(KEYS) do redis.call('DEL', key) end"
+    "redis.call('HSET', KEYS[1], 'f', '1') redis.call('HGET', KEYS[1], 'f') redis.call('HMGET', KEYS[1], 'f')"
+    "redis.call('HSTRLEN', KEYS[1], 'f') redis.call('TYPE', KEYS[1])"
+    "redis.call('PEXPIRE', KEYS[1], 1000) redis.call('PTTL', KEYS[1])"
+    "redis.call('ZADD', KEYS[2], 1, 'a') redis.call('ZCARD', KEYS[2])"
+    "redis.call('ZRANGE', KEYS[2], 0, 0, 'WITHSCORES') redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', 1)"
+    "redis.call('XADD', KEYS[3], 'MAXLEN', '~', 1, '*', 'a', '1')"
+    "redis.call('XRANGE', KEYS[3], '-', '+', 'COUNT', 1) redis.call('XREVRANGE', KEYS[3], '+', '-', 'COUNT', 1)"
+    "redis.call('SET', KEYS[4], '1', 'PX', 1000) redis.call('GET', KEYS[4])"
+    "for _, key in ipairs(KEYS) do redis.call('DEL', key) end"
+    "return {say(now)}"
+};
