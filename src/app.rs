@@ -1,6 +1,8 @@
 //! Assembly: every part is named and joined here, in an order that matters, and every long-lived task has its owner
 //! here.
 
+mod replicas;
+
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -28,6 +30,7 @@ use crate::names::IntegrationName;
 use crate::reload::{Doors, Generation, Reloader, Shared, prefetch, whole_file};
 use crate::salesforce::Integration;
 use crate::snapshot::Snapshots;
+use crate::store::Store;
 use crate::telemetry::audit::{self, Trail};
 use crate::tls::SwappableTls;
 
@@ -50,6 +53,8 @@ pub struct App {
     ops_address: SocketAddr,
     reloader: Reloader,
     settings: config::Server,
+    store: Option<Arc<Store>>,
+    flights: TaskTracker,
 }
 
 /// How the service is told to end, and to read its configuration again.
@@ -74,7 +79,7 @@ impl Prepared {
     /// # Errors
     /// Everything in the files that the configuration names that keeps the service from starting.
     pub fn new(loaded: Loaded, clock: Clock) -> Result<(Self, Report), Report> {
-        let shared = Shared::new(clock)?;
+        let shared = Shared::new(clock, loaded.config.store.as_ref())?;
         let (generation, report) = Generation::build(&loaded.config, &shared, None)?;
         Ok((Self { loaded, shared, generation }, report))
     }
@@ -161,7 +166,7 @@ impl App {
     /// The audit trail cannot be opened, or a socket does not know its address.
     pub fn new(prepared: Prepared, sockets: Sockets) -> io::Result<Self> {
         let Prepared { loaded, shared, generation } = prepared;
-        let Shared { clock, metrics, .. } = shared.clone();
+        let Shared { clock, metrics, store, flights, .. } = shared.clone();
         let Generation { snapshot, callers_tls, ops_tls, .. } = generation;
         let trail = Arc::new(Trail::open(&loaded.config.audit, Arc::clone(&metrics))?);
         let doors = Doors {
@@ -182,7 +187,7 @@ impl App {
             readiness: readiness.clone(),
         });
         let (snapshots, standing, started) = (Arc::clone(&doors.snapshots), Arc::clone(&doors.standing), clock.now());
-        let ops_door = OpsDoor { snapshots, metrics, clock, started, readiness, standing };
+        let ops_door = OpsDoor { snapshots, metrics, clock, started, readiness, standing, store: store.clone() };
         let (callers_stop, ops_stop) = (Stop::default(), Stop::default());
         let listener = |socket, tls: &SwappableTls, stop: &Stop| Listener::new(socket, Arc::clone(tls), stop.clone());
         Ok(Self {
@@ -194,6 +199,8 @@ impl App {
             ops_stop,
             reloader: Reloader::new(&loaded, shared, doors),
             settings: loaded.config.server,
+            store,
+            flights,
         })
     }
 
@@ -210,7 +217,7 @@ impl App {
     /// Serves until told to end; returns whether everything in progress came to its end.
     pub async fn run(self, ending: Ending) -> bool {
         let Self { callers: (callers, callers_door), ops: (ops, ops_door), callers_stop, ops_stop, .. } = self;
-        let (reloader, settings) = (self.reloader, self.settings);
+        let (reloader, settings, store, flights) = (self.reloader, self.settings, self.store, self.flights);
         let tasks = TaskTracker::new();
         let (trail, snapshots) = (Arc::clone(&callers_door.trail), Arc::clone(&callers_door.snapshots));
         let readiness = ops_door.readiness.clone();
@@ -218,8 +225,14 @@ impl App {
         // Before anybody can ask: both sockets are bound, and what comes now waits in their backlogs. The first probe
         // after the start must not be told otherwise.
         readiness.set(true);
+        // Before anything asks the store, so that its first word comes soon.
+        let store_stop = CancellationToken::new();
+        let shares = store.is_some();
+        if let Some(store) = store {
+            tasks.spawn(replicas::follow(store, Arc::clone(&snapshots), store_stop.clone()));
+        }
         tasks.spawn(prefetch(snapshots.current(), ops_stop.drain.clone()));
-        tasks.spawn(look_after(snapshots, callers_door.clock.clone(), ops_stop.drain.clone()));
+        tasks.spawn(look_after(snapshots, callers_door.clock.clone(), callers_stop.drain.clone()));
         // Not once the stop has begun: what is being served is finished by the rules under which it came.
         tasks.spawn(reloader.run(Arc::clone(&ending.reload), ending.graceful.clone()));
         let ops_router = ops_door.router();
@@ -232,6 +245,10 @@ impl App {
         readiness.set(false);
         let by = Instant::now() + settings.shutdown_delay + settings.shutdown_grace;
         let drained = drain(&settings, doors, &callers_stop, &ending.immediate).await;
+        if shares {
+            replicas::land(&flights, by, &ending.immediate).await;
+        }
+        store_stop.cancel();
         // The ops door stays open to the last, so that a probe is told "not ready" instead of nothing.
         ops_stop.drain.cancel();
         ops_stop.kill.cancel();

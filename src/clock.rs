@@ -19,6 +19,11 @@ impl Moment {
         Self(self.0.saturating_add(nanoseconds(span)))
     }
 
+    /// The moment that lay `span` earlier; the clock's start when that is before it.
+    pub fn before(self, span: Duration) -> Self {
+        Self(self.0.saturating_sub(nanoseconds(span)))
+    }
+
     /// How long after `earlier` this is; zero when it is not after it.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))

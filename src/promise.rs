@@ -27,6 +27,12 @@ pub enum LifetimeSource {
 }
 
 impl LifetimeSource {
+    /// The source with this wire name.
+    pub fn of_str(text: &str) -> Option<Self> {
+        let all = [Self::Confirmed, Self::Estimate, Self::ExpiresIn, Self::Introspection, Self::JwtExp];
+        all.into_iter().find(|source| source.as_str() == text)
+    }
+
     /// The wire name.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -51,6 +57,17 @@ pub struct Promise {
     jitter: f64,
 }
 
+/// What of a promise does not depend on a clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Terms {
+    /// For how long, counted from its beginning.
+    pub lasts: Duration,
+    /// What it rests on.
+    pub source: LifetimeSource,
+    /// Whether use makes the life longer.
+    pub grows: bool,
+}
+
 /// OpenTelemetry's collector drops a token 300 s before its end and asks again on every request from then on; a
 /// token that is handed out should have more than that whenever its life allows.
 const COMFORT: Duration = Duration::from_secs(330);
@@ -67,6 +84,20 @@ impl Promise {
     /// A promise for a life that the token itself or its response tells, and that no use makes longer.
     pub fn fixed(life: Duration, from: Moment, source: LifetimeSource, jitter: f64) -> Self {
         Self { grows: false, ..Self::sliding(life, from, source, jitter) }
+    }
+
+    /// A promise that somebody else made, of which `left` is left now: it ends when theirs does.
+    pub fn taken_over(theirs: Terms, left: Duration, now: Moment, jitter: f64) -> Self {
+        let Terms { lasts, source, grows } = theirs;
+        let from = now.before(lasts.saturating_sub(left));
+        // This clock may have started after the promise was made: then less of it is known here, and none of it is added.
+        let lasts = left.min(lasts).saturating_add(now.since(from));
+        Self { grows, ..Self::sliding(lasts, from, source, jitter) }
+    }
+
+    /// What somebody else has to know to take it over, beside what is left of it.
+    pub fn terms(&self) -> Terms {
+        Terms { lasts: self.lasts, source: self.source, grows: self.grows }
     }
 
     /// Whether a REST call can make a new one for the same token.
@@ -296,12 +327,40 @@ mod tests {
         }
 
         #[test]
+        fn a_promise_that_is_taken_over_ends_when_it_did_also_by_a_clock_that_started_later(
+            life in 2_u64..86_400, age in 0_u64..90_000, later in 0_u64..90_000, up in 1_u64..100_000, grows in any::<bool>(),
+        ) {
+            let theirs = Promise { grows, ..Promise::sliding(Duration::from_secs(life), START, LifetimeSource::Confirmed, 0.0) };
+            let left = theirs.remaining(START.after(Duration::from_secs(age)));
+            let now = Moment::from_bits(0).after(Duration::from_secs(up));
+            let ours = Promise::taken_over(theirs.terms(), left, now, 0.0);
+            let later = Duration::from_secs(later);
+            prop_assert_eq!(ours.remaining(now.after(later)), left.saturating_sub(later));
+            prop_assert!(ours.full() <= theirs.full() && ours.grows_by_use() == grows);
+        }
+
+        #[test]
+        fn what_is_left_of_a_promise_is_never_more_than_the_whole(life in 1_u64..86_400, told in 0_u64..1_000_000) {
+            let terms = Terms { lasts: Duration::from_secs(life), source: LifetimeSource::JwtExp, grows: false };
+            let ours = Promise::taken_over(terms, Duration::from_secs(told), START, 0.5);
+            prop_assert!(ours.remaining(START) <= terms.lasts);
+        }
+
+        #[test]
         fn the_longer_promise_is_never_the_shorter_one(one in 2_u64..86_400, other in 2_u64..86_400, age in 0_u64..90_000) {
             let now = START.after(Duration::from_secs(age));
             let (one, other) = (promise(one), promise(other));
             let longer = one.longer(other, now).remaining(now);
             prop_assert!(longer >= one.remaining(now) && longer >= other.remaining(now));
         }
+    }
+
+    #[test]
+    fn every_source_is_known_by_its_name() {
+        for name in ["confirmed", "estimate", "expires_in", "introspection", "jwt_exp"] {
+            assert_eq!(LifetimeSource::of_str(name).map(LifetimeSource::as_str), Some(name));
+        }
+        assert_eq!(LifetimeSource::of_str("guess"), None);
     }
 
     #[test]

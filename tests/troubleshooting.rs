@@ -14,7 +14,7 @@ const GUIDE: &str = "docs/troubleshooting.md";
 /// Sections with a name that a program uses and no login failed for.
 const NO_CAUSES: [&str; 1] = ["token_unusable"];
 /// Nobody is asked because of these, and they know exactly until when.
-const RESTRAINTS: [Cause; 3] = [Cause::CircuitOpen, Cause::LoginBudget, Cause::LoginReserve];
+const RESTRAINTS: [Cause; 4] = [Cause::CircuitOpen, Cause::LoginBudget, Cause::LoginReserve, Cause::OtherReplica];
 /// What an operator looks for, in the order in which it is looked for.
 const PARTS: [&str; 6] = ["**Rule:** ", "**Seen:** ", "**Means:** ", "**Tell apart:** ", "**Click:** ", "**Cured:** "];
 

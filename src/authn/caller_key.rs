@@ -6,10 +6,11 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use zeroize::Zeroizing;
 
 use super::jwt::{Jwt, JwtFault, Purpose};
-use super::replay::Replay;
+use super::replay::{Once, Replay};
 use super::{AuthnError, Occasion, Proof, ProofKind};
 use crate::config::Config;
 use crate::names::CallerName;
@@ -72,8 +73,8 @@ impl CallerKeys {
         }
         let ends = self.check(&jwt, occasion)?;
         let jti = jwt.text("jti")?.ok_or(JwtFault::NoJti)?;
-        self.use_once(name, jti, ends, occasion)?;
-        Ok(proof)
+        let once = self.use_once(name, jti, ends, occasion)?;
+        Ok(Proof { once: Some(once), ..proof })
     }
 
     /// A caller asks for the token of the integration in `sub`.
@@ -86,10 +87,16 @@ impl CallerKeys {
         }
         let ends = self.check(&jwt, occasion)?;
         // Clients that are to work unchanged send none.
-        if let Some(jti) = jwt.text("jti")? {
-            self.use_once(name, jti, ends, occasion)?;
+        let once = jwt.text("jti")?.map(|jti| self.use_once(name, jti, ends, occasion)).transpose()?;
+        Ok(SignedRequest { proof: Proof { once, ..proof }, subject: Zeroizing::new(subject.to_owned()) })
+    }
+
+    /// What a proof that held has to pass beside it: what counts once must not have been used at another replica.
+    pub(super) async fn settle(&self, caller: &CallerName, proof: &Proof, now: Timestamp) -> Result<(), JwtFault> {
+        match proof.once {
+            Some(once) => self.replay.note_everywhere(caller, once, now.as_second()).await,
+            None => Ok(()),
         }
-        Ok(SignedRequest { proof, subject: Zeroizing::new(subject.to_owned()) })
     }
 
     /// Who signed it: the caller in `iss`, with a key of its own.
@@ -99,7 +106,7 @@ impl CallerKeys {
             return Err(JwtFault::Algorithm.into());
         }
         let key = signer.keys.iter().find(|key| jwt.is_signed_by(key)).ok_or(JwtFault::Signature)?;
-        Ok((name, signer, Proof { caller: signer.position, kind, key: key.digest() }))
+        Ok((name, signer, Proof { caller: signer.position, kind, key: key.digest(), once: None }))
     }
 
     /// What both have in common; returns its end.
@@ -115,7 +122,7 @@ impl CallerKeys {
         }
     }
 
-    fn use_once(&self, caller: &CallerName, jti: &str, ends: i64, occasion: &Occasion<'_>) -> Result<(), JwtFault> {
+    fn use_once(&self, caller: &CallerName, jti: &str, ends: i64, occasion: &Occasion<'_>) -> Result<Once, JwtFault> {
         if jti.is_empty() {
             return Err(JwtFault::NoJti);
         }

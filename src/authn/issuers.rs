@@ -162,7 +162,7 @@ impl Issuer {
         if callers.any(|other| other != caller) {
             return Err(AuthnError::Contradiction);
         }
-        Ok(Proof { caller, kind: ProofKind::IssuerJwt, key })
+        Ok(Proof { caller, kind: ProofKind::IssuerJwt, key, once: None })
     }
 }
 

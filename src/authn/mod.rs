@@ -20,6 +20,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use aws_lc_rs::constant_time;
+use jiff::Timestamp;
 use tokio::time::Instant;
 use zeroize::Zeroizing;
 
@@ -28,6 +29,7 @@ pub use self::caller_key::SignedRequest;
 pub use self::certificate::PeerCertificate;
 pub use self::jwks::{KeySets, Surroundings};
 pub use self::jwt::JwtFault;
+use self::replay::Once;
 pub use self::replay::Replay;
 pub use self::tokens::{Occasion, OfferedJwt, Role, Tokens};
 use crate::config::certificate::CertificateName;
@@ -96,6 +98,15 @@ pub struct Proof {
     pub kind: ProofKind,
     /// Which of the caller's keys, by the start of its digest.
     pub key: ShortHex,
+    /// What of it counts once, if something does: see [`Directory::settle`].
+    once: Option<Once>,
+}
+
+impl Proof {
+    /// Whether something of it counts once, so that the other replicas have to be asked: see [`Directory::settle`].
+    pub fn counts_once(&self) -> bool {
+        self.once.is_some()
+    }
 }
 
 /// The ways to prove who calls: a closed set. The wire names are label values and stand in audit records.
@@ -234,7 +245,7 @@ impl Directory {
             certificate
                 .flat_map(|certificate| certificate.names().iter().map(|name| (name, certificate.digest())))
                 .filter_map(|(name, key)| Some((*self.by_certificate.get(name)?, key)))
-                .map(|(caller, key)| Proof { caller, kind: ProofKind::ClientCertificate, key })
+                .map(|(caller, key)| Proof { caller, kind: ProofKind::ClientCertificate, key, once: None })
         };
         let one_is_meant = proofs().any(|proof| self.is_named(credentials, proof.caller));
         proofs().filter(move |proof| !one_is_meant || self.is_named(credentials, proof.caller)).map(Ok)
@@ -259,6 +270,18 @@ impl Directory {
             return Err(AuthnError::Contradiction);
         }
         Ok(signed)
+    }
+
+    /// Whether what counts once in a proof that held was not used at another replica; at once where there is nothing of
+    /// the kind, and within 250 ms in any case.
+    ///
+    /// # Errors
+    /// It was.
+    pub async fn settle(&self, proof: &Proof, now: Timestamp) -> Result<(), AuthnError> {
+        match self.names.get(proof.caller) {
+            Some(name) => Ok(self.tokens.settle(name, proof, now).await?),
+            None => Err(AuthnError::Unknown),
+        }
     }
 
     /// Has the keys fetched that tokens among these credentials may be signed with, unless that was just tried.
@@ -292,7 +315,7 @@ impl Directory {
         let owner = self.names.get(position).map_or("", CallerName::as_str);
         let same_name = offered.unverified_name.as_ref().is_none_or(|name| same_text(name, owner));
         if same_key & same_name {
-            Ok(Proof { caller: position, kind: ProofKind::ApiKey, key: short_hex(&digest) })
+            Ok(Proof { caller: position, kind: ProofKind::ApiKey, key: short_hex(&digest), once: None })
         } else {
             Err(AuthnError::Unknown)
         }
@@ -315,7 +338,7 @@ mod tests {
     const AUDIENCE: &str = "https://aquila.example";
 
     fn occasion() -> Occasion<'static> {
-        Occasion { now: jiff::Timestamp::from_second(1000).unwrap(), path: "/token", renewed: false }
+        Occasion { now: Timestamp::from_second(1000).unwrap(), path: "/token", renewed: false }
     }
 
     fn sign(fixture: &Fixture, claims: &Value) -> String {
@@ -431,8 +454,7 @@ mod tests {
     }
 
     fn known(directory: &Directory, credentials: &Credentials) -> Result<Proof, AuthnError> {
-        directory
-            .authenticate(credentials, &Occasion { now: jiff::Timestamp::UNIX_EPOCH, path: "/token", renewed: false })
+        directory.authenticate(credentials, &Occasion { now: Timestamp::UNIX_EPOCH, path: "/token", renewed: false })
     }
 
     fn offered(name: Option<&str>, key: &ApiKey) -> Credentials {

@@ -10,10 +10,12 @@ use zeroize::Zeroizing;
 use super::caller_key::{CallerKeys, SignedRequest};
 use super::issuers::Issuers;
 use super::jwks::{KeySets, Surroundings};
+use super::jwt::JwtFault;
 use super::replay::Replay;
 use super::{AuthnError, Credentials, Proof};
 use crate::config::Config;
 use crate::config::report::Report;
+use crate::names::CallerName;
 use crate::signature::Algorithm;
 
 /// When and where something is offered.
@@ -102,6 +104,10 @@ impl Tokens {
 
     pub(super) fn accept(&self, assertion: &str, occasion: &Occasion<'_>) -> Result<SignedRequest, AuthnError> {
         self.caller_keys.accept(assertion, occasion)
+    }
+
+    pub(super) async fn settle(&self, caller: &CallerName, proof: &Proof, now: Timestamp) -> Result<(), JwtFault> {
+        self.caller_keys.settle(caller, proof, now).await
     }
 
     pub(super) async fn renew_keys(&self, credentials: &Credentials, deadline: Instant) {

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio_util::task::TaskTracker;
 
 use super::past::Past;
+use super::sharing::Sharing;
 use super::suspicion::{Suspicion, Verdict};
 use super::{Granted, TokenSlot, tell};
 use crate::cache::{Kept, Pause, Slot};
@@ -25,6 +26,8 @@ pub(super) struct Memory {
     /// Held from the right to look to the flight that looks, and while a dead token is dropped: for a few instructions.
     turn: Mutex<()>,
     pub(super) clock: Clock,
+    /// The same integration at other replicas, if they share a store.
+    pub(super) sharing: Option<Sharing>,
 }
 
 impl Memory {
@@ -43,6 +46,7 @@ impl Memory {
             suspicion: Suspicion::default(),
             turn: Mutex::default(),
             clock,
+            sharing: integration.store().map(|store| Sharing::new(store, integration)),
         }
     }
 
@@ -96,17 +100,33 @@ impl Memory {
         }
     }
 
-    /// Another token stands in the place of `before`.
-    fn supersede(&self, before: &Kept<Granted>, now: Moment) {
+    /// What is noted of a token that another replica brought. How long sessions live it does not teach: nobody saw that
+    /// here.
+    pub(super) fn take_over(&self, before: Option<&Kept<Granted>>, vouched: &Vouched) {
+        if before.is_some_and(|before| same(before, vouched)) {
+            return;
+        }
+        self.past().remove(&vouched.grant.token.digest());
+        if let Some(before) = before {
+            self.retire(before);
+        }
+        self.suspicion.clear();
+    }
+
+    /// Notes that a token is no longer handed out; whether that is news.
+    fn retire(&self, before: &Kept<Granted>) -> bool {
         let digest = before.value.grant.token.digest();
-        {
-            let mut past = self.past();
-            if past.holds(&digest) {
-                return;
-            }
+        let mut past = self.past();
+        let news = !past.holds(&digest);
+        if news {
             past.add(digest, before.promise, before.value.minted_at, false);
         }
-        if before.promise.grows_by_use() {
+        news
+    }
+
+    /// Another token stands in the place of `before`.
+    fn supersede(&self, before: &Kept<Granted>, now: Moment) {
+        if self.retire(before) && before.promise.grows_by_use() {
             // Nobody found it dead. Where no confirm call is made, that is all that is ever heard of a life.
             self.trust().lived(now.since(before.promise.from()).min(before.promise.full()));
         }

@@ -5,8 +5,12 @@
 
 mod memory;
 mod past;
+mod renewal;
+mod replicas;
+mod sharing;
 mod suspicion;
 mod tell;
+mod together;
 mod visits;
 
 use std::future::Future;
@@ -19,6 +23,7 @@ use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
 use self::memory::Memory;
+use self::renewal::Renewal;
 use self::suspicion::Suspicion;
 pub use self::suspicion::Verdict;
 pub use self::visits::Visitor;
@@ -26,7 +31,7 @@ use crate::cache::{Failure, Flight, Kept, Lookup, Missed, Slot, Want};
 use crate::clock::Moment;
 use crate::names::{CallerName, IntegrationName};
 use crate::promise::{Promise, Trust};
-use crate::salesforce::{Errand, Grant, Integration, MintError, Purpose, Vouched};
+use crate::salesforce::{Grant, Integration, MintError, Purpose};
 use crate::telemetry::metrics::Series;
 use crate::token::AccessToken;
 
@@ -97,8 +102,6 @@ pub struct Known {
     pub minted_at: i64,
 }
 
-/// What a renewal may take, both calls of a mint and its confirmation together; those who wait for it have 10 s.
-const FLIGHT: Duration = Duration::from_secs(9);
 /// A token that ends sooner will be renewed anyway: coming back for it is no hint.
 const LONG: Duration = Duration::from_secs(60);
 
@@ -155,12 +158,14 @@ impl Holding {
     }
 
     /// `next`, which goes on with what it remembers, is in force. Other keys are news: what was refused with the old ones
-    /// is tried at once.
-    pub fn hand_over(&self, next: &Self) {
-        if self.integration.hand_over(&next.integration) {
+    /// is tried at once. Says whether they are others.
+    pub fn hand_over(&self, next: &Self) -> bool {
+        let changed = self.integration.hand_over(&next.integration);
+        if changed {
             next.memory.slot.forgive();
             *next.memory.told() = None;
         }
+        changed
     }
 
     /// Its name.
@@ -244,6 +249,7 @@ impl Holding {
     /// What has to be done beside the answers: renewing ahead of an end, and looking into reports that had to wait.
     pub fn look_after(&self) {
         let now = self.memory.clock.now();
+        self.look_at_replicas_if_due();
         self.look_if(|suspicion| suspicion.is_due(now));
         if self.integration.settings().keep_warm && self.was_asked_for() {
             self.memory.slot.fill(|kept| self.renewal(None, kept));
@@ -329,39 +335,7 @@ impl Holding {
         purpose: Option<Purpose>,
         kept: Option<Arc<Kept<Granted>>>,
     ) -> impl Future<Output = Result<Option<Kept<Granted>>, MintError>> + Send + use<> {
-        let integration = Arc::clone(&self.integration);
-        let memory = Arc::clone(&self.memory);
-        let deadline = Instant::now() + FLIGHT;
-        async move {
-            let current = kept.as_ref().map(|kept| Vouched {
-                grant: Arc::clone(&kept.value.grant),
-                promise: kept.promise,
-                minted_at: kept.value.minted_at,
-            });
-            let good = kept.as_ref().is_some_and(|kept| kept.promise.expires_in(memory.clock.now()).is_some());
-            let purpose = match purpose {
-                // With nothing to verify any more it is an ordinary renewal.
-                Some(purpose) if kept.is_some() => purpose,
-                _ if good => Purpose::Ahead,
-                _ => Purpose::Now,
-            };
-            let errand = Errand { purpose, deadline, trust: memory.trust().lasts() };
-            let on_dead = || {
-                if let Some(kept) = &kept {
-                    memory.bury(&integration, kept);
-                }
-                memory.trust().lasts()
-            };
-            let renewed = integration.renew(current, errand, on_dead).await;
-            if let Some(told) = renewed.as_ref().map(Option::as_ref).transpose() {
-                tell::renewed(&integration, kept.as_deref(), told, &mut memory.told());
-            }
-            memory.learn(kept.as_deref(), renewed.as_ref().ok().and_then(Option::as_ref), purpose);
-            Ok(renewed?.map(|Vouched { grant, promise, minted_at }| Kept {
-                value: Granted { grant, minted_at, wording: OnceLock::new() },
-                promise,
-            }))
-        }
+        Renewal::new(&self.integration, &self.memory).fly(purpose, kept)
     }
 }
 

@@ -43,6 +43,11 @@ impl Past {
         Some((former.promise, former.minted_at))
     }
 
+    /// Whether it is one of them and known to be dead.
+    pub(super) fn is_dead(&self, digest: &[u8; 32]) -> bool {
+        self.find(digest).is_some_and(|former| former.dead)
+    }
+
     /// Whether there is none.
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -74,6 +79,7 @@ mod tests {
         }
         assert!(!past.holds(&[1; 32]) && past.holds(&[2; 32]));
         assert_eq!((past.alive(&[5; 32]).map(|it| it.1), past.alive(&[4; 32])), (Some(5), None));
+        assert!(past.is_dead(&[4; 32]) && !past.is_dead(&[5; 32]));
         past.remove(&[5; 32]);
         assert!(!past.holds(&[5; 32]));
     }

@@ -12,6 +12,28 @@ pub(super) fn dead(integration: &Integration, kept: &Kept<Granted>) {
     tracing::info!(integration.name = %name, token.fingerprint = %token, "the session is over at Salesforce; the token is dropped");
 }
 
+/// Another replica brought a token.
+pub(super) fn taken_over(
+    integration: &Integration,
+    before: Option<&Kept<Granted>>,
+    vouched: &Vouched,
+    told: &mut Option<Cause>,
+) {
+    let (name, token) = (integration.name(), vouched.grant.token.fingerprint());
+    let same = before.is_some_and(|kept| kept.value.grant.token.fingerprint() == token);
+    match told.take() {
+        Some(_) => {
+            tracing::info!(integration.name = %name, token.fingerprint = %token, "tokens again, after a failure: another replica brought one");
+        }
+        None if same => {
+            tracing::debug!(integration.name = %name, token.fingerprint = %token, "the token is good for longer: another replica saw to it");
+        }
+        None => {
+            tracing::info!(integration.name = %name, token.fingerprint = %token, "a new token, brought by another replica");
+        }
+    }
+}
+
 /// Experience cut the time for which sessions are trusted.
 pub(super) fn trust_cut(integration: &Integration, seconds: u64) {
     let remedy = "compare session_timeout with Setup > Session Settings, and see in Setup > Login History who logs this user out";

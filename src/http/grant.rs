@@ -40,6 +40,7 @@ pub(super) async fn issue(inquiry: &Inquiry<'_>, form: &Params) -> Result<Issued
         accepted = snapshot.accept(assertion, &others, &Occasion { renewed: true, ..inquiry.occasion() });
     }
     let (authenticated, subject) = accepted.map_err(refuse)?;
+    let authenticated = snapshot.settled(Ok(authenticated), inquiry.occasion().now).await.map_err(refuse)?;
     inquiry.note(|decision| decision.authenticated(&authenticated));
     let mut ask = Ask::default();
     ask.select(subject.kind, subject.text);

@@ -21,10 +21,11 @@ use super::listener::Peer;
 use super::request_id::RequestId;
 use super::route::{Route, method_label};
 use super::standing::Standing;
-use super::status::{self, ProcessStatus};
+use super::status::{self, ProcessStatus, StoreStatus};
 use crate::clock::{Clock, Moment};
 use crate::hash::sha256;
 use crate::snapshot::Snapshots;
+use crate::store::Store;
 use crate::telemetry::gauges::Reading;
 use crate::telemetry::metrics::Metrics;
 
@@ -43,6 +44,8 @@ pub struct OpsDoor {
     pub readiness: Readiness,
     /// Which configuration is in force.
     pub standing: Arc<Standing>,
+    /// What replicas share, if they do.
+    pub store: Option<Arc<Store>>,
 }
 
 impl OpsDoor {
@@ -133,7 +136,8 @@ async fn status_json(State(door): State<OpsDoor>, headers: HeaderMap) -> Respons
     let now = door.clock.now();
     let uptime = now.since(door.started);
     let (ready, configuration, today) = (door.readiness.get(), door.standing.told(), door.clock.timestamp());
-    let process = ProcessStatus { ready, uptime, configuration, today };
+    let store = door.store.as_deref().map(StoreStatus::of);
+    let process = ProcessStatus { ready, uptime, configuration, today, store };
     let status = status::of(&door.snapshots.current(), now, process);
     ([(CACHE_CONTROL, "no-store")], axum::Json(status)).into_response()
 }

@@ -10,6 +10,7 @@ use super::standing;
 use crate::clock::Moment;
 use crate::holding::Holding;
 use crate::snapshot::Snapshot;
+use crate::store::{Standing, Store};
 
 /// The whole document.
 #[derive(Debug, Serialize)]
@@ -18,10 +19,46 @@ pub(super) struct Status {
     ready: bool,
     uptime_seconds: u64,
     configuration: standing::Told,
+    /// What replicas share, if they do.
+    store: Option<StoreStatus>,
     callers: usize,
     /// Callers that were refused because of a limit, and still would be.
     callers_at_limit: Vec<LimitStatus>,
     integrations: Vec<IntegrationStatus>,
+}
+
+/// How this replica stands to the others.
+#[derive(Debug, Serialize)]
+pub(super) struct StoreStatus {
+    mode: &'static str,
+    state: &'static str,
+    since_seconds: Option<u64>,
+    /// Why it is alone.
+    cause: Option<&'static str>,
+    detail: Option<&'static str>,
+    remedy: Option<&'static str>,
+    /// What this one is called in the store.
+    replica: String,
+}
+
+impl StoreStatus {
+    pub(super) fn of(store: &Store) -> Self {
+        let (standing, now) = (store.standing(), store.clock().now());
+        let (since, trouble) = match &standing {
+            Standing::Connecting => (None, None),
+            Standing::Shared { since } => (Some(*since), None),
+            Standing::Alone { since, trouble } => (Some(*since), Some(trouble)),
+        };
+        Self {
+            mode: store.mode().as_str(),
+            state: standing.as_str(),
+            since_seconds: since.map(|since| now.since(since).as_secs()),
+            cause: trouble.map(|trouble| trouble.cause),
+            detail: trouble.map(|trouble| trouble.told),
+            remedy: trouble.map(|trouble| trouble.remedy),
+            replica: store.replica().to_owned(),
+        }
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -128,6 +165,7 @@ pub(super) struct ProcessStatus {
     pub(super) configuration: standing::Told,
     /// The date, by which certificates end.
     pub(super) today: Timestamp,
+    pub(super) store: Option<StoreStatus>,
 }
 
 /// The status of a generation now; integrations by name.
@@ -140,6 +178,7 @@ pub(super) fn of(snapshot: &Snapshot, now: Moment, process: ProcessStatus) -> St
         ready: process.ready,
         uptime_seconds: process.uptime.as_secs(),
         configuration: process.configuration,
+        store: process.store,
         callers: snapshot.caller_count(),
         callers_at_limit: snapshot
             .limited(now)

@@ -157,6 +157,7 @@ pub(super) async fn authenticate(
         Box::pin(snapshot.directory().renew_keys(&credentials, inquiry.context.deadline())).await;
         authenticated = snapshot.authenticate(&credentials, &Occasion { renewed: true, ..inquiry.occasion() });
     }
+    let authenticated = snapshot.settled(authenticated, inquiry.occasion().now).await;
     let authenticated = authenticated.map_err(|error| {
         let kind = credentials.refused(error);
         if error == AuthnError::Missing {

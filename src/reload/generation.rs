@@ -12,7 +12,7 @@ use crate::config::{self, Config};
 use crate::keys;
 use crate::salesforce::{Budgets, Circuits, Surroundings, WayOut, WayOutError};
 use crate::snapshot::Snapshot;
-use crate::store;
+use crate::store::{Secrets, Store};
 use crate::telemetry::audit;
 use crate::telemetry::metrics::Metrics;
 use crate::tls::{self, DoorTls};
@@ -34,6 +34,8 @@ pub struct Shared {
     pub key_sets: Arc<KeySets>,
     /// Assertions of callers that were used.
     pub replay: Arc<Replay>,
+    /// What replicas share, if they do: one store for the whole life of the process.
+    pub store: Option<Arc<Store>>,
 }
 
 /// One generation, ready to be put in force.
@@ -46,18 +48,23 @@ pub struct Generation {
     /// TLS of the ops door.
     pub ops_tls: DoorTls,
     /// The files of the store that replicas share, if there is one.
-    pub store: Option<store::Secrets>,
+    pub store: Option<Secrets>,
 }
 
 impl Shared {
     /// For a process that begins.
     ///
+    /// What is wrong with the files of the store is for [`Generation::build`] to tell, together with all the rest.
+    ///
     /// # Errors
     /// Two instruments have the same name, which is a fault of ours.
-    pub fn new(clock: Clock) -> Result<Self, Report> {
+    pub fn new(clock: Clock, store: Option<&config::Store>) -> Result<Self, Report> {
         let metrics = Arc::new(Metrics::new().map_err(|error| own_fault(&error.to_string()))?);
-        let (budgets, circuits, key_sets, replay) = (Arc::default(), Arc::default(), Arc::default(), Arc::default());
-        Ok(Self { clock, metrics, flights: TaskTracker::new(), budgets, circuits, key_sets, replay })
+        let open = |settings| Some(Store::new(settings, Secrets::open(settings).ok()?, Arc::clone(&metrics)));
+        let store = store.and_then(open);
+        let (budgets, circuits, key_sets) = (Arc::default(), Arc::default(), Arc::default());
+        let replay = Arc::new(Replay::new(store.clone()));
+        Ok(Self { clock, metrics, flights: TaskTracker::new(), budgets, circuits, key_sets, replay, store })
     }
 }
 
@@ -96,8 +103,8 @@ fn snapshot(config: &Config, shared: &Shared, previous: Option<&Snapshot>, repor
     let way_out = WayOut::new(&config.salesforce).map_err(|error| about_way_out(config, &error));
     let built = way_out.and_then(|way_out| {
         let allowlist = Arc::new(Allowlist::new(config.salesforce.allowed_hosts.iter().cloned()));
-        let Shared { clock, metrics, flights, budgets, circuits, .. } = shared.clone();
-        let surroundings = Surroundings { way_out, allowlist, budgets, circuits, clock, metrics };
+        let Shared { clock, metrics, flights, budgets, circuits, store, .. } = shared.clone();
+        let surroundings = Surroundings { way_out, allowlist, budgets, circuits, store, clock, metrics };
         Snapshot::build(config, &surroundings, &flights, previous, tokens)
     });
     match built {
@@ -127,8 +134,8 @@ pub fn everything_wrong(refused: &config::Refused) -> Report {
     report
 }
 
-fn store_secrets(settings: &config::Store, report: &mut Report) -> Option<store::Secrets> {
-    store::Secrets::open(settings).map_err(|mistakes| report.extend(mistakes)).ok()
+fn store_secrets(settings: &config::Store, report: &mut Report) -> Option<Secrets> {
+    Secrets::open(settings).map_err(|mistakes| report.extend(mistakes)).ok()
 }
 
 fn door_tls(settings: Option<&config::Tls>, report: &mut Report) -> DoorTls {

@@ -10,6 +10,7 @@ mod prefetch;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use futures_util::future::join_all;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
@@ -18,6 +19,7 @@ pub use self::generation::{Generation, Shared, everything_wrong, whole_file};
 pub use self::prefetch::prefetch;
 use crate::config::report::{Mistake, Report, Severity};
 use crate::config::{self, Config, Loaded};
+use crate::holding::Holding;
 use crate::http::standing::{Outcome, Standing};
 use crate::keys;
 use crate::snapshot::{Snapshot, Snapshots};
@@ -59,7 +61,11 @@ struct Fixed {
     ops: std::net::SocketAddr,
     log: (config::LogFormat, String),
     audit: (config::AuditSink, bool),
+    store: Option<FixedStore>,
 }
+
+/// Which store replicas share; with which keys and passwords may change.
+type FixedStore = (u32, config::RedisMode, Vec<config::Address>, u16, Option<String>, String);
 
 /// What a try came to.
 enum Tried {
@@ -99,7 +105,7 @@ impl Reloader {
             if by_order {
                 // Whatever was refused may have been cured, with or without a change here.
                 keys::forgive();
-                self.doors.snapshots.current().holdings().for_each(|holding| holding.forgive());
+                forgive(&self.doors.snapshots.current()).await;
             }
             self.doors.trail.reopen();
             stamps = self.reload(by_order, &stop).await;
@@ -162,13 +168,19 @@ impl Reloader {
 
     fn put_in_force(&mut self, built: Built) {
         let Built { generation, report, config, files, digest } = built;
-        let Generation { snapshot, callers_tls, ops_tls, .. } = generation;
+        let Generation { snapshot, callers_tls, ops_tls, store: secrets } = generation;
         let (was, is) = (self.doors.snapshots.current(), Arc::new(snapshot));
         // Certificates first: nobody is to come in by the old door to the new rights.
         tls::replace(&self.doors.callers_tls, callers_tls);
         tls::replace(&self.doors.ops_tls, ops_tls);
+        if let (Some(store), Some(secrets)) = (&self.shared.store, secrets) {
+            store.replace_secrets(secrets);
+        }
         self.doors.snapshots.replace(Arc::clone(&is));
-        was.give_way_to(&is);
+        let rekeyed = was.give_way_to(&is);
+        self.shared.flights.spawn(async move {
+            for_all_replicas(&rekeyed).await;
+        });
         (self.files, self.digest) = (files, digest);
         let mut findings = report;
         findings.extend(self.fixed.changed_in(&config));
@@ -202,6 +214,8 @@ impl Reloader {
     }
 }
 
+/// So many integrations are forgiven in one go in the store, which has 250 ms for each.
+const BATCH: usize = 64;
 /// Files that never stand still are taken as they are in the end.
 const MOST_ATTEMPTS: usize = 5;
 /// Findings that the status page has room for; the log has all.
@@ -236,6 +250,23 @@ fn gone(config: &Config, previous: &Snapshot) -> Option<&'static str> {
     gone.then_some(if config.integrations.is_empty() { "nothing" } else { "no caller" })
 }
 
+/// For all replicas first: who asks in between would be told again what is forgotten here.
+async fn forgive(snapshot: &Snapshot) {
+    let all: Vec<Arc<Holding>> = snapshot.holdings().cloned().collect();
+    for_all_replicas(&all).await;
+    all.iter().for_each(|holding| holding.forgive());
+}
+
+/// Forgets in the store, where there is one, what was refused.
+async fn for_all_replicas(holdings: &[Arc<Holding>]) {
+    for batch in holdings.chunks(BATCH) {
+        let forgiven = join_all(batch.iter().map(|holding| holding.forgive_for_all())).await;
+        if forgiven.iter().any(Result::is_err) {
+            break;
+        }
+    }
+}
+
 fn broken_off() -> Report {
     let mut report = Report::default();
     report.push(whole_file("", "the reload was broken off", "this is a fault of Aquila: please report it"));
@@ -244,12 +275,17 @@ fn broken_off() -> Report {
 
 impl Fixed {
     fn of(config: &Config) -> Self {
-        let Config { server, ops, log, audit, .. } = config;
+        let Config { server, ops, log, audit, store, .. } = config;
         Self {
             server: (server.listen, server.shutdown_delay, server.shutdown_grace),
             ops: ops.listen,
             log: (log.format, log.level.clone()),
             audit: (audit.sink.clone(), audit.required),
+            store: store.as_ref().map(|config::Store { max_replicas, redis, .. }| {
+                let (addresses, master, prefix) =
+                    (redis.addresses.clone(), redis.master_name.clone(), redis.key_prefix.clone());
+                (*max_replicas, redis.mode, addresses, redis.database, master, prefix)
+            }),
         }
     }
 
@@ -261,6 +297,7 @@ impl Fixed {
             ("ops.listen", self.ops != new.ops),
             ("log", self.log != new.log),
             ("audit", self.audit != new.audit),
+            ("store", self.store != new.store),
         ];
         let mut report = Report::default();
         for (setting, _) in groups.iter().filter(|(_, changed)| *changed) {

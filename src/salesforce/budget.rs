@@ -22,13 +22,23 @@ pub(super) enum Need {
     Now,
 }
 
-const HOUR: Duration = Duration::from_secs(3600);
+pub(super) const HOUR: Duration = Duration::from_secs(3600);
 
 /// The logins of one user at one host within the last hour.
 #[derive(Debug, Default)]
 pub struct Budget {
     /// Held for a few instructions, never across a wait.
-    made: Mutex<Window>,
+    books: Mutex<Books>,
+}
+
+#[derive(Debug, Default)]
+struct Books {
+    /// By this replica.
+    made: Window,
+    /// Those of them that no other replica knows of.
+    unshared: Window,
+    /// How many all replicas had made by then, as the store told last.
+    by_all: Option<(u32, Moment)>,
 }
 
 impl Budget {
@@ -36,23 +46,58 @@ impl Budget {
     ///
     /// A tenth is kept for tokens that have expired: renewing ahead stops there.
     pub(super) fn take(&self, per_hour: u32, need: Need, now: Moment) -> Result<(), Duration> {
-        let whole = usize::try_from(per_hour).unwrap_or(usize::MAX);
-        let room = match need {
-            // Rounded up: also of a small budget something is kept.
-            Need::Ahead => whole - whole.div_ceil(10),
-            Need::Now => whole,
-        };
-        self.made().take(room, HOUR, now)
+        self.books().made.take(size(room(per_hour, need)), HOUR, now)
     }
 
-    /// How many logins are left of `per_hour`.
+    /// The same where the others cannot be asked: within this replica's share, so that all of them together stay within
+    /// one more budget.
+    pub(super) fn take_share(&self, per_hour: u32, need: Need, replicas: u32, now: Moment) -> Result<(), Duration> {
+        let room = room(per_hour, need);
+        let share = size((room / replicas.max(1)).max(1));
+        let mut books = self.books();
+        if let Some(wait) = books.unshared.wait(share, HOUR, now) {
+            return Err(wait);
+        }
+        books.made.take(size(room), HOUR, now)?;
+        books.unshared.take(share, HOUR, now)
+    }
+
+    /// Notes a login that was counted for all replicas; they have made so many by now.
+    pub(super) fn note(&self, by_all: u32, now: Moment) {
+        let mut books = self.books();
+        let _ = books.made.take(usize::MAX, HOUR, now);
+        books.by_all = Some((by_all, now));
+    }
+
+    /// All replicas have made so many by now.
+    pub(super) fn hear(&self, by_all: u32, now: Moment) {
+        self.books().by_all = Some((by_all, now));
+    }
+
+    /// How many logins are left of `per_hour`, as far as is known here.
     pub fn remaining(&self, per_hour: u32, now: Moment) -> u32 {
-        per_hour.saturating_sub(u32::try_from(self.made().held(HOUR, now)).unwrap_or(u32::MAX))
+        let mut books = self.books();
+        let made = u32::try_from(books.made.held(HOUR, now)).unwrap_or(u32::MAX);
+        let by_all = books.by_all.filter(|(_, at)| now.since(*at) < HOUR).map_or(0, |(count, _)| count);
+        per_hour.saturating_sub(made.max(by_all))
     }
 
-    fn made(&self) -> MutexGuard<'_, Window> {
-        self.made.lock().unwrap_or_else(PoisonError::into_inner)
+    fn books(&self) -> MutexGuard<'_, Books> {
+        self.books.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// How many logins there may be for this.
+pub(super) fn room(per_hour: u32, need: Need) -> u32 {
+    match need {
+        // Rounded up: also of a small budget something is kept.
+        Need::Ahead => per_hour - per_hour.div_ceil(10),
+        Need::Now => per_hour,
+    }
+}
+
+fn size(count: u32) -> usize {
+    usize::try_from(count).unwrap_or(usize::MAX)
 }
 
 /// All budgets of a process. They outlive a change of the configuration: Salesforce does not forget either.
@@ -101,6 +146,29 @@ mod tests {
             assert!(budget.remaining(per_hour, START) * 10 >= per_hour, "of {per_hour}");
             assert!(budget.take(per_hour, Need::Now, START).is_ok(), "of {per_hour}");
         }
+    }
+
+    #[test]
+    fn who_cannot_ask_the_others_has_its_share_whatever_was_counted_with_them_before() {
+        let budget = Budget::default();
+        for made in 1..=100 {
+            budget.note(made + 10, START);
+        }
+        assert_eq!(budget.remaining(120, START), 10);
+        let alone = |need| std::iter::from_fn(|| budget.take_share(120, need, 10, at(1)).ok()).count();
+        assert_eq!((alone(Need::Ahead), alone(Need::Now)), (8, 4));
+        assert_eq!(budget.take_share(120, Need::Now, 10, at(1)), Err(HOUR));
+        let small = Budget::default();
+        assert!(
+            small.take_share(3, Need::Now, 10, START).is_ok() && small.take_share(3, Need::Now, 10, START).is_err()
+        );
+    }
+
+    #[test]
+    fn what_the_others_used_is_told_for_an_hour_after_it_was_heard() {
+        let budget = Budget::default();
+        budget.hear(108, START);
+        assert_eq!((budget.remaining(120, at(3599)), budget.remaining(120, at(3600))), (12, 120));
     }
 
     #[test]

@@ -3,10 +3,9 @@
 //! Salesforce answers nearly every mistake with 400 `invalid_grant`, and only the description tells them apart; its case
 //! and punctuation have changed over the years, so texts are compared lower-cased and by part.
 
-use std::fmt;
 use std::time::Duration;
 
-use super::printable::printable;
+use super::mint_error::LEAST_PAUSE;
 
 /// One reason, told apart from its neighbours because its cure is another one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -43,6 +42,8 @@ pub enum Cause {
     LoginRate,
     /// An answer that is no token response.
     Malformed,
+    /// Nobody was asked from here: another replica has the right to log in, and has brought no token yet.
+    OtherReplica,
     /// No answer: the name does not resolve.
     Dns,
     /// No answer: no connection.
@@ -97,6 +98,7 @@ impl Cause {
         Self::LoginReserve,
         Self::LoginRate,
         Self::Malformed,
+        Self::OtherReplica,
         Self::Dns,
         Self::Connect,
         Self::Tls,
@@ -130,6 +132,7 @@ impl Cause {
             Self::LoginRate => "login_rate",
             Self::ShortLived => "short_lived",
             Self::Malformed => "malformed_answer",
+            Self::OtherReplica => "other_replica",
             Self::Dns => "dns",
             Self::Connect => "connect",
             Self::Tls => "tls",
@@ -143,6 +146,11 @@ impl Cause {
         }
     }
 
+    /// The cause with this name; the inverse of [`Cause::code`].
+    pub fn of_code(code: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|cause| cause.code() == code)
+    }
+
     /// Where the guide tells more: a path inside the repository and the documentation.
     pub fn help(self) -> String {
         format!("docs/troubleshooting.md#{}", self.code())
@@ -150,7 +158,7 @@ impl Cause {
 
     /// Whether it is our own restraint: nobody was asked.
     pub fn is_restraint(self) -> bool {
-        matches!(self, Self::CircuitOpen | Self::LoginBudget | Self::LoginReserve)
+        matches!(self, Self::CircuitOpen | Self::LoginBudget | Self::LoginReserve | Self::OtherReplica)
     }
 
     /// Whether a clock that is wrong can be behind it: Salesforce tells an assertion that is dated too far ahead by the
@@ -172,6 +180,7 @@ impl Cause {
             | Self::LoginRate
             | Self::LoginReserve
             | Self::Malformed
+            | Self::OtherReplica
             | Self::Timeout
             | Self::Tls => Rule::RetryLater,
             Self::AppNotInOrg
@@ -233,6 +242,7 @@ impl Cause {
             Self::LoginRate => "the user is over Salesforce's hourly number of logins",
             Self::ShortLived => "the token lives for less than a second, which cannot be handed out",
             Self::Malformed => "the answer is not a token response: perhaps a maintenance page or a proxy",
+            Self::OtherReplica => "another replica is logging in, and has brought no token yet",
             Self::Dns => "the token host's name does not resolve",
             Self::Connect => "the connection to the token host fails or breaks off",
             Self::Tls => "TLS to the token host failed",
@@ -288,6 +298,7 @@ impl Cause {
                 "set this machine's clock by NTP, and compare session_timeout (3s at least) with Setup > Session Settings"
             }
             Self::Malformed => "check token_url, and trust.salesforce.com for maintenance of the instance",
+            Self::OtherReplica => "look at the log of the other replica; this one tries again by itself",
             Self::Dns => "check token_url and the name server; a new My Domain needs minutes to appear",
             Self::Connect => "check token_url, the firewall and the egress proxy",
             Self::Tls => "check that no proxy opens TLS on the way (salesforce.ca_path adds its CA), and the clock",
@@ -336,55 +347,9 @@ impl Cause {
     }
 }
 
-/// A mint that failed. For operators; callers only learn whether waiting helps.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct MintError {
-    /// Why.
-    pub cause: Cause,
-    /// What was seen, made safe to print: status, Salesforce's words or the network's.
-    pub detail: String,
-    /// The least that whoever failed asks us to wait.
-    pub retry_after: Option<Duration>,
-}
-
-/// No pause is shorter.
-const LEAST_PAUSE: Duration = Duration::from_millis(250);
-/// No pause is longer, whatever `Retry-After` says: an operator who cures the cause does not wait for an hour.
-const LONGEST_PAUSE: Duration = Duration::from_secs(300);
-
-impl MintError {
-    /// An error with what was seen.
-    pub fn new(cause: Cause, detail: impl AsRef<str>) -> Self {
-        Self { cause, detail: printable(detail.as_ref()), retry_after: None }
-    }
-
-    /// The same, with the time that the other side asks for.
-    pub fn not_before(self, retry_after: Option<Duration>) -> Self {
-        Self { retry_after, ..self }
-    }
-
-    /// How long Salesforce is left alone after this failure, the `streak`-th in a row (from 1): by the cause, or as long
-    /// as the other side asks for, up to 5 minutes.
-    pub fn pause(&self, streak: u32, jitter: f64) -> Duration {
-        let own = match self.cause {
-            // These know exactly when there is something to try again.
-            cause if cause.is_restraint() => LEAST_PAUSE,
-            cause => cause.pause(streak, jitter),
-        };
-        self.retry_after.map_or(own, |asked| own.max(asked)).min(LONGEST_PAUSE)
-    }
-}
-
-impl fmt::Display for MintError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} ({})", self.cause.sentence(), self.detail)
-    }
-}
-
-impl std::error::Error for MintError {}
-
 #[cfg(test)]
 mod tests {
+    use super::super::mint_error::LONGEST_PAUSE;
     use super::*;
     use proptest::prelude::*;
 
@@ -417,9 +382,13 @@ mod tests {
     }
 
     #[test]
-    fn no_two_causes_share_a_code() {
+    fn a_code_names_its_cause_and_no_other() {
         let codes: std::collections::BTreeSet<_> = Cause::ALL.iter().map(|cause| cause.code()).collect();
         assert_eq!(codes.len(), Cause::ALL.len());
+        for cause in Cause::ALL {
+            assert_eq!(Cause::of_code(cause.code()), Some(cause));
+        }
+        assert_eq!(Cause::of_code("no_such_cause"), None);
     }
 
     #[test]
@@ -440,14 +409,6 @@ mod tests {
                 let (pause, bound) = (cause.pause(streak, jitter), cause.pause(streak, 1.0));
                 prop_assert!(pause >= LEAST_PAUSE && pause <= bound && bound <= LONGEST_PAUSE);
             }
-        }
-
-        #[test]
-        fn what_the_other_side_asks_for_is_kept_up_to_five_minutes(asked in 0_u64..1_000_000, streak in 1_u32..20, jitter in 0.0..1.0) {
-            let asked = Duration::from_secs(asked);
-            let error = MintError::new(Cause::Transient, "status 503").not_before(Some(asked));
-            let pause = error.pause(streak, jitter);
-            prop_assert!(pause >= asked.min(LONGEST_PAUSE) && pause <= LONGEST_PAUSE && pause >= LEAST_PAUSE);
         }
     }
 }

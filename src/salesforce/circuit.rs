@@ -14,6 +14,7 @@ use url::Url;
 
 use crate::clock::Moment;
 use crate::names::IntegrationName;
+use crate::store::Patience;
 
 /// The circuit of one token host.
 #[derive(Debug, Default)]
@@ -40,6 +41,8 @@ const TOLERATED: u32 = 5;
 /// For so long at first, then twice as long each time.
 const SHORTEST: Duration = Duration::from_secs(1);
 const LONGEST: Duration = Duration::from_secs(30);
+/// The same for all replicas together.
+pub(super) const PATIENCE: Patience = Patience { tolerated: TOLERATED, shortest: SHORTEST, longest: LONGEST };
 /// What those wait who come while somebody else is probing.
 const WHILE_PROBING: Duration = Duration::from_secs(1);
 /// For so long who failed last leaves the next probe to those who were turned away; most callers ask once a minute.

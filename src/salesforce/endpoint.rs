@@ -18,7 +18,8 @@ use url::Url;
 use webpki_root_certs::TLS_SERVER_ROOT_CERTS;
 use zeroize::Zeroizing;
 
-use super::cause::{Cause, MintError};
+use super::cause::Cause;
+use super::mint_error::MintError;
 use super::no_answer;
 use crate::config::{self, Roots, hosts, source};
 use crate::token::AccessToken;

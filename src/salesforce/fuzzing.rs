@@ -5,8 +5,8 @@ use std::time::Duration;
 use reqwest::header::{DATE, HeaderMap, HeaderValue, RETRY_AFTER};
 use serde_json::Value;
 
-use super::cause::MintError;
 use super::endpoint::{self, Reply};
+use super::mint_error::MintError;
 use super::reply::{self, Introspection, Session};
 
 /// A name and what panics for bytes that break it.

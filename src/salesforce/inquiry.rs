@@ -10,9 +10,9 @@ use secrecy::ExposeSecret;
 use tokio::time::Instant;
 use url::Url;
 
-use super::budget::Need;
-use super::cause::MintError;
 use super::endpoint::Reply;
+use super::errand::Terms;
+use super::mint_error::MintError;
 use super::printable::blot_out;
 use super::{Grant, Integration, Setting};
 use crate::config;
@@ -51,12 +51,12 @@ impl Integration {
 
     /// One login, as the service makes it: within circuit and budget, and with one more try where that may help.
     pub async fn log_in(&self, deadline: Instant) -> Result<Grant, MintError> {
-        self.mint(Need::Now, deadline).await
+        self.mint(Terms::alone(deadline)).await
     }
 
     /// The same without another try.
     pub async fn log_in_once(&self, deadline: Instant) -> Result<Grant, MintError> {
-        self.attempt(&self.rotation.current(), Need::Now, deadline).await
+        self.attempt(&self.rotation.current(), Terms::alone(deadline)).await
     }
 
     /// The same integration with another token endpoint and audience. Whoever names them has to have checked the host.

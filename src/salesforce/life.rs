@@ -29,7 +29,7 @@ pub(super) fn confirmed(trust: Duration, from: Moment) -> Promise {
 impl Integration {
     /// The promise of a newly minted token, by the first of these that applies: introspection, `exp` of a JWT-format
     /// token, `expires_in`, the confirm call; else an estimate.
-    pub(super) async fn promise(&self, grant: &Arc<Grant>, proof: Proof, errand: &Errand) -> Promise {
+    pub(super) async fn promise(&self, grant: &Arc<Grant>, proof: Proof, errand: &Errand<'_>) -> Promise {
         let fixed = self.fixed_life(grant, proof.before_mint);
         // The session has moved by the confirm call, so its end is asked for afterwards.
         if let Some((life, from)) = self.introspected_life(grant, &proof.session, errand.deadline).await {

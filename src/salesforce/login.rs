@@ -12,8 +12,10 @@ use zeroize::Zeroizing;
 
 use super::assertion;
 use super::budget::Need;
-use super::cause::{Cause, MintError, Rule};
+use super::cause::{Cause, Rule};
 use super::endpoint::Reply;
+use super::errand::{MayPost, Terms};
+use super::mint_error::MintError;
 use super::reply;
 use super::rotation::{Chosen, Setting};
 use super::skew::Skew;
@@ -29,24 +31,24 @@ const BREATH: Duration = Duration::from_millis(300);
 impl Integration {
     /// A new grant. At most three attempts, each with an assertion of its own: one, one more where the next is likely to
     /// succeed, and one with the other key where there is another.
-    pub(super) async fn mint(&self, need: Need, deadline: Instant) -> Result<Grant, MintError> {
+    pub(super) async fn mint(&self, terms: Terms<'_>) -> Result<Grant, MintError> {
         let dated_by = self.skew.correction();
         let mut key = self.rotation.current();
-        let mut outcome = self.attempt(&key, need, deadline).await;
+        let mut outcome = self.attempt(&key, terms).await;
         if outcome.is_err() && !self.rotation.holds(&key) {
             // Another configuration came meanwhile, and has other keys for the same tokens.
             key = self.rotation.current();
-            outcome = self.attempt(&key, need, deadline).await;
+            outcome = self.attempt(&key, terms).await;
         }
         let mut redated = false;
         if let Err(error) = &outcome
-            && self.is_worth_another_try(error, dated_by, deadline)
+            && self.is_worth_another_try(error, dated_by, terms.deadline)
         {
             tracing::debug!(integration.name = %self.name(), cause = error.cause.code(), detail = error.detail, "one more try at once");
             if error.cause == Cause::Transient {
                 tokio::time::sleep(BREATH.mul_f64(jitter())).await;
             }
-            let second = self.attempt(&key, need, deadline).await;
+            let second = self.attempt(&key, terms).await;
             // What kept the second try from being made is not why there is no token.
             if second.as_ref().err().is_none_or(|second| !second.cause.is_restraint()) {
                 redated = error.cause.may_be_the_clock();
@@ -56,7 +58,7 @@ impl Integration {
         if let Err(error) = &outcome
             && error.cause == Cause::BadAssertion
         {
-            outcome = self.try_the_other_key(&key, error.clone(), (need, deadline)).await;
+            outcome = self.try_the_other_key(&key, error.clone(), terms).await;
         }
         if redated {
             self.learn_about_the_clock(outcome.as_ref().err());
@@ -69,12 +71,13 @@ impl Integration {
         &self,
         refused: &Chosen,
         error: MintError,
-        (need, deadline): (Need, Instant),
+        terms: Terms<'_>,
     ) -> Result<Grant, MintError> {
-        let in_time = deadline.saturating_duration_since(Instant::now()) >= WORTH_IT && error.retry_after.is_none();
+        let in_time =
+            terms.deadline.saturating_duration_since(Instant::now()) >= WORTH_IT && error.retry_after.is_none();
         let other = || self.rotation.turn(refused, self.surroundings.clock.now());
         let Some(other) = in_time.then(other).flatten() else { return Err(error) };
-        match self.attempt(&other, need, deadline).await {
+        match self.attempt(&other, terms).await {
             Err(second) if second.cause == Cause::BadAssertion => {
                 let detail = format!("{}; so it is with the other key", second.detail);
                 Err(MintError::new(Cause::BadAssertion, detail).not_before(second.retry_after))
@@ -117,8 +120,9 @@ impl Integration {
         }
     }
 
-    /// One request to the token endpoint, if its host is not left alone and the budget has room for it.
-    pub(super) async fn attempt(&self, key: &Chosen, need: Need, deadline: Instant) -> Result<Grant, MintError> {
+    /// One request to the token endpoint, if its host is not left alone, the budget has room for it and the right to log in
+    /// has not gone over to somebody else meanwhile.
+    pub(super) async fn attempt(&self, key: &Chosen, terms: Terms<'_>) -> Result<Grant, MintError> {
         let clock = &self.surroundings.clock;
         let started = clock.now();
         let left_alone =
@@ -127,18 +131,22 @@ impl Integration {
         self.is_in_force(key)?;
         // Signed before host and budget are touched: a key that does not sign costs no login, and one that takes its time
         // keeps nobody else from finding out whether the host is back.
-        let assertion = self.assertion(key, deadline).await?;
+        let assertion = self.assertion(key, terms.deadline).await?;
         self.is_in_force(key)?;
         let pass = self.circuit.enter(self.name(), clock.now()).map_err(left_alone)?;
-        self.spend(need)?;
+        self.enter_host().await.map_err(left_alone)?;
+        self.spend(terms.need).await?;
+        is_still_ours(terms.may_post)?;
         self.logins.fetch_add(1, Ordering::Relaxed);
         let way_out = &self.surroundings.way_out;
-        let reply = way_out.post_assertion(&self.settings.token_url, &assertion, deadline).await;
+        let reply = way_out.post_assertion(&self.settings.token_url, &assertion, terms.deadline).await;
         let reply = reply.map(|reply| self.discreet(reply));
-        match &reply {
-            Ok(reply) if reply::is_oauth(reply) => pass.answered(),
-            _ => pass.failed(clock.now(), jitter()),
+        let answered = reply.as_ref().is_ok_and(reply::is_oauth);
+        match answered {
+            true => pass.answered(),
+            false => pass.failed(clock.now(), jitter()),
         }
+        self.tell_of_host(answered).await;
         let granted = reply.and_then(|reply| self.read(&reply));
         self.learn_about_the_key(key, granted.as_ref().err());
         let outcome = granted.as_ref().map_or_else(|error| error.cause.code(), |_| "success");
@@ -173,13 +181,13 @@ impl Integration {
         Err(error.not_before(Some(Duration::ZERO)))
     }
 
-    fn spend(&self, need: Need) -> Result<(), MintError> {
-        let per_hour = self.settings.login_budget_per_hour;
-        self.budget.take(per_hour, need, self.surroundings.clock.now()).map_err(|wait| {
+    async fn spend(&self, need: Need) -> Result<(), MintError> {
+        self.count_login(need).await.map_err(|wait| {
             let cause = match need {
                 Need::Ahead => Cause::LoginReserve,
                 Need::Now => Cause::LoginBudget,
             };
+            let per_hour = self.settings.login_budget_per_hour;
             MintError::new(cause, format!("login_budget_per_hour = {per_hour}")).not_before(Some(wait))
         })
     }
@@ -253,7 +261,7 @@ impl Integration {
     }
 
     /// An optional URL of the answer, unless it leads to a host that is not on the allowlist.
-    fn trusted_only(&self, member: &'static str, text: Option<String>) -> Option<String> {
+    pub(super) fn trusted_only(&self, member: &'static str, text: Option<String>) -> Option<String> {
         let url = Url::parse(text.as_deref()?).ok();
         if url.as_ref().is_some_and(|url| self.trusts(url)) {
             return text;
@@ -263,4 +271,9 @@ impl Integration {
         tracing::warn!(integration.name = %self.name(), member, host, remedy, "a URL in the token response is left out");
         None
     }
+}
+
+fn is_still_ours(may_post: MayPost<'_>) -> Result<(), MintError> {
+    let lost = || MintError::new(Cause::OtherReplica, "this one lost the right to log in before its request was sent");
+    may_post().then_some(()).ok_or_else(lost)
 }

@@ -7,17 +7,22 @@ mod budget;
 mod cause;
 mod circuit;
 mod endpoint;
+mod errand;
+mod fleet;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzzing;
+mod handover;
 mod inquiry;
 mod life;
 mod login;
+mod mint_error;
 mod no_answer;
 mod printable;
 mod reply;
 mod rotation;
 mod skew;
 
+use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
@@ -27,9 +32,12 @@ use url::Url;
 
 use self::budget::Need;
 pub use self::budget::{Budget, Budgets};
-pub use self::cause::{Cause, MintError, Rule};
+pub use self::cause::{Cause, Rule};
 pub use self::circuit::{Circuit, Circuits};
 pub use self::endpoint::{Reply, WayOut, WayOutError};
+pub use self::errand::{Errand, MayPost, Purpose};
+use self::fleet::Fleet;
+pub use self::mint_error::MintError;
 pub use self::printable::printable;
 pub use self::reply::Introspection;
 use self::reply::Session;
@@ -42,6 +50,7 @@ use crate::config::hosts::Allowlist;
 use crate::hash::sha256;
 use crate::names::IntegrationName;
 use crate::promise::Promise;
+use crate::store::Store;
 use crate::telemetry::metrics::Metrics;
 use crate::token::{AccessToken, Fingerprint};
 
@@ -74,31 +83,6 @@ pub struct Vouched {
     pub minted_at: i64,
 }
 
-/// What a renewal is for, and within which bounds.
-#[derive(Debug, Clone, Copy)]
-pub struct Errand {
-    /// What for.
-    pub purpose: Purpose,
-    /// Until when it has to be over.
-    pub deadline: Instant,
-    /// For how long a session is promised after a proof of life.
-    pub trust: Duration,
-}
-
-/// What a renewal is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Purpose {
-    /// The token at hand is good, and it is time to look further ahead.
-    Ahead,
-    /// There is no good token.
-    Now,
-    /// The token at hand is said to be dead. Only a definite 401 is believed.
-    Verify {
-        /// Whether a new one may be minted if it is.
-        may_mint: bool,
-    },
-}
-
 /// What every integration shares.
 ///
 /// Budgets and circuits outlive a change of the configuration: Salesforce does not forget by one either.
@@ -112,6 +96,8 @@ pub struct Surroundings {
     pub budgets: Arc<Budgets>,
     /// The health of token hosts.
     pub circuits: Arc<Circuits>,
+    /// What replicas share, if they do.
+    pub store: Option<Arc<Store>>,
     /// Time.
     pub clock: Clock,
     /// Where mints are counted.
@@ -125,6 +111,8 @@ pub struct Integration {
     rotation: Rotation,
     budget: Arc<Budget>,
     circuit: Arc<Circuit>,
+    /// The same over all replicas, if they share a store.
+    fleet: Option<Fleet>,
     skew: Skew,
     /// Set when a new configuration has another integration of this name, or none.
     retired: AtomicBool,
@@ -143,7 +131,9 @@ impl Integration {
         let circuit = surroundings.circuits.of(&settings.token_url);
         let (rotation, skew, logins) = (Rotation::new(keys), Skew::default(), AtomicU32::new(0));
         let retired = AtomicBool::new(false);
-        Self { settings, rotation, budget, circuit, skew, retired, logins, surroundings }
+        let store = surroundings.store.as_ref();
+        let fleet = store.map(|store| Fleet::new(store, &settings.username, &settings.token_url));
+        Self { settings, rotation, budget, circuit, fleet, skew, retired, logins, surroundings }
     }
 
     /// It is no longer part of the configuration: its key signs nothing from now on.
@@ -195,12 +185,17 @@ impl Integration {
         &self.settings
     }
 
+    /// What replicas share, if they do.
+    pub fn store(&self) -> Option<&Arc<Store>> {
+        self.surroundings.store.as_ref()
+    }
+
     /// The time by which it goes.
     pub fn clock(&self) -> &Clock {
         &self.surroundings.clock
     }
 
-    /// Logins that are left of this hour's budget.
+    /// Logins that are left of this hour's budget: over all replicas, as far as is known here.
     pub fn logins_left(&self) -> u32 {
         self.budget.remaining(self.settings.login_budget_per_hour, self.surroundings.clock.now())
     }
@@ -223,7 +218,7 @@ impl Integration {
 
     /// SHA-256 over everything that shapes its tokens: two configurations with different ones never share a token. A key
     /// shapes none: Salesforce hands out the session of this user and this app, whichever of the app's keys signed.
-    fn digest(&self) -> [u8; 32] {
+    pub fn digest(&self) -> [u8; 32] {
         let settings = &self.settings;
         let timeout = settings.session_timeout.as_millis().to_string();
         let parts = [
@@ -244,16 +239,19 @@ impl Integration {
     /// A token with a fresh promise: the one at hand if its session proves alive, else a newly minted one.
     ///
     /// A confirm call costs no login, so it comes first while the session can still live. A definite "dead" is told to
-    /// `on_dead` at once, before anything else is tried, so that nobody is handed that token any more; it says for how
-    /// long sessions are trusted from then on. While a proved `current` is promised and nothing definite is learned, the
+    /// `on_dead` at once, and waited for before anything else is tried, so that nobody is handed that token any more; it
+    /// says for how long sessions are trusted from then on. While a proved `current` is promised and nothing definite is learned, the
     /// error leaves it as it is. `None`: it was only to be verified, and there is nothing new to keep. A mint that hands
     /// out a dead session is repeated once (the session may have ended in between), never again.
-    pub async fn renew(
+    pub async fn renew<D>(
         &self,
         current: Option<Vouched>,
-        mut errand: Errand,
-        on_dead: impl FnOnce() -> Duration + Send,
-    ) -> Result<Option<Vouched>, MintError> {
+        mut errand: Errand<'_>,
+        on_dead: impl FnOnce() -> D + Send,
+    ) -> Result<Option<Vouched>, MintError>
+    where
+        D: Future<Output = Duration> + Send,
+    {
         let now = self.surroundings.clock.now();
         let (mut dead, mut need) = (None, errand.need());
         if let Some(current) = current.filter(|current| self.is_to_be_confirmed(current, &errand)) {
@@ -261,7 +259,7 @@ impl Integration {
                 Session::Alive => return self.prolonged(current, now, &errand).map(Some),
                 Session::Dead => {
                     (dead, need) = (Some(current.grant.token.fingerprint()), Need::Now);
-                    errand.trust = on_dead();
+                    errand.trust = on_dead().await;
                     if errand.purpose == (Purpose::Verify { may_mint: false }) {
                         return Ok(None);
                     }
@@ -288,7 +286,7 @@ impl Integration {
         Err(MintError::new(Cause::FreshTokenRefused, "two mints, and no token that the org takes"))
     }
 
-    fn is_to_be_confirmed(&self, current: &Vouched, errand: &Errand) -> bool {
+    fn is_to_be_confirmed(&self, current: &Vouched, errand: &Errand<'_>) -> bool {
         let now = self.surroundings.clock.now();
         let usual =
             || self.settings.confirm_session && current.promise.may_be_confirmed(self.settings.session_timeout, now);
@@ -296,7 +294,7 @@ impl Integration {
     }
 
     /// The same token, proved alive by a call that was sent after `from`.
-    fn prolonged(&self, current: Vouched, from: Moment, errand: &Errand) -> Result<Vouched, MintError> {
+    fn prolonged(&self, current: Vouched, from: Moment, errand: &Errand<'_>) -> Result<Vouched, MintError> {
         let promise = match current.promise.grows_by_use() {
             true => {
                 let confirmed = life::confirmed(errand.trust, from);
@@ -323,12 +321,12 @@ impl Integration {
     async fn mint_and_confirm(
         &self,
         need: Need,
-        errand: &Errand,
+        errand: &Errand<'_>,
         dead: Option<Fingerprint>,
     ) -> Result<Result<Vouched, Fingerprint>, MintError> {
         let before_mint = self.surroundings.clock.now();
         let minted_at = self.surroundings.clock.timestamp().as_millisecond();
-        let grant = Arc::new(self.mint(need, errand.deadline).await?);
+        let grant = Arc::new(self.mint(errand.terms(need)).await?);
         let before_confirm = self.surroundings.clock.now();
         let session = match self.settings.confirm_session {
             true => self.confirm(&grant, errand.deadline).await,
@@ -359,16 +357,6 @@ impl Integration {
         };
         self.surroundings.metrics.confirmed(self.name(), outcome);
         session
-    }
-}
-
-impl Errand {
-    fn verifies(&self) -> bool {
-        matches!(self.purpose, Purpose::Verify { .. })
-    }
-
-    fn need(&self) -> Need {
-        if self.purpose == Purpose::Ahead { Need::Ahead } else { Need::Now }
     }
 }
 

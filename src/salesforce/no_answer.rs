@@ -7,7 +7,8 @@ use std::io;
 
 use rustls::CertificateError;
 
-use super::cause::{Cause, MintError};
+use super::cause::Cause;
+use super::mint_error::MintError;
 
 /// No head of an answer came.
 pub(super) fn before_it(error: &reqwest::Error) -> MintError {

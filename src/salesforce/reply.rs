@@ -9,8 +9,9 @@ use serde_json::Value;
 use url::Url;
 
 use super::Grant;
-use super::cause::{Cause, MintError};
+use super::cause::Cause;
 use super::endpoint::Reply;
+use super::mint_error::MintError;
 use super::printable::printable;
 use crate::token::AccessToken;
 

@@ -8,6 +8,7 @@ mod certificates;
 mod departed;
 mod in_force;
 mod limits;
+mod replicas;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -291,14 +292,20 @@ impl Snapshot {
 
     /// Hands what goes on over to `next`, which is in force, and forbids further logins to integrations that are not part
     /// of it, or are another one there. A flight of theirs that is under way ends without: no key signs once it is out of
-    /// the configuration.
-    pub fn give_way_to(&self, next: &Self) {
+    /// the configuration. Comes back with those that go on with other keys.
+    pub fn give_way_to(&self, next: &Self) -> Vec<Arc<Holding>> {
+        let mut rekeyed = Vec::new();
         for (name, holding) in &self.holdings {
             match next.holdings.get(name) {
-                Some(successor) if successor.continues(holding) => holding.hand_over(successor),
+                Some(successor) if successor.continues(holding) => {
+                    if holding.hand_over(successor) {
+                        rekeyed.push(Arc::clone(successor));
+                    }
+                }
                 _ => holding.integration().retire(),
             }
         }
+        rekeyed
     }
 
     /// How many callers there are.

@@ -1,0 +1,147 @@
+//! What is known here of the same integration at the other replicas: its place in the store, and what was seen there.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use super::Granted;
+use super::memory::Memory;
+use crate::cache::Kept;
+use crate::clock::Moment;
+use crate::promise::Promise;
+use crate::salesforce::{Integration, MintError, Purpose, Vouched};
+use crate::store::{Away, Entry, Place, Seen, Store};
+
+/// One integration's place in the store.
+#[derive(Debug)]
+pub(super) struct Sharing {
+    pub(super) store: Arc<Store>,
+    pub(super) place: Place,
+    /// By which right the token at hand was written, or the last one that was dropped.
+    held: AtomicU64,
+    /// The highest right that anything was written by that was seen: what is older does not come back.
+    newest: AtomicU64,
+    /// When to look although nobody said that anything changed.
+    looks_at: AtomicU64,
+    /// Something changed while a flight was under way that may have looked before.
+    behind: AtomicBool,
+}
+
+/// Who missed all events finds out within this time.
+const NET: Duration = Duration::from_secs(30);
+/// What is stored is there a little longer than it is good, so that who is slow finds it ended and not lost.
+const LEEWAY: Duration = Duration::from_secs(60);
+
+impl Sharing {
+    pub(super) fn new(store: &Arc<Store>, integration: &Integration) -> Self {
+        let digest = integration.digest();
+        // Spread, so that they do not all look in the same moment.
+        let first = NET.mul_f64(f64::from(*digest.first().unwrap_or(&0)) / 256.0);
+        Self {
+            place: Place::new(integration.name().as_str(), digest),
+            held: AtomicU64::new(0),
+            newest: AtomicU64::new(0),
+            looks_at: AtomicU64::new(store.clock().now().after(first).to_bits()),
+            behind: AtomicBool::new(false),
+            store: Arc::clone(store),
+        }
+    }
+
+    /// What stands at its place, without what is older than something that was seen before.
+    pub(super) async fn look(&self) -> Result<Seen, Away> {
+        let mut seen = self.store.look(&self.place).await?;
+        let newest = self.newest.load(Ordering::SeqCst);
+        let is_news = |entry: &Entry| entry.fence.number() >= newest;
+        seen.token = seen.token.filter(is_news);
+        seen.dropped = seen.dropped.filter(is_news);
+        if let Some(entry) = seen.token.as_ref().or(seen.dropped.as_ref()) {
+            self.newest.fetch_max(entry.fence.number(), Ordering::SeqCst);
+        }
+        Ok(seen)
+    }
+
+    /// The token at hand, or the mark that there is none, was written by this right.
+    pub(super) fn hold(&self, fence: u64) {
+        self.held.store(fence, Ordering::SeqCst);
+        self.newest.fetch_max(fence, Ordering::SeqCst);
+    }
+
+    /// Whether something written by this right would be news here.
+    pub(super) fn is_news(&self, fence: u64) -> bool {
+        fence > self.newest.load(Ordering::SeqCst)
+    }
+
+    /// Somebody has to look again as soon as the flight that is under way has landed.
+    pub(super) fn fall_behind(&self) {
+        self.behind.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether it is time to look. The look is the caller's from then on.
+    pub(super) fn is_due(&self) -> bool {
+        let now = self.store.clock().now();
+        let due = now >= Moment::from_bits(self.looks_at.load(Ordering::SeqCst));
+        if due {
+            self.looks_at.store(now.after(NET).to_bits(), Ordering::SeqCst);
+        }
+        self.behind.swap(false, Ordering::SeqCst) || due
+    }
+
+    /// What is left by the store's clock until `ends`.
+    fn left(&self, seen: &Seen, ends: u64) -> Duration {
+        seen.at.left_until(ends, self.store.clock().now())
+    }
+
+    /// When `span` from now is over, by the store's clock.
+    pub(super) fn at_end_of(&self, seen: &Seen, span: Duration) -> u64 {
+        seen.at.at_end_of(span, self.store.clock().now())
+    }
+
+    /// The failure that stands there, if it is one for us too, with what is left of its pause and the how manieth in a row
+    /// it is.
+    pub(super) fn failure(&self, seen: &Seen, integration: &Integration) -> Option<(MintError, u32)> {
+        let entry = seen.failure.as_ref()?;
+        integration.read_failure(&entry.content, |ends| self.left(seen, ends))
+    }
+
+    /// The token that stands there, if it is worth taking: `kept` is what is at hand, and `purpose` what a token is wanted
+    /// for, unless nobody asked.
+    pub(super) fn worth_taking(
+        &self,
+        seen: &Seen,
+        (integration, memory): (&Integration, &Memory),
+        kept: Option<&Kept<Granted>>,
+        purpose: Option<Purpose>,
+    ) -> Option<(Vouched, u64)> {
+        let entry = seen.token.as_ref()?;
+        let theirs = integration.read_token(&entry.content, |ends| self.left(seen, ends))?;
+        let (fence, now) = (entry.fence.number(), memory.clock.now());
+        let digest = theirs.grant.token.digest();
+        if theirs.promise.expires_in(now).is_none() || memory.past().is_dead(&digest) {
+            return None;
+        }
+        let news = fence > self.held.load(Ordering::SeqCst);
+        let same = kept.is_some_and(|kept| kept.value.grant.token.digest() == digest);
+        let ours = kept.map(|kept| kept.promise).filter(|promise| promise.expires_in(now).is_some());
+        let further = ours.is_none_or(|ours| theirs.promise.remaining(now) > ours.remaining(now));
+        let worth = match purpose {
+            Some(Purpose::Now) => true,
+            Some(Purpose::Ahead) => news && further && !theirs.promise.wants_refresh(now),
+            // The word of another replica on the same token may be as old as ours.
+            Some(Purpose::Verify { .. }) => news && !same,
+            // Replicas are to hand out one token, so the newest it is.
+            None => ours.is_none() || news && (further || !same),
+        };
+        worth.then_some((theirs, fence))
+    }
+}
+
+/// Whether what stands there says that this token is dead.
+pub(super) fn buries(seen: &Seen, kept: &Kept<Granted>) -> bool {
+    let digest = kept.value.grant.token.digest();
+    seen.dropped.as_ref().is_some_and(|entry| entry.content.as_slice() == digest)
+}
+
+/// For how long something about a promise has to be stored.
+pub(super) fn stays(promise: &Promise, now: Moment) -> Duration {
+    promise.remaining(now).saturating_add(LEEWAY)
+}

@@ -1,0 +1,77 @@
+//! The budget of a user and the health of a host over all replicas that share a store. With no answer from it each goes by
+//! what it knows itself: the health of the host as it sees it, and its share of the budget.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use url::Url;
+
+use super::budget::{HOUR, Need, room};
+use super::circuit::PATIENCE;
+use super::{Integration, jitter};
+use crate::store::{Away, HostGate, Room, Store, Tag};
+
+/// What one integration has in common with the same one at other replicas.
+#[derive(Debug)]
+pub(super) struct Fleet {
+    store: Arc<Store>,
+    user: Tag,
+    host: Tag,
+}
+
+impl Fleet {
+    pub(super) fn new(store: &Arc<Store>, username: &str, token_url: &Url) -> Self {
+        let origin = token_url.origin().ascii_serialization();
+        Self { store: Arc::clone(store), user: Tag::of_user(username, &origin), host: Tag::of_host(&origin) }
+    }
+}
+
+impl Integration {
+    /// Counts one login for all, unless the budget is used up: then the time until there is room again.
+    pub(super) async fn count_login(&self, need: Need) -> Result<(), Duration> {
+        let (per_hour, clock) = (self.settings.login_budget_per_hour, &self.surroundings.clock);
+        let Some(fleet) = &self.fleet else { return self.budget.take(per_hour, need, clock.now()) };
+        let room = room(per_hour, need);
+        match fleet.store.count_login(&fleet.user, room, HOUR).await {
+            Ok(Room::Counted(left)) => {
+                self.budget.note(room.saturating_sub(left), clock.now());
+                Ok(())
+            }
+            Ok(Room::In(wait)) => {
+                self.budget.hear(room, clock.now());
+                Err(wait)
+            }
+            Err(Away) => self.budget.take_share(per_hour, need, fleet.store.max_replicas(), clock.now()),
+        }
+    }
+
+    /// Whether the host may be asked by what the others found, or how long it is left alone.
+    pub(super) async fn enter_host(&self) -> Result<(), Duration> {
+        let Some(fleet) = &self.fleet else { return Ok(()) };
+        match fleet.store.enter_host(&fleet.host, PATIENCE).await {
+            Ok(HostGate::Wait(wait)) => Err(wait),
+            Ok(HostGate::Go | HostGate::Probe) | Err(Away) => Ok(()),
+        }
+    }
+
+    /// Tells the others how the host is.
+    pub(super) async fn tell_of_host(&self, answered: bool) {
+        let Some(fleet) = &self.fleet else { return };
+        // Who does not hear it finds out by itself.
+        let _ = match answered {
+            true => fleet.store.host_answered(&fleet.host).await,
+            false => fleet.store.host_failed(&fleet.host, PATIENCE, jitter()).await.map(|_| ()),
+        };
+    }
+
+    /// Forgets for all replicas how its host was.
+    ///
+    /// # Errors
+    /// The store is away.
+    pub async fn forgive_for_all(&self) -> Result<(), Away> {
+        match &self.fleet {
+            Some(fleet) => fleet.store.host_answered(&fleet.host).await,
+            None => Ok(()),
+        }
+    }
+}
