@@ -35,7 +35,7 @@ pub enum Acquired {
         /// What is left of it, unless they go on.
         left: Duration,
     },
-    /// Something else stands in the token's place than what was seen.
+    /// Somebody had it since that look, and something may have come of it: look again.
     Moved,
 }
 
@@ -181,14 +181,18 @@ impl fmt::Debug for Lease {
 }
 
 impl Store {
-    /// The right to mint for a place, if nobody has it and what stands there is what was `seen`.
+    /// The right to mint for a place, if nobody has it and nobody had it since what was `seen`. A look that saw somebody
+    /// have it leads to no lease: what comes of theirs has to be looked at first.
     ///
     /// # Errors
     /// The store is away.
     pub async fn acquire(self: &Arc<Self>, place: &Place, seen: &Seen) -> Result<Acquired, Away> {
+        if let Some(left) = seen.lease {
+            return Ok(Acquired::Held { left });
+        }
         let owner = format!("{}:{}", self.replica(), Uuid::new_v4()).into_bytes();
         let names = ["token", "lease", "fence"].map(|what| self.name(place, what));
-        let seen = seen.stands.to_string().into_bytes();
+        let seen = seen.given.to_string().into_bytes();
         let asked = self.clock().now();
         let arguments = [owner.clone(), millis(LEASE), millis(FENCE_LASTS), seen];
         let reply = self.link.call("acquire", scripts::ACQUIRE, &names, &arguments).await?;

@@ -307,7 +307,12 @@ impl Link {
         if was_here {
             self.metrics.store().is_up(false);
             let Trouble { cause, told, remedy } = trouble;
-            tracing::warn!(cause, remedy, "the store is away, this replica goes on alone: {told}");
+            tracing::warn!(
+                replica = self.replica,
+                cause,
+                remedy,
+                "the store is away, this replica goes on alone: {told}"
+            );
             self.broken.notify_one();
         }
     }

@@ -22,8 +22,8 @@ macro_rules! script {
     };
 }
 
-/// KEYS token, failure, lease; ARGV largest value. Returns now; kind, fence and value of what stands in the token's place;
-/// fence and value of the failure; milliseconds left of the lease.
+/// KEYS token, failure, lease, fence; ARGV largest value. Returns now; kind, fence and value of what stands in the token's
+/// place; kind, fence and value of the failure; milliseconds left of the lease; the last fence that was given out.
 pub(super) const LOOK: &str = script! {
     "local function shelf(key)"
     "  if not is(key, 'hash') then return '', '0', '' end"
@@ -35,49 +35,48 @@ pub(super) const LOOK: &str = script! {
     "local kind, fence, value = shelf(KEYS[1])"
     "local failed, failed_fence, failure = shelf(KEYS[2])"
     "local left = redis.call('PTTL', KEYS[3])"
-    "return {say(now), kind, fence, value, failed, failed_fence, failure, say(math.max(left, 0))}"
+    "local given = is(KEYS[4], 'string') and num(redis.call('GET', KEYS[4])) or 0"
+    "return {say(now), kind, fence, value, failed, failed_fence, failure, say(math.max(left, 0)), say(given)}"
 };
 
-/// KEYS token, lease, fence; ARGV owner, lease in ms, fence in ms, the token's fence as it was seen. Returns now and:
-/// `lease` and its fence; `held` and milliseconds; `moved`.
+/// KEYS token, lease, fence; ARGV owner, lease in ms, fence in ms, the last fence as it was seen. Returns now and: `lease`
+/// and its fence; `held` and milliseconds; `moved` when somebody was given the lease since, whatever came of it.
 pub(super) const ACQUIRE: &str = script! {
     "own(KEYS[1], 'hash') own(KEYS[2], 'string') own(KEYS[3], 'string')"
-    "local stands = num(redis.call('HGET', KEYS[1], 'f'))"
-    "if say(stands) ~= ARGV[4] then return {say(now), 'moved'} end"
+    "local stands, given = num(redis.call('HGET', KEYS[1], 'f')), num(redis.call('GET', KEYS[3]))"
+    "if say(given) ~= ARGV[4] then return {say(now), 'moved'} end"
     // A lease without an end is nobody's.
     "local left = redis.call('PTTL', KEYS[2])"
     "if left > 0 then return {say(now), 'held', say(left)} end"
-    "local fence = math.max(now, num(redis.call('GET', KEYS[3])) + 1, stands + 1)"
+    "local fence = math.max(now, given + 1, stands + 1)"
     "redis.call('SET', KEYS[2], ARGV[1], 'PX', ARGV[2])"
     "redis.call('SET', KEYS[3], say(fence), 'PX', ARGV[3])"
     "return {say(now), 'lease', say(fence)}"
 };
 
 /// KEYS lease, fence; ARGV owner, lease in ms, fence in ms, the owner's fence. Returns now and `held` or `lost`. A lease that
-/// is gone, by a flush, is taken again if nobody was given one since.
+/// is gone, by its end or by a flush, is never taken again: what stood here may have been forgotten with it.
 pub(super) const BEAT: &str = script! {
     "own(KEYS[1], 'string') own(KEYS[2], 'string')"
-    "local owner = redis.call('GET', KEYS[1])"
-    "if (owner and owner ~= ARGV[1]) or num(redis.call('GET', KEYS[2])) > tonumber(ARGV[4]) then return {say(now), 'lost'} end"
-    "redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])"
-    "redis.call('SET', KEYS[2], ARGV[4], 'PX', ARGV[3])"
+    "if redis.call('GET', KEYS[1]) ~= ARGV[1] or redis.call('GET', KEYS[2]) ~= ARGV[4] then return {say(now), 'lost'} end"
+    "redis.call('PEXPIRE', KEYS[1], ARGV[2])"
+    "redis.call('PEXPIRE', KEYS[2], ARGV[3])"
     "return {say(now), 'held'}"
 };
 
-/// KEYS the place to write to, token, fence, failure; ARGV kind, fence, value, ms to keep it, ms of the fence. Returns now
-/// and `kept` or `overtaken`. A token takes the failure away.
+/// KEYS the place to write to, fence, failure; ARGV kind, fence, value, ms to keep it, ms of the fence. Returns now and
+/// `kept`, or `overtaken` when another fence than this was the last. A token takes the failure away.
+///
+/// The last fence decides and nothing else does: after a flush, or when the mark of a dropped token has had its time, what
+/// stands in the place would no longer tell who came later.
 pub(super) const PUT: &str = script! {
-    "own(KEYS[1], 'hash') own(KEYS[2], 'hash') own(KEYS[3], 'string')"
-    "local mine = tonumber(ARGV[2])"
-    "if num(redis.call('HGET', KEYS[2], 'f')) > mine or num(redis.call('GET', KEYS[3])) > mine then"
-    "  return {say(now), 'overtaken'}"
-    "end"
+    "own(KEYS[1], 'hash') own(KEYS[2], 'string')"
+    "if redis.call('GET', KEYS[2]) ~= ARGV[2] then return {say(now), 'overtaken'} end"
     "redis.call('DEL', KEYS[1])"
     "redis.call('HSET', KEYS[1], 'k', ARGV[1], 'f', ARGV[2], 'v', ARGV[3])"
     "redis.call('PEXPIRE', KEYS[1], ARGV[4])"
-    // After a flush the next fence is above this one all the same.
-    "redis.call('SET', KEYS[3], ARGV[2], 'PX', ARGV[5])"
-    "if ARGV[1] == 'token' then redis.call('DEL', KEYS[4]) end"
+    "redis.call('PEXPIRE', KEYS[2], ARGV[5])"
+    "if ARGV[1] == 'token' then redis.call('DEL', KEYS[3]) end"
     "return {say(now), 'kept'}"
 };
 

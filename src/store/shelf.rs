@@ -40,8 +40,8 @@ pub struct Seen {
     pub lease: Option<Duration>,
     /// The store's clock.
     pub at: StoreTime,
-    /// The fence of what stands in the token's place, readable or not; 0 of nothing.
-    pub(super) stands: u64,
+    /// The last fence that was given out; 0 if none is known.
+    pub(super) given: u64,
 }
 
 impl Store {
@@ -50,7 +50,7 @@ impl Store {
     /// # Errors
     /// The store is away.
     pub async fn look(&self, place: &Place) -> Result<Seen, Away> {
-        let names = [self.name(place, TOKEN), self.name(place, FAILURE), self.name(place, "lease")];
+        let names = [TOKEN, FAILURE, "lease", "fence"].map(|what| self.name(place, what));
         let reply = self.link.call("look", scripts::LOOK, &names, &[LARGEST_VALUE.to_string().into_bytes()]).await?;
         self.seen(place, &names, &reply).map_err(|nonsense| self.link.nonsense(nonsense))
     }
@@ -68,7 +68,7 @@ impl Store {
         self.link.names().below(place.tag(), what)
     }
 
-    fn seen(&self, place: &Place, [token, failure, _]: &[String; 3], reply: &Reply) -> Result<Seen, Nonsense> {
+    fn seen(&self, place: &Place, [token, failure, ..]: &[String; 4], reply: &Reply) -> Result<Seen, Nonsense> {
         let kind = reply.word(1)?;
         let entry = |wanted: &'static str, name: &String, at: usize| {
             let fence = Fence::new(reply.number(at)?);
@@ -86,10 +86,10 @@ impl Store {
         let failure = if reply.word(4)?.is_empty() { None } else { entry(FAILURE, failure, 5)? };
         let left = Duration::from_millis(reply.number(7)?);
         let lease = (!left.is_zero()).then_some(left);
-        Ok(Seen { token: token_entry, dropped, failure, lease, at: reply.at, stands: reply.number(2)? })
+        Ok(Seen { token: token_entry, dropped, failure, lease, at: reply.at, given: reply.number(8)? })
     }
 
-    /// Writes a value by the right of `fence`, unless a higher one was given out since.
+    /// Writes a value by the right of `fence`, if that was the last one given out.
     pub(super) async fn put(
         &self,
         place: &Place,
@@ -100,7 +100,7 @@ impl Store {
         let name = self.name(place, if kind == FAILURE { FAILURE } else { TOKEN });
         let label = Label { kind, name: &name, digest: place.digest(), fence };
         let sealed = self.link.seal(&label, content).ok_or(Away)?;
-        let names = [name, self.name(place, TOKEN), self.name(place, "fence"), self.name(place, FAILURE)];
+        let names = [name, self.name(place, "fence"), self.name(place, FAILURE)];
         let arguments = [kind.as_bytes().to_vec(), number(fence), sealed, millis(keep), millis(FENCE_LASTS)];
         let reply = self.link.call("put", scripts::PUT, &names, &arguments).await?;
         match reply.word(1) {

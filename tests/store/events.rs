@@ -1,0 +1,95 @@
+//! What one replica does, the others are told.
+
+use std::time::Duration;
+
+use aquila::store::{Acquired, Event, Place, What};
+
+use crate::support::{Redis, Replica, plain, until};
+
+const KEEP: Duration = Duration::from_secs(60);
+
+fn heard(replica: &Replica, place: &Place) -> Vec<What> {
+    let events = replica.events.lock().unwrap();
+    let of_place = events.iter().filter_map(|event| match event {
+        Event::Changed { tag, what, .. } => (tag == place.tag()).then_some(*what),
+        Event::Gap => None,
+    });
+    of_place.collect()
+}
+
+fn gaps(replica: &Replica) -> usize {
+    replica.events.lock().unwrap().iter().filter(|event| **event == Event::Gap).count()
+}
+
+async fn listening(redis: &Redis) -> Replica {
+    let replica = Replica::shared(&plain(redis)).await;
+    until("it reads the stream", async || gaps(&replica) > 0).await;
+    replica
+}
+
+#[tokio::test]
+async fn what_one_replica_writes_the_other_hears_in_order_and_not_itself() {
+    let redis = Redis::plain(&[]).await;
+    let (one, other) = (listening(&redis).await, listening(&redis).await);
+    let place = Place::new("elf-prod", [7; 32]);
+    let seen = one.store.look(&place).await.unwrap();
+    let Ok(Acquired::Lease(lease)) = one.store.acquire(&place, &seen).await else { panic!("no lease") };
+    lease.put_failure(b"failure", KEEP).await.unwrap();
+    lease.put_token(b"token", KEEP).await.unwrap();
+    lease.drop_token(b"token", KEEP).await.unwrap();
+    lease.release().await;
+    let all = [What::Failure, What::Token, What::Dropped, What::Released];
+    until("the other has heard it", async || heard(&other, &place) == all).await;
+    assert_eq!(heard(&one, &place), []);
+}
+
+#[tokio::test]
+async fn who_waits_at_a_place_is_woken_by_what_happens_there() {
+    let redis = Redis::plain(&[]).await;
+    let (one, other) = (listening(&redis).await, listening(&redis).await);
+    let place = Place::new("elf-prod", [7; 32]);
+    let seen = one.store.look(&place).await.unwrap();
+    let Ok(Acquired::Lease(lease)) = one.store.acquire(&place, &seen).await else { panic!("no lease") };
+    let mut changes = other.store.changes();
+    let waiting = tokio::spawn(async move {
+        let begun = tokio::time::Instant::now();
+        changes.at(&Place::new("elf-prod", [7; 32]), Duration::from_secs(3600)).await;
+        begun.elapsed()
+    });
+    lease.release().await;
+    assert!(waiting.await.unwrap() < Duration::from_secs(60));
+}
+
+#[tokio::test]
+async fn a_flush_and_a_restart_are_a_gap_and_events_come_again() {
+    let mut redis = Redis::plain(&[]).await;
+    let (one, other) = (listening(&redis).await, listening(&redis).await);
+    let before = gaps(&other);
+    redis.ask(&["FLUSHALL"]).await;
+    until("the flush is noticed", async || gaps(&other) > before).await;
+
+    let before = gaps(&other);
+    redis.kill();
+    one.is_alone().await;
+    other.is_alone().await;
+    redis.restart().await;
+    one.is_shared().await;
+    other.is_shared().await;
+    until("the restart is noticed", async || gaps(&other) > before).await;
+    let place = Place::new("elf-prod", [7; 32]);
+    let seen = one.store.look(&place).await.unwrap();
+    let Ok(Acquired::Lease(lease)) = one.store.acquire(&place, &seen).await else { panic!("no lease") };
+    lease.release().await;
+    until("events come again", async || heard(&other, &place) == [What::Released]).await;
+}
+
+#[tokio::test]
+async fn a_stream_that_was_faster_than_the_reader_is_a_gap() {
+    let redis = Redis::plain(&[]).await;
+    let replica = listening(&redis).await;
+    let before = gaps(&replica);
+    // In one step, so that nobody reads in between: more than are kept.
+    let flood = "for i = 1, 30000 do redis.call('XADD', KEYS[1], 'MAXLEN', '~', 1000, '*', 'k', 'x') end return 1";
+    redis.ask(&["EVAL", flood, "1", "aquila:{events}"]).await;
+    until("the gap is noticed", async || gaps(&replica) > before).await;
+}

@@ -1,0 +1,213 @@
+//! Every kind of trouble: alone within the limit, one line of log, and back by itself.
+
+use std::io::Write;
+use std::net::{TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use aquila::store::{Away, LIMIT, Place, Secrets};
+use rustix::process::Signal;
+
+use crate::support::{
+    AWAY, PASSWORD, Pki, Redis, Replica, THERE, acl_rule, free_port, in_folder, log, plain, seal_key, settings, tls,
+    until,
+};
+
+fn place() -> Place {
+    Place::new("elf-prod", [7; 32])
+}
+
+/// Alone for this reason, told once.
+async fn alone(replica: &Replica, cause: &str) {
+    assert_eq!(replica.is_alone().await, cause);
+    assert_eq!(replica.store.look(&place()).await.err(), Some(Away));
+    assert_eq!(replica.log_lines(AWAY), 1);
+    assert!(replica.metrics().contains("aquila_store_up 0"));
+}
+
+/// Back, told once more than before.
+async fn back(replica: &Replica) {
+    replica.is_shared().await;
+    assert!(replica.store.look(&place()).await.is_ok());
+    assert!(replica.metrics().contains("aquila_store_up 1"));
+    assert_eq!(replica.log_lines(AWAY), 1);
+}
+
+#[tokio::test]
+async fn a_redis_without_memory_takes_no_writes_and_is_away() {
+    let redis = Redis::plain(&[]).await;
+    let replica = Replica::shared(&plain(&redis)).await;
+    redis.ask(&["CONFIG", "SET", "maxmemory", "1"]).await;
+    alone(&replica, "full").await;
+    redis.ask(&["CONFIG", "SET", "maxmemory", "0"]).await;
+    back(&replica).await;
+    assert_eq!(replica.log_lines(THERE), 2);
+}
+
+#[tokio::test]
+async fn a_redis_that_became_a_replica_is_away() {
+    let redis = Redis::plain(&[]).await;
+    let replica = Replica::shared(&plain(&redis)).await;
+    redis.ask(&["REPLICAOF", "127.0.0.1", "1"]).await;
+    alone(&replica, "read_only").await;
+    redis.ask(&["REPLICAOF", "NO", "ONE"]).await;
+    back(&replica).await;
+}
+
+#[tokio::test]
+async fn a_redis_that_was_killed_is_away_until_it_runs_again_empty() {
+    let mut redis = Redis::plain(&[]).await;
+    let replica = Replica::shared(&plain(&redis)).await;
+    redis.kill();
+    alone(&replica, "unreachable").await;
+    redis.restart().await;
+    back(&replica).await;
+}
+
+#[tokio::test]
+async fn a_redis_that_hangs_costs_one_question_the_limit_and_the_next_nothing() {
+    let redis = Redis::plain(&[]).await;
+    let replica = Replica::shared(&plain(&redis)).await;
+    redis.signal(Signal::STOP);
+    let asked = Instant::now();
+    assert_eq!(replica.store.look(&place()).await.err(), Some(Away));
+    let first = asked.elapsed();
+    assert!(first < LIMIT + Duration::from_millis(250), "{first:?}");
+    let asked = Instant::now();
+    assert_eq!(replica.store.look(&place()).await.err(), Some(Away));
+    assert!(asked.elapsed() < Duration::from_millis(50), "{:?}", asked.elapsed());
+    alone(&replica, "slow").await;
+    redis.signal(Signal::CONT);
+    back(&replica).await;
+}
+
+#[tokio::test]
+async fn a_wrong_password_is_told_and_the_right_one_is_taken_from_the_file_by_a_reload() {
+    let pki = Pki::new();
+    let redis = Redis::tls(&pki).await;
+    let mended = tls(&redis, &pki);
+    let replica = Replica::begin(&mended.replace("\"password\"", "\"seal.key\""));
+    alone(&replica, "password").await;
+    assert!(!log().contains(PASSWORD) && !log().contains(&seal_key()));
+    let settings = settings(&replica.folder, &mended, &seal_key());
+    assert!(in_folder(&replica.folder, "password").exists());
+    replica.store.replace_secrets(Secrets::open(&settings).unwrap());
+    back(&replica).await;
+}
+
+#[tokio::test]
+async fn an_authority_that_vouches_for_nothing_there_is_told() {
+    let (pki, other) = (Pki::new(), Pki::new());
+    let redis = Redis::tls(&pki).await;
+    let replica = Replica::begin(&tls(&redis, &other));
+    alone(&replica, "tls").await;
+    assert!(log().lines().any(|line| line.contains(replica.store.replica()) && line.contains("store.redis.ca_path")));
+    let replica = Replica::begin(&tls(&redis, &pki).replace("127.0.0.1", "localhost"));
+    replica.is_shared().await;
+}
+
+#[tokio::test]
+async fn a_user_without_the_rights_is_told_and_every_right_of_the_docs_is_needed() {
+    let pki = Pki::new();
+    let redis = Redis::tls(&pki).await;
+    let rule = acl_rule();
+    let commands = rule.split(' ').filter_map(|word| word.strip_prefix('+')).collect::<Vec<_>>();
+    assert!(commands.len() > 15, "{commands:?}");
+    for command in &commands {
+        redis.ask_tls(&pki, &["ACL", "SETUSER", "aquila", &format!("-{command}")]).await;
+        let replica = Replica::begin(&tls(&redis, &pki));
+        match *command {
+            // Only the stream is lost, or nothing with database 0.
+            "xread" => {
+                let told = || log().lines().any(|line| line.contains("no events come from the store"));
+                until("it is told that no events come", async || told()).await;
+            }
+            "select" | "cluster|slots" => replica.is_shared().await,
+            _ => alone(&replica, "rights").await,
+        }
+        redis.ask_tls(&pki, &["ACL", "SETUSER", "aquila", &format!("+{command}")]).await;
+        back_or_was(&replica).await;
+    }
+}
+
+async fn back_or_was(replica: &Replica) {
+    replica.is_shared().await;
+}
+
+/// A server that does this with whoever comes, until it is dropped.
+struct Impostor {
+    port: u16,
+    stop: Arc<AtomicBool>,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+impl Impostor {
+    fn new(port: u16, does: fn(&mut TcpStream) -> bool) -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", port)).unwrap();
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::clone(&stop);
+        let thread = std::thread::spawn(move || {
+            let mut kept = Vec::new();
+            for stream in listener.incoming() {
+                if stopped.load(Ordering::SeqCst) {
+                    return;
+                }
+                let mut stream = stream.unwrap();
+                if does(&mut stream) {
+                    kept.push(stream);
+                }
+            }
+        });
+        Self { port, stop, thread: Some(thread) }
+    }
+}
+
+impl Drop for Impostor {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::SeqCst);
+        let _ = TcpStream::connect(("127.0.0.1", self.port));
+        let _ = self.thread.take().unwrap().join();
+    }
+}
+
+async fn then_a_redis(does: fn(&mut TcpStream) -> bool, causes: &[&str]) {
+    let impostor = Impostor::new(free_port(), does);
+    let port = impostor.port;
+    let replica = Replica::begin(&format!("url = \"redis://127.0.0.1:{port}\""));
+    let cause = replica.is_alone().await;
+    assert!(causes.contains(&cause), "{cause}");
+    assert_eq!(replica.log_lines(AWAY), 1);
+    drop(impostor);
+    let _redis = Redis::start(port, &[&format!("port {port}")], &[]).await;
+    back(&replica).await;
+}
+
+#[tokio::test]
+async fn what_answers_garbage_is_away_until_a_redis_answers_there() {
+    let garbage = |stream: &mut TcpStream| stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n\x00\xff").is_ok();
+    then_a_redis(garbage, &["nonsense", "unreachable"]).await;
+    let other_types = |stream: &mut TcpStream| stream.write_all(b"*3\r\n:1\r\n$-1\r\n*1\r\n+OK\r\n:5\r\n").is_ok();
+    then_a_redis(other_types, &["nonsense", "unreachable"]).await;
+}
+
+#[tokio::test]
+async fn what_accepts_and_is_silent_is_away_until_a_redis_answers_there() {
+    then_a_redis(|_| true, &["slow"]).await;
+}
+
+#[tokio::test]
+async fn what_accepts_and_hangs_up_is_away_until_a_redis_answers_there() {
+    then_a_redis(|_| false, &["unreachable"]).await;
+}
+
+#[tokio::test]
+async fn tls_and_plain_mixed_up_are_told() {
+    let pki = Pki::new();
+    let (secure, open) = (Redis::tls(&pki).await, Redis::plain(&[]).await);
+    let replica = Replica::begin(&format!("url = \"{}\"\nca_path = \"{}\"", open.tls_url(), pki.path("ca.pem")));
+    assert!(["tls", "unreachable"].contains(&replica.is_alone().await));
+    let replica = Replica::begin(&plain(&secure));
+    let cause = replica.is_alone().await;
+    assert!(["nonsense", "unreachable"].contains(&cause), "{cause}");
+}
