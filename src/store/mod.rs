@@ -7,6 +7,7 @@
 mod counters;
 mod dial;
 mod events;
+mod lane;
 mod lease;
 mod link;
 mod place;

@@ -20,6 +20,7 @@ class Scene:
         private_key(folder / "app.key")
         self_signed(folder / "app.pem", folder / "app.key")
         secret = "secret-of-the-app-for-introspection"
+        (folder / "client.secret").touch(mode=0o600)
         (folder / "client.secret").write_text(secret)
         canary.note("the secret of the app", secret)
         self.key, self.digest = new_key(binary, "crowd")
