@@ -96,6 +96,7 @@ fn the_metrics_of_the_readme_are_those_of_the_code() -> TestResult {
     let sources = [
         fs::read_to_string(root().join("src/telemetry/metrics.rs"))?,
         fs::read_to_string(root().join("src/telemetry/gauges.rs"))?,
+        fs::read_to_string(root().join("src/telemetry/store_meters.rs"))?,
     ];
     let code = sources.iter().filter_map(|source| source.split("#[cfg(test)]").next());
     let registered: BTreeSet<&str> = code.flat_map(|code| code.split('"')).filter(|text| is_metric(text)).collect();

@@ -26,6 +26,8 @@ const PATIENCE: Duration = Duration::from_secs(1);
 const ANSWERS_WITHIN: Duration = Duration::from_millis(2500);
 /// What is waited before the stream is tried again.
 const PAUSE: Duration = Duration::from_secs(1);
+/// So many tries in a row are told: a Redis that goes away takes the stream along, and is told by itself.
+const TOLERATED: u32 = 3;
 /// Digits of two numbers of 64 bits, and a hyphen.
 const LONGEST_ID: usize = 41;
 
@@ -82,8 +84,9 @@ impl Changes {
 
 /// Why reading ended.
 enum Ended {
+    /// Of the connection with the stream.
     Trouble(Trouble),
-    /// The store is away, which others tell.
+    /// The store is away.
     Away,
 }
 
@@ -107,21 +110,33 @@ impl Store {
     }
 
     async fn read_on(&self, on_event: impl Fn(Event) + Send + Sync) {
-        let mut told = false;
+        // Tries in a row that came to nothing while the store was there.
+        let mut failed = 0_u32;
         loop {
             if matches!(self.standing(), Standing::Shared { .. }) {
-                let Err(ended) = self.read_stream(&on_event).await;
-                if let (Ended::Trouble(Trouble { cause, remedy, told: why }), false) = (ended, told) {
-                    told = true;
-                    let late = "tokens that other replicas drop are noticed within 30 s instead of one";
-                    tracing::warn!(cause, remedy, "no events come from the store, {late}: {why}");
+                let Err(ended) = self.read_stream(&on_event, &mut failed).await;
+                match ended {
+                    Ended::Trouble(trouble) if matches!(self.standing(), Standing::Shared { .. }) => {
+                        failed = failed.saturating_add(1);
+                        if failed == TOLERATED {
+                            let Trouble { cause, remedy, told } = trouble;
+                            let late = "what other replicas drop is noticed within 30 s instead of one";
+                            tracing::warn!(cause, remedy, "no events come from the store, {late}: {told}");
+                        }
+                    }
+                    // Which others tell.
+                    Ended::Trouble(_) | Ended::Away => {}
                 }
             }
             tokio::time::sleep(PAUSE).await;
         }
     }
 
-    async fn read_stream(&self, on_event: &(impl Fn(Event) + Send + Sync)) -> Result<Infallible, Ended> {
+    async fn read_stream(
+        &self,
+        on_event: &(impl Fn(Event) + Send + Sync),
+        failed: &mut u32,
+    ) -> Result<Infallible, Ended> {
         let mut connection = self.link.dial(ANSWERS_WITHIN).await.map_err(Ended::Trouble)?;
         loop {
             // From here on nothing is missed; what was before, anybody may have.
@@ -132,6 +147,7 @@ impl Store {
                     lines = self.next(&mut connection, &last) => lines.map_err(Ended::Trouble)?,
                     () = self.link.flushed.notified() => break,
                 };
+                *failed = 0;
                 let is_full = lines.len() >= MOST_AT_ONCE;
                 let before = last.clone();
                 for Line { id, replica, event } in lines {

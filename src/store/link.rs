@@ -26,7 +26,7 @@ use super::reply::{Nonsense, Reply};
 use super::seal::{Label, Unreadable};
 use super::secrets::Secrets;
 use super::trouble::Trouble;
-use super::{Away, LIMIT, Standing, scripts};
+use super::{Away, Standing, scripts};
 use crate::clock::{Clock, Moment};
 use crate::config;
 use crate::telemetry::metrics::Metrics;
@@ -49,6 +49,8 @@ const MOST_TOLD: usize = 256;
 
 pub(super) struct Link {
     settings: config::Redis,
+    /// No question takes longer.
+    limit: Duration,
     names: Names,
     replica: String,
     clock: Clock,
@@ -76,10 +78,11 @@ struct Live {
 }
 
 impl Link {
-    pub(super) fn new(settings: &config::Redis, secrets: Secrets, metrics: Arc<Metrics>) -> Self {
+    pub(super) fn new(settings: &config::Redis, secrets: Secrets, metrics: Arc<Metrics>, limit: Duration) -> Self {
         metrics.store().is_up(false);
         Self {
             settings: settings.clone(),
+            limit,
             names: Names::new(settings.key_prefix.clone()),
             replica: Uuid::new_v4().simple().to_string(),
             clock: Clock::system(),
@@ -166,10 +169,10 @@ impl Link {
     ) -> Result<Reply, Trouble> {
         let mut command = redis::cmd("EVAL");
         command.arg(script).arg(names.len()).arg(names).arg(arguments);
-        let (mut connection, clock) = (connection.clone(), self.clock.clone());
+        let (mut connection, clock, limit) = (connection.clone(), self.clock.clone(), self.limit);
         let answer = self.lane.run(async move {
             let asked = clock.now();
-            let answer = timeout(LIMIT, connection.ask(&command)).await;
+            let answer = timeout(limit, connection.ask(&command)).await;
             (answer, asked, clock.now())
         });
         let Some((Ok(answer), asked, answered)) = answer.await else { return Err(Trouble::SLOW) };
@@ -249,7 +252,7 @@ impl Link {
     }
 
     async fn connect(&self) -> Result<Live, Trouble> {
-        let connection = self.dial(LIMIT).await?;
+        let connection = self.dial(self.limit).await?;
         for name in self.probes() {
             let names = ["hash", "zset", "stream", "text"].map(|kind| format!("{name}:{kind}"));
             self.ask(&connection, scripts::TRIAL, &names, &[]).await?;

@@ -8,7 +8,7 @@ use super::time::StoreTime;
 use crate::clock::Moment;
 
 /// No script returns more.
-const MOST_FIELDS: usize = 8;
+const MOST_FIELDS: usize = 9;
 
 /// A list of texts, the store's clock first. They are wiped: some are sealed tokens, and nothing needs them twice.
 #[derive(Debug)]

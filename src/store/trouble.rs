@@ -3,6 +3,7 @@
 
 use std::error::Error;
 use std::io;
+use std::sync::Arc;
 
 use redis::{ErrorKind, RedisError};
 use rustls::CertificateError;
@@ -19,7 +20,7 @@ pub struct Trouble {
 }
 
 /// What begins an error of Redis, or stands in one that a script met, and what it means.
-const WORDS: [(&str, Trouble); 12] = [
+const WORDS: [(&str, Trouble); 16] = [
     ("WRONGPASS", PASSWORD),
     ("NOAUTH", PASSWORD),
     ("NOPERM", RIGHTS),
@@ -32,6 +33,10 @@ const WORDS: [(&str, Trouble); 12] = [
     ("MISCONF", CANNOT_SAVE),
     ("NOREPLICAS", CANNOT_SAVE),
     ("CLUSTER", CLUSTER),
+    ("MOVED", CLUSTER),
+    ("ASK", CLUSTER),
+    ("CROSSSLOT", CLUSTER),
+    ("non local key", CLUSTER),
 ];
 
 const PASSWORD: Trouble = Trouble {
@@ -98,7 +103,7 @@ impl Trouble {
     pub(super) const SLOW: Self = Self {
         cause: "slow",
         told: "Redis does not answer in time",
-        remedy: "see whether it hangs, is overloaded or far away: its answers are needed within 250 ms",
+        remedy: "its answers are needed within 250 ms: see whether it hangs, is overloaded or far away, or speaks no TLS where rediss:// is written",
     };
     pub(super) const NONSENSE: Self = Self {
         cause: "nonsense",
@@ -138,7 +143,8 @@ impl Trouble {
         match tls_error(error) {
             None => UNREACHABLE,
             Some(rustls::Error::InvalidCertificate(wrong)) => match wrong {
-                CertificateError::UnknownIssuer => UNKNOWN_AUTHORITY,
+                // An authority that was made anew has the name of the old one and another key.
+                CertificateError::UnknownIssuer | CertificateError::BadSignature => UNKNOWN_AUTHORITY,
                 CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => OTHER_NAME,
                 CertificateError::Expired | CertificateError::ExpiredContext { .. } => EXPIRED,
                 _ => TLS,
@@ -155,12 +161,14 @@ fn tls_error(error: &RedisError) -> Option<&rustls::Error> {
         if let Some(error) = error.downcast_ref::<rustls::Error>() {
             return Some(error);
         }
-        let inner =
-            error.downcast_ref::<io::Error>().or_else(|| Some(&**error.downcast_ref::<std::sync::Arc<io::Error>>()?));
-        if let Some(found) = inner.and_then(|error| error.get_ref()?.downcast_ref::<rustls::Error>()) {
-            return Some(found);
-        }
-        cause = error.source();
+        cause = if let Some(shared) = error.downcast_ref::<Arc<dyn Error + Send + Sync>>() {
+            // The client hands its own causes on in one of these.
+            Some(shared.as_ref())
+        } else if let Some(inner) = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+            Some(inner)
+        } else {
+            error.source()
+        };
     }
     None
 }

@@ -16,7 +16,8 @@ use crate::support::until;
 use crate::support::wire::get;
 use crate::tls::free_port;
 
-const COMMANDS: [&str; 8] = ["demo", "serve", "check", "explain", "new-key", "setup", "simulate", "healthcheck"];
+const COMMANDS: [&str; 9] =
+    ["demo", "serve", "check", "explain", "new-key", "new-seal-key", "setup", "simulate", "healthcheck"];
 
 /// A configuration that can be checked, with the key where a test puts it.
 const CONFIGURATION: &str = r#"[integrations.elf-prod]

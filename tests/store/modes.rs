@@ -51,9 +51,9 @@ async fn sentinels_say_where_the_master_is_and_after_a_failover_where_it_went() 
     })
     .await;
     until("the failover begins", async || ask_sentinel(&["SENTINEL", "FAILOVER", "the-master"]).contains("OK")).await;
-    until("the copy is the master", async || text(&copy.ask(&["ROLE"]).await).starts_with("master")).await;
+    until("the copy is the master", async || copy.is("master").await).await;
     until("the token is found there", async || reads(&replica, &place).await).await;
-    until("the old master is a copy", async || text(&master.ask(&["ROLE"]).await).starts_with("slave")).await;
+    until("the old master is a copy", async || master.is("slave").await).await;
     until("and is written there", async || {
         matches!(replica.store.standing(), aquila::store::Standing::Shared { .. }) && reads(&replica, &place).await
     })
@@ -106,6 +106,12 @@ async fn in_a_cluster_every_place_has_its_slot_and_a_node_that_is_lost_is_notice
     for node in &nodes {
         assert_ne!(text(&node.ask(&["DBSIZE"]).await), "0", "one node has everything");
     }
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    eprintln!(
+        "EVENTS {:?} {}",
+        other.events.lock().unwrap(),
+        cli(&["-c", "-p", &nodes[0].port.to_string(), "XLEN", "aquila:{events}"])
+    );
     until("the other heard it", async || other.events.lock().unwrap().len() > 30).await;
 
     nodes[2].kill();

@@ -1,7 +1,7 @@
 //! Real servers on free ports, replicas that share them, and waiting without guessing.
 
 use std::fmt::Write as _;
-use std::io::{self, Write as _};
+use std::io;
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -34,7 +34,7 @@ pub(crate) const PASSWORD: &str = "canary-of-redis";
 pub(crate) async fn until(what: &str, mut condition: impl AsyncFnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !condition().await {
-        assert!(Instant::now() < deadline, "waited in vain until {what}");
+        assert!(Instant::now() < deadline, "waited in vain until {what}; the log:\n{}", log());
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
@@ -129,6 +129,11 @@ impl Redis {
         self.child.wait().unwrap();
     }
 
+    /// Whether it says that this is its part.
+    pub(crate) async fn is(&self, role: &str) -> bool {
+        self.try_to_ask(&["ROLE"]).await.is_ok_and(|answer| text(&answer).starts_with(role))
+    }
+
     /// Empty, at the same port.
     pub(crate) async fn restart(&mut self) {
         self.child = run(&self.folder, &[]);
@@ -141,8 +146,12 @@ impl Redis {
 
     /// Asks it something as an operator would.
     pub(crate) async fn ask(&self, words: &[&str]) -> Value {
-        let client = redis::Client::open(self.url()).unwrap();
-        ask(&client, words).await
+        self.try_to_ask(words).await.unwrap()
+    }
+
+    /// Asks one that may hang up.
+    pub(crate) async fn try_to_ask(&self, words: &[&str]) -> redis::RedisResult<Value> {
+        ask(&redis::Client::open(self.url()).unwrap(), words).await
     }
 
     /// The same over TLS.
@@ -150,15 +159,15 @@ impl Redis {
         let root_cert = Some(std::fs::read(pki.path("ca.pem")).unwrap());
         let url = format!("rediss://admin:{PASSWORD}@127.0.0.1:{}/0", self.port);
         let certificates = redis::TlsCertificates { client_tls: None, root_cert };
-        ask(&redis::Client::build_with_tls(url, certificates).unwrap(), words).await
+        ask(&redis::Client::build_with_tls(url, certificates).unwrap(), words).await.unwrap()
     }
 }
 
-async fn ask(client: &redis::Client, words: &[&str]) -> Value {
-    let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+async fn ask(client: &redis::Client, words: &[&str]) -> redis::RedisResult<Value> {
+    let mut connection = client.get_multiplexed_async_connection().await?;
     let mut command = redis::cmd(words[0]);
     command.arg(&words[1..]);
-    command.query_async(&mut connection).await.unwrap()
+    command.query_async(&mut connection).await
 }
 
 /// A text, as most answers are.
@@ -212,18 +221,19 @@ pub(crate) fn seal_key() -> String {
 }
 
 impl Replica {
-    /// One with these settings of `[store.redis]`.
+    /// One with these settings of `[store.redis]`. It has time: what is tested is not how busy this machine is.
     pub(crate) fn begin(redis: &str) -> Self {
-        Self::sealing(redis, &seal_key())
+        Self::within(redis, Duration::from_secs(10))
     }
 
-    pub(crate) fn sealing(redis: &str, keys: &str) -> Self {
+    /// One whose questions may take so long.
+    pub(crate) fn within(redis: &str, limit: Duration) -> Self {
         keep_log();
         let folder = tempfile::tempdir().unwrap();
-        let settings = settings(&folder, redis, keys);
+        let settings = settings(&folder, redis, &seal_key());
         let metrics = Arc::new(Metrics::new().unwrap());
         let secrets = Secrets::open(&settings).unwrap();
-        let store = Store::new(&settings, secrets, Arc::clone(&metrics));
+        let store = Store::patient(&settings, secrets, Arc::clone(&metrics), limit);
         let (stop, events) = (CancellationToken::new(), Arc::new(Mutex::new(Vec::new())));
         let kept = Arc::clone(&events);
         tokio::spawn(Arc::clone(&store).run(move |event| kept.lock().unwrap().push(event), stop.clone()));
@@ -281,7 +291,8 @@ struct Kept;
 
 impl io::Write for Kept {
     fn write(&mut self, text: &[u8]) -> io::Result<usize> {
-        LOG.lock().unwrap_or_else(PoisonError::into_inner).write_all(text).map(|()| text.len())
+        LOG.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(text);
+        Ok(text.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {

@@ -19,7 +19,7 @@ import yaml
 import helm_objects
 from checks import Checks
 from helm_objects import deployment_of, rendered_config
-from helm_values import EVERYTHING, MATRIX, REFUSED_BY_SCHEMA, REFUSED_BY_TEMPLATE, WORKING, config, integration, merged
+from helm_values import EVERYTHING, MATRIX, REFUSED_BY_SCHEMA, REFUSED_BY_TEMPLATE, STORE, WORKING, config, integration, merged
 from service import private_key
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -55,6 +55,7 @@ def main():
         validator_refuses(checks, rendered)
         files = {file["name"]: contents(file["data"]) for file in chart.files}
         helm_objects.judge(checks, rendered, files)
+        stores(checks, rendered)
         changes(checks, chart)
         hooks(checks)
         if binary:
@@ -112,10 +113,26 @@ def changes(checks, chart):
         ("a new caller", config(callers={"crm-sync": {"integrations": ["crm"]}}), False),
         ("a changed log", config(log={"level": "debug"}), True),
         ("a changed audit trail", config(audit={"required": True}), True),
+        ("a store", STORE, True),
         ("a changed port", config(server={"listen": "0.0.0.0:8443"}), True),
     ):
         after = deployment_of(render(chart, merged(WORKING, more))[0])
         checks.check(f"{what} {'rolls the pods' if rolls else 'restarts nothing'}", (after != before) == rolls)
+
+
+def stores(checks, rendered):
+    """The chart writes what it mounts, and how many pods share it; the policy lets out to Redis."""
+    one, behind = rendered["a shared store"], rendered["a shared store behind Sentinels"]
+    store = rendered_config(one)["store"]
+    paths = store["seal_key_path"], store["redis"]["password_path"], store["redis"]["ca_path"]
+    mounted = {mount["mountPath"] for mount in helm_objects.pod_of(one)["containers"][0]["volumeMounts"]}
+    checks.check("the store's secrets are mounted where the configuration names them", {p.rpartition("/")[0] for p in paths} <= mounted, paths)
+    checks.check("as many share it as there are pods", store["max_replicas"] == 30, store)
+    checks.check("unless the configuration says otherwise", rendered_config(behind)["store"]["max_replicas"] == 7)
+    for objects, ports, to in ((one, [6380], None), (behind, [6379, 26379], [{"podSelector": {"matchLabels": {"app": "redis"}}}])):
+        rules = objects["NetworkPolicy", "rel-aquila"]["spec"]["egress"]
+        found = [rule.get("to") for rule in rules if sorted(port["port"] for port in rule["ports"]) == ports]
+        checks.check(f"the policy lets out to Redis at {ports}", found == [to], rules)
 
 
 def hooks(checks):

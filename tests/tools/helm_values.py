@@ -18,6 +18,20 @@ MUTUAL_TLS = {"tls": {"clientCa": {"existingSecret": "mesh-ca"}, "clientCertific
 KEYS = {"keys": {"existingSecret": "aquila-keys"}}
 CSI = {"keys": {"csi": {"secretProviderClass": "vault-aquila"}}}
 SCALED = {"autoscaling": {"enabled": True, "maxReplicas": 25}}
+STORE = {
+    "store": {"sealKey": {"existingSecret": "seal"}, "password": {"existingSecret": "redis"}, "ca": {"existingSecret": "redis-ca"}},
+    "config": {"store": {"redis": {"url": "rediss://redis.example:6380/0", "username": "aquila"}}},
+}
+SENTINELS = {
+    "store": {"sealKey": {"existingSecret": "seal", "key": "keys.txt"}},
+    "config": {
+        "store": {
+            "max_replicas": 7,
+            "redis": {"urls": ["rediss://a.example:26379", "rediss://b.example:26379"], "mode": "sentinel", "master_name": "mymaster"},
+        },
+    },
+    "networkPolicy": {"store": {"to": [{"podSelector": {"matchLabels": {"app": "redis"}}}], "extraPorts": [6379]}},
+}
 MONITORED = {
     "ops": {"token": {"existingSecret": "ops-token"}, "tls": {"existingSecret": "ops-tls"}},
     "serviceMonitor": {"enabled": True, "labels": {"release": "prometheus"}, "tlsConfig": {"minVersion": "TLS12"}},
@@ -110,13 +124,16 @@ MATRIX = {
         config(issuers={"cluster": {"issuer": "https://k8s.example", "bearer_token_path": "/var/run/secrets/kubernetes.io/serviceaccount/token"}}),
     ),
     "as many logins as may be": merged(WORKING, {"replicaCount": 3}, integration(login_budget_per_hour=1000)),
-    "a shared store": merged(WORKING, {"replicaCount": 30}, config(store={"url": "rediss://store.example"})),
+    "a shared store": merged(WORKING, {"replicaCount": 30}, STORE),
+    "a shared store behind Sentinels": merged(WORKING, SCALED, SENTINELS),
     "somebody else's service account": merged(PLAIN, {"serviceAccount": {"create": False, "name": "theirs"}}),
     "no service account": merged(PLAIN, {"serviceAccount": {"create": False}}),
 }
 
 # What is refused, and a word of the refusal.
 REFUSED_BY_SCHEMA = {
+    "a store without its Redis": (merged(PLAIN, config(store={"max_replicas": 3})), "redis"),
+    "a store at an address of another kind": (merged(PLAIN, config(store={"redis": {"url": "https://redis.example"}})), "url"),
     "an unknown value": (merged(PLAIN, {"replicas": 2}), "replicas"),
     "an unknown value of the image": (merged(PLAIN, {"image": {"tagg": "1"}}), "tagg"),
     "replicas as text": (merged(PLAIN, {"replicaCount": "two"}), "replicaCount"),
@@ -152,6 +169,9 @@ REFUSED_BY_SCHEMA = {
     ),
 }
 REFUSED_BY_TEMPLATE = {
+    "a store without a seal key": (merged(PLAIN, {"config": STORE["config"]}), "new-seal-key"),
+    "a store at no address": (merged(PLAIN, {"store": STORE["store"]}, config(store={"redis": {}})), "needs url"),
+    "secrets of a store that is not there": (merged(PLAIN, {"store": STORE["store"]}), "no config.store"),
     "neither TLS nor plain HTTP": ({}, "how do callers reach the service?"),
     "plain HTTP and TLS": (merged(PLAIN, TLS), "choose one"),
     "authorities of clients without TLS": (merged(PLAIN, MUTUAL_TLS), "needs tls.existingSecret"),

@@ -113,13 +113,63 @@ http
 {{- if .Values.ops.token.existingSecret }}
 {{- $_ := set $config.ops "bearer_token_path" (printf "/etc/aquila/ops-token/%s" .Values.ops.token.key) }}
 {{- end }}
+{{- include "aquila.addStore" (dict "root" . "config" $config) }}
 {{- toYaml $config }}
+{{- end }}
+
+{{/* The paths of the store's secrets, and how many pods share it; says nothing. Takes the root and the configuration. */}}
+{{- define "aquila.addStore" -}}
+{{- $store := .root.Values.store }}
+{{- $settings := .config.store }}
+{{- if $settings }}
+{{- $redis := $settings.redis }}
+{{- if not (or $store.sealKey.existingSecret $settings.seal_key_path) }}
+{{- fail "config.store needs store.sealKey.existingSecret: a Secret with what `aquila new-seal-key` printed" }}
+{{- end }}
+{{- if not (or $redis.url $redis.urls) }}
+{{- fail "config.store.redis needs url, or urls of Sentinels or of a Cluster" }}
+{{- end }}
+{{- if $store.sealKey.existingSecret }}
+{{- $_ := set $settings "seal_key_path" (printf "/etc/aquila/store-seal/%s" $store.sealKey.key) }}
+{{- end }}
+{{- if $store.password.existingSecret }}
+{{- $_ := set $redis "password_path" (printf "/etc/aquila/store-password/%s" $store.password.key) }}
+{{- end }}
+{{- if $store.ca.existingSecret }}
+{{- $_ := set $redis "ca_path" "/etc/aquila/store-ca/ca.crt" }}
+{{- end }}
+{{- if not $settings.max_replicas }}
+{{- $_ := set $settings "max_replicas" (include "aquila.mostPods" .root | int) }}
+{{- end }}
+{{- else if or $store.sealKey.existingSecret $store.password.existingSecret $store.ca.existingSecret }}
+{{- fail "store names Secrets, and there is no config.store that they are for" }}
+{{- end }}
+{{- end }}
+
+{{/* The ports of the addresses in `config.store.redis`, as YAML. */}}
+{{- define "aquila.storePorts" -}}
+{{- $redis := .Values.config.store.redis }}
+{{- $ports := .Values.networkPolicy.store.extraPorts }}
+{{- range concat (list $redis.url | compact) ($redis.urls | default list) }}
+{{- $authority := regexReplaceAll "^rediss?://([^/]*).*$" . "${1}" }}
+{{- $ports = append $ports (regexFind ":[0-9]+$" $authority | trimPrefix ":" | default "6379" | int) }}
+{{- end }}
+{{- range $ports | uniq }}
+- port: {{ . }}
+  protocol: TCP
+{{- end }}
+{{- end }}
+
+{{/* The Secrets that are mounted, by the name of their folder below /etc/aquila. */}}
+{{- define "aquila.secrets" -}}
+{{- $store := .Values.store }}
+{{- dict "keys" .Values.keys.existingSecret "tls" (include "aquila.tlsSecret" .) "client-ca" .Values.tls.clientCa.existingSecret "ops-tls" .Values.ops.tls.existingSecret "ops-token" .Values.ops.token.existingSecret "store-seal" $store.sealKey.existingSecret "store-password" $store.password.existingSecret "store-ca" $store.ca.existingSecret | toYaml }}
 {{- end }}
 
 {{/* What a running pod does not take over: only this rolls the pods. */}}
 {{- define "aquila.fixed" -}}
 {{- $server := pick .Values.config.server "listen" "shutdown_delay" "shutdown_grace" }}
-{{- dict "server" $server "ops" .Values.config.ops.listen "log" .Values.config.log "audit" .Values.config.audit | toYaml | sha256sum }}
+{{- dict "server" $server "ops" .Values.config.ops.listen "log" .Values.config.log "audit" .Values.config.audit "store" .Values.config.store | toYaml | sha256sum }}
 {{- end }}
 
 {{/* The port at the end of an address. */}}
@@ -188,7 +238,7 @@ tlsConfig:
 {{/* Whole folders: a file mounted by subPath would never see a change. */}}
 {{- define "aquila.volumeMounts" -}}
 {{- $keys := or .Values.keys.existingSecret .Values.keys.csi.secretProviderClass }}
-{{- $mounted := dict "keys" $keys "tls" (include "aquila.tlsSecret" .) "client-ca" .Values.tls.clientCa.existingSecret "ops-tls" .Values.ops.tls.existingSecret "ops-token" .Values.ops.token.existingSecret "config" true }}
+{{- $mounted := merge (dict "keys" $keys "config" true) (include "aquila.secrets" . | fromYaml) }}
 {{- range $name, $there := $mounted }}
 {{- if $there }}
 - name: {{ $name }}

@@ -243,13 +243,6 @@ fn what_is_no_file_is_told() {
 }
 
 #[test]
-fn the_names_of_later_versions_are_not_called_unknown() {
-    let expected = ["error 1:1 store: this version"];
-    let told = told(load_text("toml", "store = 1\n"));
-    assert_told(&told, &[&["warning", "warning"][..], &expected[..]].concat(), "");
-}
-
-#[test]
 fn what_a_certificate_is_called_is_whole_exact_and_of_one_caller() {
     let text = format!(
         "{QUIET_TOML}[callers.d]\nintegrations=['*']\n\

@@ -4,6 +4,7 @@ mod leaks;
 mod mistakes;
 mod proofs;
 mod proxy;
+mod store;
 
 use std::fmt::Write as _;
 use std::path::Path;
