@@ -1,7 +1,5 @@
 //! What a holding has to do with the other replicas, beside its flights.
 
-use std::sync::Arc;
-
 use super::Holding;
 use super::renewal::Renewal;
 use crate::cache::Flight;
@@ -53,7 +51,7 @@ impl Holding {
     /// The store is away.
     pub async fn forgive_for_all(&self) -> Result<(), Away> {
         let Some(sharing) = &self.memory.sharing else { return Ok(()) };
-        Arc::clone(&sharing.store).forgive(&sharing.place).await?;
+        sharing.store.forgive(&sharing.place).await?;
         self.integration.forgive_for_all().await
     }
 }

@@ -66,7 +66,12 @@ impl Renewal {
                 },
                 _ => purpose,
             };
-            match sharing.store.acquire(&sharing.place, &seen).await {
+            let acquired = match seen.lease {
+                // Whatever comes of it stands there as soon as it is free: look again, never go on by this look.
+                Some(left) => Ok(Acquired::Held { left }),
+                None => sharing.store.acquire(&sharing.place, &seen).await,
+            };
+            match acquired {
                 Err(Away) => return self.go_on_alone(asked, spare).await,
                 Ok(Acquired::Moved) if self.is_in_time() => {}
                 Ok(Acquired::Held { left }) if self.is_in_time() => {
@@ -105,7 +110,8 @@ impl Renewal {
             *self.memory.told() = None;
         }
         let good = kept.filter(|kept| kept.promise.expires_in(self.memory.clock.now()).is_some());
-        if let Some(kept) = good.filter(|_| seen.token.is_none() && seen.dropped.is_none() && seen.failure.is_none()) {
+        let empty = seen.token.is_none() && seen.dropped.is_none() && seen.failure.is_none() && seen.lease.is_none();
+        if let Some(kept) = good.filter(|_| empty) {
             self.offer(sharing, &seen, &kept.vouched()).await;
         }
         Ok(None)

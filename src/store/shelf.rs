@@ -55,13 +55,15 @@ impl Store {
         self.seen(place, &names, &reply).map_err(|nonsense| self.link.nonsense(nonsense))
     }
 
-    /// Forgets the failure of a place: what caused it may be cured.
+    /// Forgets the failure of a place, and tells the others so: what caused it may be cured.
     ///
     /// # Errors
     /// The store is away.
     pub async fn forgive(&self, place: &Place) -> Result<(), Away> {
         let names = [self.name(place, FAILURE)];
-        self.link.call("forgive", scripts::REMOVE, &names, &[]).await.map(|_| ())
+        self.link.call("forgive", scripts::REMOVE, &names, &[]).await?;
+        self.tell(place, FAILURE, Fence::new(0)).await;
+        Ok(())
     }
 
     pub(super) fn name(&self, place: &Place, what: &str) -> String {
@@ -111,7 +113,7 @@ impl Store {
     }
 
     /// Tells the other replicas, if they can be told: who misses it looks by itself in a while.
-    pub(super) async fn tell(self: &Arc<Self>, place: &Place, kind: &'static str, fence: Fence) {
+    pub(super) async fn tell(&self, place: &Place, kind: &'static str, fence: Fence) {
         let names = [self.link.names().events()];
         let most = super::events::MOST_EVENTS.to_string().into_bytes();
         let replica = self.replica().as_bytes().to_vec();

@@ -35,6 +35,7 @@ mod outage;
 mod pauses;
 mod promise;
 mod refusals;
+mod replicas;
 mod reports;
 mod returning;
 mod rights;

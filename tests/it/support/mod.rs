@@ -3,11 +3,13 @@
 pub(crate) mod broker;
 pub(crate) mod dead_tokens;
 pub(crate) mod eyes;
+pub(crate) mod fleet;
 pub(crate) mod issuer;
 pub(crate) mod key;
 pub(crate) mod log;
 pub(crate) mod plan;
 pub(crate) mod proxy;
+pub(crate) mod redis;
 pub(crate) mod relay;
 pub(crate) mod reply;
 pub(crate) mod stage;

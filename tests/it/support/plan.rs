@@ -57,6 +57,9 @@ pub(crate) struct Plan {
     pub(super) relayed: bool,
     pub(super) in_own_process: bool,
     pub(super) one_user: bool,
+    pub(super) machine_clock: bool,
+    /// Sections of their own.
+    pub(super) sections: String,
 }
 
 impl Plan {
@@ -84,6 +87,8 @@ impl Plan {
             relayed: false,
             in_own_process: false,
             one_user: false,
+            machine_clock: false,
+            sections: String::new(),
         };
         plan.caller(CALLER, &["elf-*"])
     }
@@ -227,6 +232,18 @@ impl Plan {
         self
     }
 
+    /// The broker goes by the machine's clock: the store has no other.
+    pub(crate) fn machine_clock(mut self) -> Self {
+        self.machine_clock = true;
+        self
+    }
+
+    /// A section of its own.
+    pub(crate) fn section(mut self, text: impl AsRef<str>) -> Self {
+        self.sections.push_str(text.as_ref());
+        self
+    }
+
     /// The file that the service is started with.
     pub(super) fn configuration(&self, token_url: &str, simulator: (&str, u16), audit: &str) -> String {
         let (direct_url, port) = simulator;
@@ -267,6 +284,7 @@ impl Plan {
         for (name, lines) in &self.issuers {
             file.push_str(&format!("\n[issuers.{name}]\n{lines}\n"));
         }
+        file.push_str(&self.sections);
         file
     }
 }

@@ -74,7 +74,7 @@ impl Plan {
         canary::note_private_key(&Pair::of_this_process().private_key);
         let mut stage = Stage {
             simulator,
-            clock: Clock::manual(),
+            clock: if self.machine_clock { Clock::system() } else { Clock::manual() },
             http: client(),
             relay,
             broker: None,
@@ -116,6 +116,11 @@ impl Stage {
     /// Ends the broker alone.
     pub(crate) async fn stop_broker(&mut self) {
         self.broker.take().unwrap().stop().await;
+    }
+
+    /// Its broker, which is somebody else's from now on.
+    pub(super) fn hand_out_broker(&mut self) -> Broker {
+        self.broker.take().unwrap()
     }
 
     /// Starts a broker where none runs.
