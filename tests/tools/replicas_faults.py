@@ -118,8 +118,9 @@ def endure(scene, fleet, fault, warm):
         checks.check(f"{name}: one line in the log when it goes, one when it comes back", all(len(one) == 2 for one in told), told)
     elif fault.away is False:
         checks.check(f"{name}: nothing to tell", not any(told), told)
-    scene.row(name, f"{counted.posts}", 1 if fault.away is False else len(fleet), len(answers), errors, recovered,
-              f"{many}, {len(warm_errors)} errors, p99 {p99:.1f} ms")  # fmt: skip
+    slowest = max(answer.ended - answer.began for answer in answers)
+    scene.row(name, counted.posts, 1 if fault.away is False else len(fleet), len(answers), errors, recovered,
+              f"{many}, {len(warm_errors)} errors, p99 {p99:.0f} ms; slowest cold {slowest:.1f} s")  # fmt: skip
 
 
 def of_the_store(records):

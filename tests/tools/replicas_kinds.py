@@ -75,11 +75,10 @@ def lose(scene, fleet, name, strike):
     scene.judge(f"{name}, before", answers)
     scene.bounded(f"{name}, before", counted.posts, 2, 2)
     warm = Warm(scene.stack, scene.folder, fleet, warm_one, scene.key)
-    begun, posts, answers, rounds = time.time(), [], [], 0
-    strike_done = []
-    thread = threading.Thread(target=lambda: (strike(), strike_done.append(time.time())))
+    begun, posts, answers, rounds, struck = time.time(), [], [], 0, []
+    thread = threading.Thread(target=lambda: (strike(), struck.append(time.time())))
     thread.start()
-    while not strike_done and rounds < 8:
+    while not struck and rounds < 10:
         (cold,) = scene.fresh()
         with scene.counted() as counted:
             answers += scene.ask(fleet, [cold], 60)
@@ -87,10 +86,11 @@ def lose(scene, fleet, name, strike):
         rounds += 1
         time.sleep(0.3)
     thread.join()
+    scene.checks.check(f"{name}: it was struck and is back", struck)
     errors = scene.judge(f"{name}, cold callers meanwhile", answers)
     scene.checks.check(f"{name}: at most one POST for each replica each time", max(posts) <= len(fleet), posts)
     shared(fleet)
-    recovered = time.time() - (strike_done or [begun])[0]
+    recovered = time.time() - struck[0]
     (after,) = scene.fresh()
     with scene.counted() as counted:
         errors += scene.judge(f"{name}, afterwards", scene.ask(fleet, [after], CALLERS))
@@ -99,6 +99,6 @@ def lose(scene, fleet, name, strike):
     warm.end()
     scene.checks.check(f"{name}: {many} warm callers see nothing, p99 {p99:.1f} ms", many and not warm_errors, warm_errors[:5])
     scene.row(name, f"{max(posts)} at most of {len(posts)}", len(fleet), len(answers), errors, recovered,
-              f"{many}, {len(warm_errors)} errors, p99 {p99:.1f} ms")  # fmt: skip
+              f"{many}, {len(warm_errors)} errors, p99 {p99:.0f} ms")  # fmt: skip
     for replica in fleet:
         replica.stop()

@@ -75,7 +75,7 @@ def partitioned(scene):
     cut_off = len(answers) - len(told) - len(helped)
     later = scene.ask([no_salesforce], names[2:3], 30)
     judge("the one without Salesforce has the others' token", later)
-    scene.row("the same, all ask at once", counted.posts, 2, len(told), errors, None, f"cut off from Salesforce: {cut_off} errors before helped")
+    scene.row("the same, all ask at once", counted.posts, 2, len(told), errors, None, f"cut off from Salesforce: {cut_off} of {len(answers) - len(told)} without a token")
 
     spaces[1].mend(redis.port)
     spaces[2].mend(salesforce.port)
