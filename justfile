@@ -62,7 +62,7 @@ readme:
 demo:
     .ci/run demo
 
-# The cache through thousands of schedules.
+# The cache and the lease of the store, each through thousands of orders of events.
 model:
     .ci/run model
 

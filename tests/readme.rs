@@ -10,6 +10,9 @@ use std::path::{Path, PathBuf};
 use aquila::config;
 use serde_json::Value;
 
+#[path = "../examples/scale/report.rs"]
+mod scale;
+
 type TestResult = Result<(), Box<dyn Error>>;
 
 /// The first line of a block that is a whole configuration, and the file it stands for.
@@ -109,6 +112,17 @@ fn the_metrics_of_the_readme_are_those_of_the_code() -> TestResult {
         .collect();
     assert!(registered.len() > 5, "the sources were read and hardly a name was found in them: {registered:?}");
     assert_eq!(told, registered);
+    Ok(())
+}
+
+#[test]
+fn the_page_on_scale_shows_what_its_program_prints() -> TestResult {
+    let page = fs::read_to_string(root().join("docs/scale.md"))?;
+    let tables = scale::tables();
+    let missing: Vec<&String> = tables.iter().filter(|table| !page.contains(table.as_str())).collect();
+    assert!(missing.is_empty(), "docs/scale.md does not have, as `cargo run --example scale` prints it:\n{missing:#?}");
+    // Beside them what is assumed, and what breaks first: no table of an older play is left.
+    assert_eq!(page.matches("\n| --- |").count(), tables.len() + 2);
     Ok(())
 }
 
@@ -243,7 +257,7 @@ fn default_cell(setting: &Value, required: bool) -> String {
 }
 
 fn is_metric(text: &str) -> bool {
-    let kinds = ["_total", "_seconds", "_info", "_remaining", "_open", "_in_use"];
+    let kinds = ["_total", "_seconds", "_info", "_remaining", "_open", "_in_use", "_up"];
     kinds.iter().any(|kind| text.ends_with(kind)) && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_')
 }
 

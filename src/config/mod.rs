@@ -85,7 +85,7 @@ pub struct Refused {
     /// Certificates and keys of its doors, likewise.
     pub tls: Vec<Tls>,
     /// What the replicas share, likewise.
-    pub store: Option<Store>,
+    pub store: Option<Box<Store>>,
     /// The files that it names, as far as it could be read.
     pub files: Vec<PathBuf>,
 }
@@ -127,7 +127,7 @@ fn load_document(
         }
         _ => {
             let Workshop { report, keys, tls, store, files, .. } = shop;
-            Err(Refused { report, keys, tls, store, files })
+            Err(Refused { report, keys, tls, store: store.map(Box::new), files })
         }
     }
 }

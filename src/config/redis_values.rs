@@ -84,7 +84,7 @@ fn parts(text: &str) -> Result<RedisUrl, (&'static str, String)> {
     };
     let authority = rest.split('/').next().unwrap_or_default();
     // The parser drops the port of its own scheme.
-    let port = url.port().unwrap_or(if authority.ends_with(":443") { 443 } else { PORT });
+    let port = url.port().unwrap_or_else(|| if authority.ends_with(":443") { 443 } else { PORT });
     if port == 0 {
         return wrong("there is no port 0");
     }

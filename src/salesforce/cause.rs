@@ -268,8 +268,8 @@ impl Cause {
                  permission set that the user has"
             }
             Self::BadAssertion => {
-                "compare the certificate of the app with client_key_path, and check username and token_url; a new \
-                 certificate takes up to 10 minutes to apply"
+                "compare the certificate of the app with the key (client_key_path or client_key_pkcs11), and check \
+                 username and token_url; a new certificate takes up to 10 minutes to apply"
             }
             Self::CircuitOpen => "look at the failure before it in the log; the broker tries again by itself",
             Self::ExpiredAssertion => "set this machine's clock by NTP",

@@ -19,6 +19,7 @@ mod mint_error;
 mod no_answer;
 mod printable;
 mod reply;
+mod rest_error;
 mod rotation;
 mod skew;
 
@@ -41,6 +42,7 @@ pub use self::mint_error::MintError;
 pub use self::printable::printable;
 pub use self::reply::Introspection;
 use self::reply::Session;
+pub use self::rest_error::RestError;
 use self::rotation::Rotation;
 pub use self::rotation::{KeyTold, Keys, Setting};
 use self::skew::Skew;

@@ -13,6 +13,7 @@ use super::cause::Cause;
 use super::endpoint::Reply;
 use super::mint_error::MintError;
 use super::printable::printable;
+use super::rest_error::RestError;
 use crate::token::AccessToken;
 
 /// The members that the customer's guide lists, and two that other flows add. Unknown ones are ignored.
@@ -168,32 +169,16 @@ pub(super) enum Session {
     Unclear(String),
 }
 
-#[derive(Deserialize)]
-struct RestError {
-    #[serde(rename = "errorCode", default)]
-    code: String,
-    #[serde(default)]
-    message: String,
-}
-
 /// Reads the answer to a confirm call.
-///
-/// Only 401 `INVALID_SESSION_ID` is a dead session, and not even that when the message says that the session may not
-/// use the REST API: then a new token would be refused as well.
 pub(super) fn session(reply: &Reply) -> Session {
     match reply.status {
         // A maintenance page can come with 200 as well; the version resource is a JSON object.
         200 if serde_json::from_slice::<serde_json::Map<String, Value>>(&reply.body).is_ok() => Session::Alive,
-        401 => {
-            let errors: Vec<RestError> = serde_json::from_slice(&reply.body).unwrap_or_default();
-            match errors.first() {
-                Some(error) if error.code == "INVALID_SESSION_ID" && !error.message.contains("not valid for use") => {
-                    Session::Dead
-                }
-                Some(error) => Session::Unclear(format!("status 401, {}", printable(&error.code))),
-                None => Session::Unclear("status 401 without a REST error".to_owned()),
-            }
-        }
+        401 => match RestError::of(reply) {
+            Some(error) if error.ends_session(401) => Session::Dead,
+            Some(error) => Session::Unclear(format!("status 401, {}", printable(&error.code))),
+            None => Session::Unclear("status 401 without a REST error".to_owned()),
+        },
         status => Session::Unclear(format!("status {status}")),
     }
 }

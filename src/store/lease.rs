@@ -212,7 +212,7 @@ impl Store {
         let hold = Hold::new(self.clock().clone(), asked);
         let stop = CancellationToken::new();
         let beats = Arc::clone(self).beat((place.clone(), owner.clone(), fence), hold.clone());
-        tokio::spawn(stop.clone().run_until_cancelled_owned(beats));
+        self.beats.spawn(stop.clone().run_until_cancelled_owned(beats));
         Lease { store: Arc::clone(self), place, owner, fence, hold, _beating: stop.drop_guard() }
     }
 

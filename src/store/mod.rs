@@ -23,6 +23,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 pub use self::counters::{HostGate, Patience, Room};
 pub use self::events::{Changes, Event, What};
@@ -85,6 +86,8 @@ pub struct Store {
     link: Arc<Link>,
     mode: config::RedisMode,
     max_replicas: u32,
+    /// What says that holders of leases live; each ends with its lease.
+    beats: TaskTracker,
 }
 
 impl Store {
@@ -99,6 +102,7 @@ impl Store {
             link: Arc::new(Link::new(&settings.redis, secrets, metrics, limit)),
             mode: settings.redis.mode,
             max_replicas: settings.max_replicas,
+            beats: TaskTracker::new(),
         })
     }
 

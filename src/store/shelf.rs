@@ -1,6 +1,5 @@
 //! What stands at a place: a token or the mark of one that was dropped, a failure, a lease.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use zeroize::Zeroizing;

@@ -48,9 +48,9 @@ impl Walk<'_> {
             Ok(told) => told,
             Err(refused) => {
                 let row = Row::fail(Step::EventLogFiles, asked, &refused.seen);
-                let hidden = matches!(refused.code.as_str(), "INVALID_TYPE" | "INSUFFICIENT_ACCESS");
+                let hidden = matches!(refused.code(), "INVALID_TYPE" | "INSUFFICIENT_ACCESS");
                 self.push(row.remedy(if hidden { LET_SEE } else { AGAIN }));
-                return self.leave_out(&[Step::LogFile], "no file is seen: see event log files");
+                return self.leave_out([Step::LogFile], "no file is seen: see event log files");
             }
         };
         // By Salesforce's clock where ours is known to differ.
@@ -70,7 +70,7 @@ impl Walk<'_> {
             )
         };
         let told = match self.query::<File>(grant, &soql(", Interval")).await {
-            Err(refused) if refused.code == "INVALID_FIELD" => self.query(grant, &soql("")).await?,
+            Err(refused) if refused.code() == "INVALID_FIELD" => self.query(grant, &soql("")).await?,
             told => told?,
         };
         // The org may hand out fewer in one answer than it counts.
@@ -82,7 +82,7 @@ impl Walk<'_> {
         let filled = files.iter().filter(|file| file.log_file_length > 0.0 && file.has_plain_id());
         let smallest = filled.min_by(|one, other| one.log_file_length.total_cmp(&other.log_file_length));
         let Some(file) = smallest else {
-            return self.leave_out(&[Step::LogFile], "no file to read: see event log files");
+            return self.leave_out([Step::LogFile], "no file to read: see event log files");
         };
         let asked = format!("GET EventLogFile/{}/LogFile, the smallest: {}", file.id, file.name());
         let path = format!("{CONFIRM_PATH}sobjects/EventLogFile/{}/LogFile", file.id);

@@ -23,7 +23,7 @@ impl Walk<'_> {
             Ok(thumbprint) => thumbprint,
             Err(error) => {
                 self.push(Row::failed(Step::Key, asked, &error));
-                self.leave_out(&[Step::Certificate], "the key does not sign: see key");
+                self.leave_out([Step::Certificate], "the key does not sign: see key");
                 return false;
             }
         };

@@ -21,7 +21,7 @@ impl Walk<'_> {
             (true, false) => "the key does not sign: see key",
             (true, true) => return self.mint().await,
         };
-        self.leave_out(&[Step::Mint, Step::Audiences], why);
+        self.leave_out([Step::Mint, Step::Audiences], why);
         None
     }
 
@@ -48,7 +48,7 @@ impl Walk<'_> {
                     _ if !self.extras.try_audiences => None,
                     cause if another_pair_may_cure(cause) => self.other_pairs(error).await,
                     _ => {
-                        self.leave_out(&[Step::Audiences], "another pair does not cure this: see mint");
+                        self.leave_out([Step::Audiences], "another pair does not cure this: see mint");
                         None
                     }
                 }

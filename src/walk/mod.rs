@@ -80,7 +80,7 @@ pub async fn walk(
     let signs = walk.key().await;
     match walk.login(reached, signs).await {
         Some(grant) => walk.org(&grant).await,
-        None => walk.leave_out(&Step::WITH_A_TOKEN, "there is no token to ask with: see mint"),
+        None => walk.leave_out(Step::with_a_token(), "there is no token to ask with: see mint"),
     }
     Walked {
         integration: integration.name().clone(),
@@ -122,10 +122,10 @@ impl Walk<'_> {
     }
 
     /// Rows for steps that cannot be asked.
-    fn leave_out(&mut self, steps: &[Step], why: &str) {
+    fn leave_out(&mut self, steps: impl IntoIterator<Item = Step>, why: &str) {
         let extras = self.extras;
-        let wanted = steps.iter().filter(|step| extras.want(**step));
-        self.rows.extend(wanted.map(|step| Row::unknown(*step, "not asked", why)));
+        let wanted = steps.into_iter().filter(|step| extras.want(*step));
+        self.rows.extend(wanted.map(|step| Row::unknown(step, "not asked", why)));
     }
 
     /// What the org is asked with a token, in the order of the rows.
@@ -138,7 +138,7 @@ impl Walk<'_> {
             Ok(()) => {
                 self.permissions(grant).await;
                 match self.extras.skip_event_logs {
-                    true => self.leave_out(&[Step::EventLogFiles], SKIPPED),
+                    true => self.leave_out([Step::EventLogFiles], SKIPPED),
                     false => self.event_logs(grant).await,
                 }
                 self.api_requests(grant).await;

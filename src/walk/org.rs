@@ -106,7 +106,7 @@ impl Walk<'_> {
         let asked = "the REST call of session";
         let extras = self.extras;
         for step in BY_REST.into_iter().filter(|step| extras.want(*step)) {
-            let row = match (step, refused.code.as_str()) {
+            let row = match (step, refused.code()) {
                 (Step::ApiEnabled, "API_DISABLED_FOR_ORG") => Row::fail(step, asked, &refused.seen).remedy(GRANT_API),
                 (Step::ApiRequests, "REQUEST_LIMIT_EXCEEDED") => {
                     Row::fail(step, asked, &refused.seen).remedy(MORE_REQUESTS)
@@ -172,7 +172,7 @@ impl Walk<'_> {
         let row = match (left, told) {
             (Some((left, most)), _) => left_of(asked, left, most),
             (None, Ok(_)) => Row::unknown(Step::ApiRequests, asked, "no DailyApiRequests in the answer"),
-            (None, Err(refused)) if refused.code == "REQUEST_LIMIT_EXCEEDED" => {
+            (None, Err(refused)) if refused.code() == "REQUEST_LIMIT_EXCEEDED" => {
                 Row::fail(Step::ApiRequests, "GET limits", refused.seen).remedy(MORE_REQUESTS)
             }
             (None, Err(refused)) => Row::unknown(Step::ApiRequests, "GET limits", refused.seen),
@@ -235,7 +235,7 @@ fn ids(identity: &str) -> Option<(String, String)> {
 
 fn session_refused(asked: String, refused: &Refused) -> Row {
     let (step, seen) = (Step::Session, refused.seen.clone());
-    match refused.code.as_str() {
+    match refused.code() {
         _ if refused.is_dead_session() => {
             let row = Row::fail(step, asked, format!("{seen}, of a token minted a moment ago"));
             row.remedy(Cause::FreshTokenRefused.remedy()).help(Cause::FreshTokenRefused).fact("dead", true)

@@ -4,13 +4,13 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::Walk;
-use crate::salesforce::{CONFIRM_PATH, Grant, MintError, Reply, printable};
+use crate::salesforce::{CONFIRM_PATH, Grant, MintError, Reply, RestError, printable};
 
 /// Why there is nothing to read.
 #[derive(Debug, Clone)]
 pub(super) struct Refused {
-    /// `errorCode`; empty when nobody said one.
-    pub(super) code: String,
+    /// What Salesforce said, if it did.
+    error: Option<RestError>,
     /// What was seen, safe to print.
     pub(super) seen: String,
     /// The status; nothing when there was no answer.
@@ -48,9 +48,10 @@ impl Walk<'_> {
         serde_json::from_value(told).map_err(|_| Refused::unreadable(200, "no result of a query"))
     }
 
-    /// Any answer, as JSON. Of none the detail is told: the sentences of the causes speak of the token host. What it tells of the org's API requests is kept.
+    /// Any answer, as JSON. Of none the detail is told: the sentences of the causes speak of the token host. What it
+    /// tells of the org's API requests is kept.
     pub(super) fn read(&mut self, reply: Result<Reply, MintError>) -> Result<Value, Refused> {
-        let reply = reply.map_err(|error| Refused { code: String::new(), seen: error.detail, status: None })?;
+        let reply = reply.map_err(|error| Refused { error: None, seen: error.detail, status: None })?;
         self.api_usage = reply.api_usage.or(self.api_usage);
         match reply.status {
             200 => serde_json::from_slice(&reply.body).map_err(|_| Refused::unreadable(200, "what is no JSON")),
@@ -60,32 +61,27 @@ impl Walk<'_> {
 }
 
 impl Refused {
-    /// A REST error is a list of objects; the token's own routes answer in plain text.
+    /// Out of an answer that is no success.
     pub(super) fn of(reply: &Reply) -> Self {
-        #[derive(Deserialize)]
-        struct RestError {
-            #[serde(rename = "errorCode", default)]
-            code: String,
-            #[serde(default)]
-            message: String,
-        }
         let status = reply.status;
-        let errors: Vec<RestError> = serde_json::from_slice(&reply.body).unwrap_or_default();
-        let Some(error) = errors.into_iter().next() else {
-            return Self::unreadable(status, "no REST error");
-        };
+        let Some(error) = RestError::of(reply) else { return Self::unreadable(status, "no REST error") };
         // The first sentence; the rest is advice to programmers.
         let message = error.message.split_once(". ").map_or(error.message.as_str(), |(first, _)| first);
         let seen = printable(&format!("status {status}, {}: {message}", error.code));
-        Self { code: error.code, seen, status: Some(status) }
+        Self { error: Some(error), seen, status: Some(status) }
     }
 
     fn unreadable(status: u16, what: &str) -> Self {
-        Self { code: String::new(), seen: format!("status {status} with {what}"), status: Some(status) }
+        Self { error: None, seen: format!("status {status} with {what}"), status: Some(status) }
     }
 
     /// Whether Salesforce says in so many words that the session is over, which a new one is not.
     pub(super) fn is_dead_session(&self) -> bool {
-        self.status == Some(401) && self.code == "INVALID_SESSION_ID" && !self.seen.contains("not valid for use")
+        self.error.as_ref().zip(self.status).is_some_and(|(error, status)| error.ends_session(status))
+    }
+
+    /// `errorCode`; empty when nobody said one.
+    pub(super) fn code(&self) -> &str {
+        self.error.as_ref().map(|error| error.code.as_str()).unwrap_or_default()
     }
 }

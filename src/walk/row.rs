@@ -115,19 +115,10 @@ impl Step {
         Self::IpLock,
     ];
 
-    /// Those that ask with a token.
-    pub(super) const WITH_A_TOKEN: [Self; 10] = [
-        Self::UserAndOrg,
-        Self::Session,
-        Self::ApiEnabled,
-        Self::ViewEventLogFiles,
-        Self::ViewAllData,
-        Self::EventLogFiles,
-        Self::LogFile,
-        Self::ApiRequests,
-        Self::Lifetime,
-        Self::IpLock,
-    ];
+    /// Those that ask with a token: the last ones, from the user on.
+    pub(super) fn with_a_token() -> impl Iterator<Item = Self> {
+        Self::ALL.into_iter().skip_while(|step| *step != Self::UserAndOrg)
+    }
 
     /// What people call it.
     pub fn title(self) -> &'static str {

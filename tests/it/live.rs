@@ -169,7 +169,7 @@ async fn a_certificate_of_another_key_fails_at_the_mint() {
     stage.simulator.put_app(App::new(CLIENT_ID, certificate.pem())).unwrap();
     let walked = usual(&stage).await;
     is(&walked, "PPPP PU F UUUUUUUUU");
-    says(&walked, Step::Mint, "invalid assertion", "compare the certificate of the app with client_key_path");
+    says(&walked, Step::Mint, "invalid assertion", "compare the certificate of the app with the key");
     says(&walked, Step::Certificate, "none is configured", "openssl x509");
     assert_eq!(fact(&walked, Step::Mint, "cause"), "bad_assertion");
 }

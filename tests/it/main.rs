@@ -18,6 +18,7 @@ mod circuit;
 mod clock;
 mod deadline;
 mod egress;
+mod handover;
 mod hostile;
 mod insisting;
 mod introspect;

@@ -371,3 +371,28 @@ async fn a_replica_that_is_ended_in_the_middle_of_a_login_lets_it_land_for_the_o
     assert_eq!(fleet.posts(), 1);
     assert!(fleet.redis.names(":lease").is_empty());
 }
+
+#[tokio::test]
+async fn a_host_that_fails_at_two_replicas_is_left_alone_by_a_third() {
+    let mut plan = plan();
+    for number in 0..5 {
+        plan = plan.integration(&format!("elf-{number}"));
+    }
+    let fleet = Fleet::of(3, plan).await;
+    fleet.stage.relay().answer(Box::new(|_| (200, "a page about maintenance".to_owned())));
+    for number in 0..5 {
+        assert_eq!(fleet.ask_for(number % 2, &format!("elf-{number}")).await.status, 503);
+    }
+    until("the third one leaves it alone", async || {
+        assert_eq!(fleet.ask(2).await.status, 503);
+        fleet.status(2, "/integrations/5/last_failure/cause").await == json!("circuit_open")
+    })
+    .await;
+    // By what it met itself it would not: it takes five failures in a row.
+    let met = "aquila_mints_total{integration=\"elf-prod\",outcome=\"malformed_answer\"}";
+    assert!(fleet.metric(2, met).await < 5);
+    // SIGHUP at one of them, and the third finds the host in good health.
+    fleet.stage.relay().answer_truly();
+    fleet.replica(0).forgive();
+    until("the third one has a token", async || fleet.ask(2).await.status == 200).await;
+}

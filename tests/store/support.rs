@@ -3,7 +3,6 @@
 use std::fmt::Write as _;
 use std::io;
 use std::net::TcpListener;
-use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, Once, PoisonError};
 use std::time::Duration;
@@ -16,6 +15,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::task::TaskTracker;
 
 /// Longer than anything takes that a test waits for, on a machine with better things to do.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -184,14 +184,13 @@ pub(crate) fn text(value: &Value) -> String {
 }
 
 fn run(folder: &TempDir, arguments: &[&str]) -> Child {
-    let program = std::env::var("REDIS_SERVER").unwrap_or_else(|_| "redis-server".to_owned());
     let log = std::fs::File::create(folder.path().join("log")).unwrap();
-    let mut command = Command::new(&program);
-    command.arg(folder.path().join("redis.conf")).args(arguments).stdin(Stdio::null());
-    let started = command.stdout(log.try_clone().unwrap()).stderr(log).spawn();
-    started.unwrap_or_else(|error| {
-        panic!("{program} cannot be run ({error}): install the Debian package redis-server, or name it in REDIS_SERVER")
-    })
+    let started = ["redis-server", "valkey-server"].into_iter().find_map(|program| {
+        let mut command = Command::new(program);
+        command.arg(folder.path().join("redis.conf")).args(arguments).stdin(Stdio::null());
+        command.stdout(log.try_clone().unwrap()).stderr(log.try_clone().unwrap()).spawn().ok()
+    });
+    started.expect("no redis-server here, nor valkey-server: install the Debian package of this name")
 }
 
 impl Drop for Redis {
@@ -236,7 +235,8 @@ impl Replica {
         let store = Store::patient(&settings, secrets, Arc::clone(&metrics), limit);
         let (stop, events) = (CancellationToken::new(), Arc::new(Mutex::new(Vec::new())));
         let kept = Arc::clone(&events);
-        tokio::spawn(Arc::clone(&store).run(move |event| kept.lock().unwrap().push(event), stop.clone()));
+        let running = TaskTracker::new();
+        running.spawn(Arc::clone(&store).run(move |event| kept.lock().unwrap().push(event), stop.clone()));
         Self { store, metrics, events, folder, _stop: stop.drop_guard() }
     }
 
@@ -326,14 +326,10 @@ pub(crate) fn tls(redis: &Redis, pki: &Pki) -> String {
 
 /// Where the CLI is.
 pub(crate) fn cli(arguments: &[&str]) -> String {
-    let program = std::env::var("REDIS_CLI").unwrap_or_else(|_| "redis-cli".to_owned());
-    let output = Command::new(&program).args(arguments).output();
-    let output = output.unwrap_or_else(|error| panic!("{program} cannot be run ({error}): install redis-tools"));
+    let mut programs = ["redis-cli", "valkey-cli"].into_iter();
+    let output = programs.find_map(|program| Command::new(program).args(arguments).output().ok());
+    let output =
+        output.expect("no redis-cli here, nor valkey-cli: install the Debian package redis-tools or valkey-tools");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
     String::from_utf8_lossy(&output.stdout).into_owned()
-}
-
-/// The path of the folder, for settings.
-pub(crate) fn in_folder(folder: &TempDir, name: &str) -> PathBuf {
-    folder.path().join(name)
 }

@@ -1,7 +1,17 @@
 """Salesforce's own CLI, `sf`, with a home of its own and without telemetry and updates."""
 
+import argparse
 import os
 import subprocess
+
+
+def arguments():
+    """The command line of a script that runs `sf` beside the binary."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--binary", required=True)
+    parser.add_argument("--node", required=True, help="the node program that runs sf")
+    parser.add_argument("--sf", required=True, help="the entry of @salesforce/cli")
+    return parser.parse_args()
 
 
 class OfficialCli:

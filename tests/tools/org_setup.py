@@ -7,7 +7,6 @@ sf needs an org to deploy; without one it says whether it knows every folder, fi
 what it would send. Every element is held against the types of the Metadata API that Salesforce publishes with sf.
 """
 
-import argparse
 import json
 import os
 import pathlib
@@ -21,8 +20,8 @@ import tempfile
 import time
 import xml.etree.ElementTree as xml
 
+import official_cli
 from checks import Checks
-from official_cli import OfficialCli
 from service import openssl
 
 PATIENCE = 30.0
@@ -33,11 +32,7 @@ FACTS = ["--my-domain", "acme.my.salesforce.com", "--username", "elf@acme.exampl
 
 
 def main():
-    arguments = argparse.ArgumentParser()
-    arguments.add_argument("--binary", required=True)
-    arguments.add_argument("--node", required=True, help="the node program that runs sf")
-    arguments.add_argument("--sf", required=True, help="the entry of @salesforce/cli")
-    arguments = arguments.parse_args()
+    arguments = official_cli.arguments()
     binary = os.path.abspath(arguments.binary)
     with Checks("setup") as checks, tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
@@ -49,7 +44,7 @@ def main():
         types = MetadataTypes(pathlib.Path(arguments.sf).parents[2] / "types" / "lib" / "metadata.d.ts")
         # No network: a proxy that nobody is.
         nobody = {"HTTPS_PROXY": "http://127.0.0.1:9", "HTTP_PROXY": "http://127.0.0.1:9"}
-        sf = OfficialCli(os.path.abspath(arguments.node), os.path.abspath(arguments.sf), folder / "home", nobody)
+        sf = official_cli.OfficialCli(os.path.abspath(arguments.node), os.path.abspath(arguments.sf), folder / "home", nobody)
         for kind, more in [("external", []), ("connected", ["--connected-app", "--view-all-data"])]:
             made = folder / kind
             done = run(binary, "--dir", made, "--label", LABEL, *FACTS, *more)

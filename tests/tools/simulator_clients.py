@@ -8,7 +8,6 @@
 Each signs in with the app's key and reads the same event log file. Nothing leaves the machine.
 """
 
-import argparse
 import contextlib
 import csv
 import datetime
@@ -27,9 +26,9 @@ from authlib.integrations.requests_client import AssertionSession
 from joserfc.jwk import RSAKey
 from simple_salesforce import Salesforce
 
+import official_cli
 from checks import Checks
 from front import Listening
-from official_cli import OfficialCli
 from service import free_port, private_key, self_signed, simulating
 
 CLIENT_ID = "3MVG9.simulator"
@@ -47,11 +46,7 @@ BATCH = 7
 
 
 def main():
-    arguments = argparse.ArgumentParser()
-    arguments.add_argument("--binary", required=True)
-    arguments.add_argument("--node", required=True, help="the node program that runs sf")
-    arguments.add_argument("--sf", required=True, help="the entry of @salesforce/cli")
-    arguments = arguments.parse_args()
+    arguments = official_cli.arguments()
     with Checks("simulator") as checks, tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
         folder = pathlib.Path(folder)
         for proxy in ("http_proxy", "https_proxy", "all_proxy"):
@@ -80,8 +75,8 @@ def main():
             environment = {
                 "NODE_EXTRA_CA_CERTS": str(plain.authority), "HTTPS_PROXY": proxy.url, "HTTP_PROXY": proxy.url,
             }  # fmt: skip
-            sf = OfficialCli(arguments.node, arguments.sf, folder / "home", environment)
-            same = official_cli(checks, plain, sf, folder)
+            sf = official_cli.OfficialCli(arguments.node, arguments.sf, folder / "home", environment)
+            same = by_the_official_cli(checks, plain, sf, folder)
         checks.check("sf asked nobody but the simulator", proxy.others == [], proxy.others)
         checks.check("sf reads the same rows as simple-salesforce", same == rows)
 
@@ -270,7 +265,7 @@ def pass_on(source, sink):
         sink.shutdown(socket.SHUT_WR)
 
 
-def official_cli(checks, simulated, sf, folder):
+def by_the_official_cli(checks, simulated, sf, folder):
     login = (
         "org", "login", "jwt", "--client-id", CLIENT_ID, "--jwt-key-file", folder / "app.key", "--username", USERNAME,
         "--instance-url", simulated.url, "--json",
