@@ -66,6 +66,7 @@ def run(scene):
     fleet = scene.survivors = together(scene)
     step(replicas_holder.killed, fleet)
     step(replicas_holder.stopped, fleet)
+    step(replicas_holder.ended, fleet)
     step(replicas_holder.flushed, fleet)
     step(replicas_life.reported, fleet)
     step(replicas_life.refused, fleet)
@@ -81,6 +82,7 @@ def run(scene):
     step(replicas_kinds.cluster)
     step(replicas_alone.budget)
     step(replicas_clock.skewed)
+    step(replicas_clock.set_back)
     step(replicas_net.partitioned)
     print(f"      all of it took {time.monotonic() - begun:.0f} s", flush=True)
 

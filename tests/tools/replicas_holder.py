@@ -73,6 +73,29 @@ def stopped(scene, fleet):
     scene.salesforce.calm()
 
 
+def ended(scene, fleet):
+    """SIGTERM of the replica whose POST is on its way: it lands, for the others as well."""
+    holder, others = fleet[0], fleet[1:]
+    (integration,) = scene.fresh()
+    scene.salesforce.slow(scene.user(integration), 2000, times=1)
+    with scene.counted() as counted:
+        own = Later([(holder, integration, 20)], scene.key)
+        until("the holder's POST is on its way", lambda: counted.so_far() == 1)
+        waiting = Later([(other, integration, CALLERS // 2) for other in others], scene.key)
+        time.sleep(0.3)
+        begun = time.time()
+        status = holder.stop()
+        answers = waiting.come()
+    errors = scene.judge("lease holder ended mid-mint", answers + own.come())
+    scene.checks.check("it left with exit status 0", status == 0, status)
+    scene.bounded("lease holder ended mid-mint: its login lands for the others", counted.posts, 1, 1)
+    recovered = max(answer.ended for answer in answers) - begun
+    scene.row("SIGTERM of the lease holder mid-mint", counted.posts, 1, len(answers) + 20, errors, recovered)
+    scene.salesforce.calm()
+    holder.start().wait_until_ready()
+    shared(fleet)
+
+
 def flushed(scene, fleet):
     """Redis forgets everything, the lease as well, while the holder's POST is on its way."""
     (integration,) = scene.fresh()

@@ -44,7 +44,7 @@ def cluster(scene):
     nodes = []
     for number in range(3):
         more = f"cluster-enabled yes\ncluster-port {free_port()}\ntls-cluster yes\ncluster-node-timeout 1000\ncluster-require-full-coverage no\n"
-        nodes.append(scene.new_redis(f"redis-node-{number}", more=more).start())
+        nodes.append(scene.new_redis(f"redis-node-{number}", more=more, rights="+cluster|slots").start())
     for number, node in enumerate(nodes):
         node.ask("CONFIG", "SET", "masterauth", node.owner)
         node.ask("ACL", "SETUSER", "aquila", "resetpass", ">" + nodes[0].password)

@@ -3,6 +3,7 @@
 import os
 import time
 
+from replicas_crowd import Later
 from replicas_parts import HOST_OF_REDIS, HOST_OF_SALESFORCE, Certificates, Namespace, Salesforce
 from replicas_scene import alone, shared
 
@@ -76,6 +77,19 @@ def partitioned(scene):
     later = scene.ask([no_salesforce], names[2:3], 30)
     judge("the one without Salesforce has the others' token", later)
     scene.row("the same, all ask at once", counted.posts, 2, len(told), errors, None, f"cut off from Salesforce: {cut_off} of {len(answers) - len(told)} without a token")
+
+    with scene.counted(salesforce) as counted:
+        # It has the lease, and nobody to log in at.
+        own = Later([(no_salesforce, names[4], 30)], scene.key)
+        time.sleep(0.5)
+        answers = scene.ask([whole], names[4:5], CALLERS // 3)
+        helped = own.come()
+    errors = judge("a replica without Salesforce has the lease, callers of another one", answers)
+    scene.bounded("a replica without Salesforce has the lease", counted.posts, 1, 1)
+    judge("the one without Salesforce has the others' token again", scene.ask([no_salesforce], names[4:5], 30))
+    slowest = max(answer.ended - answer.began for answer in answers)
+    without = sum(answer.status != 200 for answer in helped)
+    scene.row("a replica without Salesforce has the lease", counted.posts, 1, len(answers), errors, slowest, f"its own: {without} of 30 without a token")
 
     spaces[1].mend(redis.port)
     spaces[2].mend(salesforce.port)

@@ -110,10 +110,7 @@ class Redis:
     """A Redis with TLS only, a password for its owner and a user of its own for the service, which may do what
     docs/replicas.md says and nothing else."""
 
-    # What an operator who reads the documentation grants.
-    GRANTED = f"~{PREFIX}* resetchannels +@all -@admin -@dangerous"
-
-    def __init__(self, stack, folder, certificates, name="redis", bind="127.0.0.1", more=""):
+    def __init__(self, stack, folder, certificates, name="redis", bind="127.0.0.1", more="", rights=""):
         self.folder, self.name, self.bind = folder / name, name, bind
         self.folder.mkdir()
         self.port, self.certificates, self.child = free_port(), certificates, None
@@ -124,12 +121,12 @@ class Redis:
             f"port 0\ntls-port {self.port}\nbind {bind}\ntls-cert-file {certificates.certificate}\n"
             f"tls-key-file {certificates.key}\ntls-ca-cert-file {certificates.ca}\ntls-auth-clients no\ntls-replication yes\n"
             f'save ""\nappendonly no\ndir {self.folder}\nrequirepass {self.owner}\nmasterauth {self.owner}\n'
-            f"user aquila on >{self.password} {self.GRANTED}\nrepl-diskless-sync-delay 0\n{more}"
+            f"user {documented_rule(self.password)} {rights}\nrepl-diskless-sync-delay 0\n{more}"
         )
         stack.callback(self.end)
 
-    def start(self):
-        self.child = Child(["redis-server", self.conf], self.folder / "log", stdin=subprocess.DEVNULL)
+    def start(self, *before):
+        self.child = Child([*before, "redis-server", self.conf], self.folder / "log", stdin=subprocess.DEVNULL)
         until(f"{self.name} answers", self.answers, within=START_WITHIN)
         return self
 
@@ -184,6 +181,12 @@ class Redis:
                     continue
                 found[key.decode("latin-1")] = flat(key) + flat(reads[kind](key)) + flat(say(stream, "DUMP", key))
         return found
+
+
+def documented_rule(password):
+    """What an operator who reads the documentation grants, and nothing else."""
+    page = (pathlib.Path(__file__).parents[2] / "docs/replicas.md").read_text()
+    return re.search(r"^ACL SETUSER (.*)$", page, re.MULTILINE)[1].replace("PASSWORD", password)
 
 
 def say(stream, *words):

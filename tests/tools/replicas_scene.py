@@ -35,8 +35,8 @@ class Scene:
     def user(self, integration):
         return f"{integration}@replicas.example"
 
-    def new_redis(self, name, bind="127.0.0.1", certificates=None, more=""):
-        return self.known(Redis(self.stack, self.folder, certificates or self.certificates, name, bind, more))
+    def new_redis(self, name, bind="127.0.0.1", certificates=None, **options):
+        return self.known(Redis(self.stack, self.folder, certificates or self.certificates, name, bind, **options))
 
     def known(self, redis):
         """Has its passwords searched for, and puts that of the service into a file."""
