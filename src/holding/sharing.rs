@@ -66,9 +66,10 @@ impl Sharing {
         self.newest.fetch_max(fence, Ordering::SeqCst);
     }
 
-    /// Whether something written by this right would be news here.
+    /// Whether something written by this right would be news here. What was seen is not enough: the mark of a dropped token
+    /// and the token after it are written by one right.
     pub(super) fn is_news(&self, fence: u64) -> bool {
-        fence > self.newest.load(Ordering::SeqCst)
+        fence > self.held.load(Ordering::SeqCst)
     }
 
     /// Somebody has to look again as soon as the flight that is under way has landed.

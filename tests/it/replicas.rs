@@ -109,6 +109,11 @@ async fn a_token_that_one_replica_finds_dead_is_handed_out_by_none() {
         fleet.kept(1).await != kept && fleet.kept(2).await != kept && fleet.kept(0).await != kept
     })
     .await;
+    until("all have the next one, although nobody asked", async || {
+        let next = fleet.kept(0).await;
+        !next.is_empty() && fleet.kept(1).await == next && fleet.kept(2).await == next
+    })
+    .await;
     let next = fleet.token(0).await;
     assert!(next != token && fleet.token(1).await == next && fleet.token(2).await == next);
     assert_eq!(fleet.posts(), 2);
