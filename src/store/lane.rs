@@ -27,16 +27,22 @@ impl Lane {
         Self { open: open() }
     }
 
-    /// Does it there, beginning now. Nothing comes of it if it panicked, or if the lane ends meanwhile.
-    pub(super) fn run<T: Send + 'static>(
-        &self,
-        task: impl Future<Output = T> + Send + 'static,
-    ) -> impl Future<Output = Option<T>> + Send {
-        let task = match &self.open {
-            Some((handle, _)) => handle.spawn(task),
-            None => tokio::spawn(task),
+    /// Does it there, beginning now, whether or not anybody waits for it. Nothing comes of it if it panicked, or if the lane ends meanwhile.
+    pub(super) fn run<F>(&self, task: F) -> impl Future<Output = Option<F::Output>> + Send + use<F>
+    where
+        F: Future<Output: Send> + Send + 'static,
+    {
+        let (there, here) = match &self.open {
+            Some((handle, _)) => (Some(handle.spawn(task)), None),
+            None => (None, Some(Box::pin(task))),
         };
-        async { task.await.ok() }
+        async {
+            match (there, here) {
+                (Some(there), _) => there.await.ok(),
+                (None, Some(task)) => Some(task.await),
+                (None, None) => None,
+            }
+        }
     }
 }
 
