@@ -9,7 +9,7 @@ from replicas_parts import KINDS, PREFIX, Certificates, Redis, Replica, Salesfor
 from service import new_key, private_key, self_signed
 
 # Integrations that no check has touched yet; each check takes what it needs, so that none sees traces of another.
-POOL = [f"pool-{number:02}" for number in range(90)]
+POOL = [f"pool-{number:03}" for number in range(130)]
 
 
 class Scene:
@@ -52,6 +52,8 @@ class Scene:
 
     def fresh(self, many=1):
         """Names of integrations that nobody has asked for yet."""
+        if len(self.left) < many:
+            raise RuntimeError("the pool of integrations is used up: make POOL larger")
         taken, self.left = self.left[:many], self.left[many:]
         return taken
 
