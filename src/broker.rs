@@ -1,5 +1,6 @@
 //! The heart: authorize, look into memory, mint if need be.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use crate::holding::{Granted, Holding, Known, Reported};
 use crate::policy::Rule;
 use crate::salesforce::{self, MintError};
 use crate::snapshot::{Caller, Denied, Permit, Snapshot};
+use crate::telemetry::trace;
 
 /// Issues tokens.
 #[derive(Debug, Clone)]
@@ -112,10 +114,13 @@ impl Broker {
             return Err(IssueError::Unavailable { holding, why: Trouble::Unusable(wait) });
         }
         let gate = snapshot.gate(caller, self.clock.now());
-        let found = holding.token(caller.visitor(), Want { min_life: ask.min_life, deadline, gate: &gate }).await;
+        let span = trace::child("cache");
+        let want = Want { min_life: ask.min_life, deadline, gate: &gate };
+        let found = span.around(pin!(holding.token(caller.visitor(), want))).await;
         let answer = match found {
             Ok((kept, lookup)) => {
                 holding.looked_up(lookup);
+                span.set("aquila.cache", lookup.as_str());
                 // Read again: the life that is told is what is left when it is told.
                 match kept.promise.expires_in(self.clock.now()) {
                     Some(expires_in) => Ok((kept, lookup, expires_in)),
@@ -124,6 +129,8 @@ impl Broker {
             }
             Err(missed) => {
                 holding.looked_up(missed.lookup);
+                span.set("aquila.cache", missed.lookup.as_str());
+                span.fail(missed.why.as_str());
                 Err(trouble(&missed.why))
             }
         };

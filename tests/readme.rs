@@ -194,6 +194,7 @@ fn no_link_leads_nowhere() -> TestResult {
         "docs/operations.md",
         "docs/performance.md",
         "docs/salesforce-setup.md",
+        "docs/tracing.md",
         "docs/troubleshooting.md",
     ];
     let mut problems = Vec::new();

@@ -32,6 +32,7 @@ use crate::salesforce::Integration;
 use crate::snapshot::Snapshots;
 use crate::store::Store;
 use crate::telemetry::audit::{self, Trail};
+use crate::telemetry::trace::Traces;
 use crate::tls::SwappableTls;
 
 /// Everything that can be built without a port: what `check` looks at and `serve` starts from.
@@ -40,6 +41,7 @@ pub struct Prepared {
     loaded: Loaded,
     shared: Shared,
     generation: Generation,
+    traces: Traces,
 }
 
 /// The service, with both doors open.
@@ -70,8 +72,8 @@ pub struct Ending {
 
 /// How often ageing tokens and certificates are looked at.
 const LOOK_AFTER: Duration = Duration::from_secs(1);
-/// What the last audit records may take when there is no time left otherwise.
-const LAST_RECORDS: Duration = Duration::from_secs(1);
+/// What the last audit records and spans may take when there is no time left otherwise.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 impl Prepared {
     /// Opens keys and certificates and puts the parts together. Asks nobody over the network, binds nothing.
@@ -81,7 +83,12 @@ impl Prepared {
     pub fn new(loaded: Loaded, clock: Clock) -> Result<(Self, Report), Report> {
         let shared = Shared::new(clock, loaded.config.store.as_ref())?;
         let (generation, report) = Generation::build(&loaded.config, &shared, None)?;
-        Ok((Self { loaded, shared, generation }, report))
+        Ok((Self { loaded, shared, generation, traces: Traces::default() }, report))
+    }
+
+    /// The same with its spans going there.
+    pub fn traced(self, traces: Traces) -> Self {
+        Self { traces, ..self }
     }
 
     /// Whether the records that are required on standard output would be kept there. Apart from [`Prepared::new`],
@@ -165,7 +172,7 @@ impl App {
     /// # Errors
     /// The audit trail cannot be opened, or a socket does not know its address.
     pub fn new(prepared: Prepared, sockets: Sockets) -> io::Result<Self> {
-        let Prepared { loaded, shared, generation } = prepared;
+        let Prepared { loaded, shared, generation, traces } = prepared;
         let Shared { clock, metrics, store, flights, .. } = shared.clone();
         let Generation { snapshot, callers_tls, ops_tls, .. } = generation;
         let trail = Arc::new(Trail::open(&loaded.config.audit, Arc::clone(&metrics))?);
@@ -185,6 +192,7 @@ impl App {
             failures: Failures::default(),
             clock: clock.clone(),
             readiness: readiness.clone(),
+            traces,
         });
         let (snapshots, standing, started) = (Arc::clone(&doors.snapshots), Arc::clone(&doors.standing), clock.now());
         let ops_door = OpsDoor { snapshots, metrics, clock, started, readiness, standing, store: store.clone() };
@@ -220,6 +228,7 @@ impl App {
         let (reloader, settings, store, flights) = (self.reloader, self.settings, self.store, self.flights);
         let tasks = TaskTracker::new();
         let (trail, snapshots) = (Arc::clone(&callers_door.trail), Arc::clone(&callers_door.snapshots));
+        let traces = callers_door.traces.clone();
         let readiness = ops_door.readiness.clone();
 
         // Before anybody can ask: both sockets are bound, and what comes now waits in their backlogs. The first probe
@@ -229,10 +238,12 @@ impl App {
         let store_stop = CancellationToken::new();
         let shares = store.is_some();
         if let Some(store) = store {
-            tasks.spawn(replicas::follow(store, Arc::clone(&snapshots), store_stop.clone()));
+            let follow = replicas::follow(store, Arc::clone(&snapshots), store_stop.clone());
+            tasks.spawn(traces.clone().over(follow));
         }
-        tasks.spawn(prefetch(snapshots.current(), ops_stop.drain.clone()));
-        tasks.spawn(look_after(snapshots, callers_door.clock.clone(), callers_stop.drain.clone()));
+        tasks.spawn(traces.clone().over(prefetch(snapshots.current(), ops_stop.drain.clone())));
+        let look_after = look_after(snapshots, callers_door.clock.clone(), callers_stop.drain.clone());
+        tasks.spawn(traces.clone().over(look_after));
         // Not once the stop has begun: what is being served is finished by the rules under which it came.
         tasks.spawn(reloader.run(Arc::clone(&ending.reload), ending.graceful.clone()));
         let ops_router = ops_door.router();
@@ -253,7 +264,7 @@ impl App {
         ops_stop.drain.cancel();
         ops_stop.kill.cancel();
         tasks.wait().await;
-        close(trail, by, &ending.immediate).await;
+        tokio::join!(close(trail, by, &ending.immediate), send_the_rest(traces, by, &ending.immediate));
         drained
     }
 }
@@ -284,13 +295,20 @@ async fn drain(
 async fn close(trail: Arc<Trail>, by: Instant, immediate: &CancellationToken) {
     let at_once = async {
         immediate.cancelled().await;
-        tokio::time::sleep(LAST_RECORDS).await;
+        tokio::time::sleep(LAST_WORDS).await;
     };
     tokio::select! {
         () = trail.close() => {}
-        () = tokio::time::sleep_until(by.max(Instant::now() + LAST_RECORDS)) => tracing::error!("audit records are lost"),
+        () = tokio::time::sleep_until(by.max(Instant::now() + LAST_WORDS)) => tracing::error!("audit records are lost"),
         () = at_once => tracing::error!("audit records are lost"),
     }
+}
+
+/// Sends the last spans, for as long as the last records may take.
+async fn send_the_rest(traces: Traces, by: Instant, immediate: &CancellationToken) {
+    let now = Instant::now();
+    let within = if immediate.is_cancelled() { LAST_WORDS } else { (by - now).max(LAST_WORDS) };
+    traces.close(within).await;
 }
 
 /// Renews ahead of their end the tokens that are in use, and does whatever else has to be done beside the answers.

@@ -103,6 +103,19 @@ pub enum Unavailable<E> {
     Broken,
 }
 
+impl<E> Unavailable<E> {
+    /// The wire name.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Failed { .. } => "failed",
+            Self::Forbidden { .. } => "forbidden",
+            Self::TooShort => "too_short",
+            Self::TooSlow => "too_slow",
+            Self::Broken => "broken",
+        }
+    }
+}
+
 /// No value, and how it was looked for.
 #[derive(Debug)]
 pub struct Missed<E> {

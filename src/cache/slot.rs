@@ -1,6 +1,7 @@
 //! The place of one value: read without a lock, renewed by one flight at a time.
 
 use std::future::Future;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use super::sync::{self, ArcSwapOption, AtomicBool, AtomicU64, Mutex, MutexGuard,
 use super::{Failure, Kept, Lookup, Missed, Pause, Unavailable, Want};
 use crate::clock::{Clock, Moment};
 use crate::promise::Promise;
+use crate::telemetry::trace;
 
 /// The place of one value.
 #[derive(Debug)]
@@ -270,6 +272,9 @@ impl<V: Send + Sync + 'static, E: Send + Sync + 'static> Slot<V, E> {
         want: Want<'_>,
     ) -> Result<(Arc<Kept<V>>, Lookup), Missed<E>> {
         let missed = |why| Err(Missed { why, lookup });
+        if lookup == Lookup::Joined {
+            flight.join();
+        }
         let outcome = match flight.landed(want.deadline).await {
             Err(why) => return missed(why),
             Ok(outcome) => outcome,
@@ -293,13 +298,19 @@ impl<V: Send + Sync + 'static, E: Send + Sync + 'static> Slot<V, E> {
         F: Future<Output = Brought<V, E>> + Send + 'static,
     {
         let (land, landing) = watch::channel(None);
-        let flight = Flight::new(landing);
+        // Beneath whoever began it; others link to it.
+        let span = trace::child("flight");
+        let flight = Flight::new(landing, span.mark());
         state.flight = Some(flight.clone());
         self.flying.store(true, Ordering::Release);
         let renewal = renew(self.current.load_full());
         let guard = Guard { slot: Arc::clone(self) };
         sync::spawn(&self.flights, async move {
-            let brought = renewal.await;
+            let brought = {
+                // Moved in here: it ends before those who wait are told.
+                let span = span;
+                span.around(pin!(renewal)).await
+            };
             let outcome = guard.slot.land(brought);
             drop(guard);
             let _ = land.send(Some(outcome));

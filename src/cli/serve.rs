@@ -16,7 +16,7 @@ use crate::app::{App, Ending, Prepared, Sockets};
 use crate::clock::Clock;
 use crate::config::{self, report::Report};
 use crate::reload::everything_wrong;
-use crate::telemetry;
+use crate::telemetry::{self, trace::Traces};
 
 /// Runs the service.
 #[derive(Debug, Args)]
@@ -60,7 +60,7 @@ async fn serve(prepared: Prepared) -> anyhow::Result<ExitCode> {
     // Before the ports: a signal that comes while they are being opened must not be lost.
     let ending = ending()?;
     let sockets = Sockets::bind(prepared.config()).await?;
-    let app = App::new(prepared, sockets)?;
+    let app = App::new(prepared.traced(Traces::start()), sockets)?;
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         server.address = %app.callers_address(),

@@ -88,9 +88,9 @@ section! {
         listen: Listen, or Text("127.0.0.1:9090");
         /// TLS of this door.
         tls: Tls, optional;
-        /// File with the token that `/metrics` and `/status.json` ask for.
+        /// File with the token that `/metrics`, `/status` and `/status.json` ask for.
         bearer_token_path: FilePath, optional;
-        /// Environment variable with the token that `/metrics` and `/status.json` ask for.
+        /// Environment variable with the token that `/metrics`, `/status` and `/status.json` ask for.
         bearer_token_env: EnvironmentName, optional;
     }
 }

@@ -49,6 +49,7 @@ use self::file::File;
 pub use self::key::{Key, KeyFile, KeyHolder, TokenKey};
 pub use self::proofs::{Issuer, JwtRule, KeyServer, KeySource, Proofs};
 use self::report::{Located, Mistake, Place, Report, Severity};
+pub use self::secret::environment;
 use self::setting::Setting;
 pub use self::store::{Address, Credentials, Redis, RedisMode, Store};
 use crate::names::{CallerName, IntegrationName, IntegrationPattern};
@@ -71,7 +72,7 @@ pub struct Loaded {
 /// # Errors
 /// Everything that is wrong with it, warnings included, and the files that are still to be opened.
 pub fn load(path: &Path) -> Result<Loaded, Refused> {
-    load_with(path, &secret::environment)
+    load_with(path, &environment)
 }
 
 /// A configuration that may not be used. Its `Debug` shows the report alone: a secret pasted where a path belongs is in
@@ -238,7 +239,7 @@ pub struct Ops {
     pub listen: SocketAddr,
     /// TLS of this door.
     pub tls: Option<Tls>,
-    /// The token that `/metrics` and `/status.json` ask for, when one is configured. Probes never ask.
+    /// The token that `/metrics`, `/status` and `/status.json` ask for, when one is configured. Probes never ask.
     pub bearer_token: Option<SecretString>,
 }
 

@@ -15,9 +15,9 @@ use super::values::{EnvironmentName, FilePath};
 
 const LARGEST_SECRET: u64 = 64 * 1024;
 
-/// Asks the environment of the process.
+/// Asks the environment of the process; nothing for what is no text.
 #[expect(clippy::disallowed_methods, reason = "this is the place through which the environment is read")]
-pub(super) fn environment(name: &str) -> Option<String> {
+pub fn environment(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 

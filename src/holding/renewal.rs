@@ -92,6 +92,7 @@ impl Renewal {
         purpose: Purpose,
         renewed: Result<Option<Vouched>, MintError>,
     ) -> Flown {
+        tell::traced(&self.integration, purpose, renewed.as_ref());
         if let Some(told) = renewed.as_ref().map(Option::as_ref).transpose() {
             tell::renewed(&self.integration, before, told, &mut self.memory.told());
         }

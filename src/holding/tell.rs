@@ -4,7 +4,8 @@
 use crate::cache::Kept;
 use crate::holding::Granted;
 use crate::names::CallerName;
-use crate::salesforce::{Cause, Integration, MintError, Rule, Vouched};
+use crate::salesforce::{Cause, Integration, MintError, Purpose, Rule, Vouched};
+use crate::telemetry::trace;
 
 /// The session of the token at hand is over.
 pub(super) fn dead(integration: &Integration, kept: &Kept<Granted>) {
@@ -83,6 +84,16 @@ pub(super) fn renewed(
                 }
             }
         }
+    }
+}
+
+/// The same for the span of the flight.
+pub(super) fn traced(integration: &Integration, purpose: Purpose, renewed: Result<&Option<Vouched>, &MintError>) {
+    let flight = trace::current();
+    flight.set("aquila.integration", integration.name().as_str());
+    flight.set("aquila.purpose", purpose.as_str());
+    if let Err(error) = renewed {
+        flight.fail(error.cause.code());
     }
 }
 

@@ -15,6 +15,7 @@ use crate::limits::Failures;
 use crate::snapshot::Snapshots;
 use crate::telemetry::audit::Trail;
 use crate::telemetry::metrics::Metrics;
+use crate::telemetry::trace::Traces;
 
 /// What the handlers of this door need.
 #[derive(Debug)]
@@ -33,6 +34,8 @@ pub struct CallersDoor {
     pub clock: Clock,
     /// Whether new requests are wanted.
     pub readiness: Readiness,
+    /// Where spans go.
+    pub traces: Traces,
 }
 
 /// What is known of a request before it is read.

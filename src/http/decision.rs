@@ -3,15 +3,19 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::http::StatusCode;
+
 use super::route::Route;
 use crate::authn::AuthnError;
 use crate::broker::{Introspected, IssueError, Issued, Report, Trouble};
+use crate::clock::Moment;
 use crate::hash::short_hex;
 use crate::holding::Holding;
 use crate::names::IntegrationName;
 use crate::policy::Rule;
 use crate::snapshot::{Authenticated, Denied, Permit};
 use crate::telemetry::metrics::Metrics;
+use crate::telemetry::trace::Span;
 use crate::token::Fingerprint;
 
 /// One decision, as far as it came.
@@ -97,8 +101,8 @@ impl Decision {
         allowed.or(self.denied.as_ref()).map(IntegrationName::as_str)
     }
 
-    /// Counts it; for the integration only where tokens are handed out.
-    pub(super) fn count(&self, route: Route, metrics: &Metrics) {
+    /// Counts it, of a request that came at `arrived`; for the integration only where tokens are handed out.
+    pub(super) fn count(&self, route: Route, metrics: &Metrics, arrived: Moment) {
         let outcome = self.outcome.as_str();
         match (&self.allowed, &self.denied) {
             _ if !route.issues() => {}
@@ -108,6 +112,23 @@ impl Decision {
         }
         if let Some(authenticated) = &self.authenticated {
             authenticated.caller.decided(outcome);
+            authenticated.caller.seen(arrived);
+        }
+    }
+
+    /// Tells it to the span of the request. What is the caller's fault is no failure of ours.
+    pub(super) fn trace(&self, span: &Span, status: StatusCode) {
+        span.set("aquila.outcome", self.outcome.as_str());
+        let caller = self.authenticated.as_ref().map(|it| it.caller.name().as_str());
+        let words =
+            [("aquila.reason", self.reason), ("aquila.caller", caller), ("aquila.integration", self.integration())];
+        for (key, word) in words {
+            if let Some(word) = word {
+                span.set(key, word);
+            }
+        }
+        if status.is_server_error() || self.outcome == Outcome::Abandoned {
+            span.fail(self.outcome.as_str());
         }
     }
 

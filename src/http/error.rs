@@ -11,6 +11,7 @@ use axum::http::{HeaderValue, Response, StatusCode};
 use serde::Serialize;
 
 use super::request_id::RequestId;
+use crate::telemetry::trace;
 
 /// In which shape a route speaks of errors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -220,6 +221,8 @@ impl Refusal {
             detail: &'a str,
             error: &'a str,
             request_id: &'a str,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            trace_id: Option<String>,
         }
         let problem = Problem {
             r#type: format!("urn:aquila:problem:{}", self.error),
@@ -228,6 +231,7 @@ impl Refusal {
             detail: self.detail,
             error: self.error,
             request_id: id.as_str(),
+            trace_id: trace::current_id(),
         };
         serde_json::to_vec(&problem).unwrap_or_default()
     }

@@ -40,6 +40,8 @@ pub struct Peer {
     pub address: SocketAddr,
     /// The same as text, made once for all the records of the connection.
     pub text: String,
+    /// Whether it came by TLS.
+    pub secure: bool,
     /// What it showed in the handshake, verified there.
     pub certificate: Option<Arc<PeerCertificate>>,
 }
@@ -312,7 +314,8 @@ impl Connection {
         F: Future<Output = Response<Body>> + Send + 'static,
     {
         let certificate = self.admission.chain.first().map(|own| Arc::new(PeerCertificate::read(own)));
-        let peer = Arc::new(Peer { address: self.remote, text: self.remote.to_string(), certificate });
+        let secure = self.admission.tls.config().is_some();
+        let peer = Arc::new(Peer { address: self.remote, text: self.remote.to_string(), secure, certificate });
         let in_progress = InProgress::default();
         // Asked only when one of them has something to say: a connection is woken twice for each request, and each of
         // these would take a lock that all connections share.

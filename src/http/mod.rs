@@ -17,6 +17,7 @@ pub mod listener;
 mod metadata;
 mod openapi;
 pub mod ops;
+mod page;
 mod params;
 mod report;
 mod request_id;

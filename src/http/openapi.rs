@@ -45,7 +45,8 @@ mod tests {
             Route::OauthToken => Some(Route::OpenApi),
             Route::OpenApi => Some(Route::Readyz),
             Route::Readyz => Some(Route::Revoke),
-            Route::Revoke => Some(Route::StatusJson),
+            Route::Revoke => Some(Route::Status),
+            Route::Status => Some(Route::StatusJson),
             Route::StatusJson => Some(Route::Token),
             Route::Token => Some(Route::Unmatched),
             Route::Unmatched => None,
@@ -123,10 +124,14 @@ mod tests {
     /// Status and error code, as an operation may answer.
     type Code = (u64, String);
 
+    fn is_ops(route: Route) -> bool {
+        matches!(route, Route::Livez | Route::Metrics | Route::Readyz | Route::Status | Route::StatusJson)
+    }
+
     fn possible(method: &str, route: Route) -> BTreeSet<Code> {
         let posted = method == "post";
         let shape = if posted { Shape::OAuth } else { Shape::Problem };
-        let on_callers = !matches!(route, Route::Livez | Route::Metrics | Route::Readyz | Route::StatusJson);
+        let on_callers = !is_ops(route);
         let can = |place: Where| match place {
             Where::Anywhere => true,
             Where::Callers => on_callers,

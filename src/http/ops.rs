@@ -8,20 +8,23 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, WWW_AUTHENTICATE};
-use axum::http::{HeaderMap, Response, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, Response, StatusCode};
 use axum::response::IntoResponse;
 use axum::routing::get;
+use base64::prelude::{BASE64_STANDARD, Engine};
 use futures_util::FutureExt;
 use secrecy::ExposeSecret;
 use tower::ServiceExt;
+use zeroize::Zeroizing;
 
 use super::error::{Refusal, Shape};
 use super::health::{self, Readiness};
 use super::listener::Peer;
+use super::page;
 use super::request_id::RequestId;
 use super::route::{Route, method_label};
 use super::standing::Standing;
-use super::status::{self, ProcessStatus, StoreStatus};
+use super::status::{self, ProcessStatus, Status, StoreStatus};
 use crate::clock::{Clock, Moment};
 use crate::hash::sha256;
 use crate::snapshot::Snapshots;
@@ -56,6 +59,7 @@ impl OpsDoor {
             .route(Route::Healthz.pattern(), get(health::alive))
             .route(Route::Readyz.pattern(), get(ready))
             .route(Route::Metrics.pattern(), get(metrics))
+            .route(Route::Status.pattern(), get(page))
             .route(Route::StatusJson.pattern(), get(status_json))
             .method_not_allowed_fallback(method_not_allowed)
             .fallback(not_found)
@@ -82,16 +86,30 @@ impl OpsDoor {
     }
 
     fn admits(&self, headers: &HeaderMap) -> bool {
+        self.admits_token(|| Zeroizing::new(credential(headers, "bearer").unwrap_or_default().to_owned()))
+    }
+
+    /// The page is asked for by browsers, and all that these can ask a person for is HTTP Basic: any name, and the token
+    /// as its password.
+    fn admits_person(&self, headers: &HeaderMap) -> bool {
+        self.admits(headers)
+            || self.admits_token(|| credential(headers, "basic").and_then(password).unwrap_or_default())
+    }
+
+    fn admits_token(&self, offered: impl FnOnce() -> Zeroizing<String>) -> bool {
         let snapshot = self.snapshots.current();
         let Some(expected) = snapshot.ops_token() else { return true };
-        let offered = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()).unwrap_or_default();
-        let offered = match offered.split_once(' ') {
-            Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => token.trim(),
-            _ => "",
-        };
         // Digests, so that the length does not show either.
-        let (expected, offered) = (sha256([expected.expose_secret().as_bytes()]), sha256([offered.as_bytes()]));
+        let (expected, offered) = (sha256([expected.expose_secret().as_bytes()]), sha256([offered().as_bytes()]));
         constant_time::verify_slices_are_equal(&expected, &offered).is_ok()
+    }
+
+    fn status(&self) -> Status {
+        let now = self.clock.now();
+        let uptime = now.since(self.started);
+        let (ready, configuration, today) = (self.readiness.get(), self.standing.told(), self.clock.timestamp());
+        let store = self.store.as_deref().map(StoreStatus::of);
+        status::of(&self.snapshots.current(), now, ProcessStatus { ready, uptime, configuration, today, store })
     }
 }
 
@@ -133,13 +151,31 @@ async fn status_json(State(door): State<OpsDoor>, headers: HeaderMap) -> Respons
     if !door.admits(&headers) {
         return unauthorized();
     }
-    let now = door.clock.now();
-    let uptime = now.since(door.started);
-    let (ready, configuration, today) = (door.readiness.get(), door.standing.told(), door.clock.timestamp());
-    let store = door.store.as_deref().map(StoreStatus::of);
-    let process = ProcessStatus { ready, uptime, configuration, today, store };
-    let status = status::of(&door.snapshots.current(), now, process);
-    ([(CACHE_CONTROL, "no-store")], axum::Json(status)).into_response()
+    ([(CACHE_CONTROL, "no-store")], axum::Json(door.status())).into_response()
+}
+
+async fn page(State(door): State<OpsDoor>, headers: HeaderMap) -> Response<Body> {
+    if door.admits_person(&headers) {
+        return page::answer(&door.status(), door.clock.timestamp());
+    }
+    let mut response = unauthorized();
+    response.headers_mut().append(WWW_AUTHENTICATE, HeaderValue::from_static(BASIC));
+    response
+}
+
+const BASIC: &str = r#"Basic realm="aquila ops", charset="UTF-8""#;
+
+/// What the header offers by this scheme.
+fn credential<'a>(headers: &'a HeaderMap, scheme: &str) -> Option<&'a str> {
+    let (offered, credential) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    offered.eq_ignore_ascii_case(scheme).then(|| credential.trim())
+}
+
+/// The password in a credential of HTTP Basic (RFC 7617).
+fn password(credential: &str) -> Option<Zeroizing<String>> {
+    let decoded = Zeroizing::new(BASE64_STANDARD.decode(credential).ok()?);
+    let (_, password) = std::str::from_utf8(&decoded).ok()?.split_once(':')?;
+    Some(Zeroizing::new(password.to_owned()))
 }
 
 fn unauthorized() -> Response<Body> {

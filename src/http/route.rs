@@ -27,6 +27,8 @@ pub(super) enum Route {
     Readyz,
     /// RFC 7009: Salesforce refused this token.
     Revoke,
+    /// `/status`, ops door: the page.
+    Status,
     /// `/status.json`, ops door.
     StatusJson,
     /// `/token`.
@@ -51,6 +53,7 @@ impl Route {
             Self::OpenApi => "/openapi.json",
             Self::Readyz => "/readyz",
             Self::Revoke => "/revoke",
+            Self::Status => "/status",
             Self::StatusJson => "/status.json",
             Self::Token => "/token",
             Self::Unmatched => "unmatched",
@@ -100,7 +103,7 @@ impl Route {
 
     /// The route of a path of the ops door.
     pub(super) fn of_ops(path: &str) -> Self {
-        let routes = [Self::Metrics, Self::Livez, Self::Readyz, Self::Healthz, Self::StatusJson];
+        let routes = [Self::Metrics, Self::Livez, Self::Readyz, Self::Healthz, Self::Status, Self::StatusJson];
         routes.into_iter().find(|route| route.pattern() == path).unwrap_or(Self::Unmatched)
     }
 

@@ -1,4 +1,5 @@
-//! Which generation of the configuration is in force, and what came of the last try to replace it: for `/status.json`.
+//! Which generation of the configuration is in force, and what came of the last try to replace it: for
+//! `/status.json` and the page.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -33,17 +34,24 @@ pub struct Standing(Mutex<Told>);
 #[derive(Debug, Clone, Serialize)]
 pub(super) struct Told {
     /// Counts from 1, which is what the process was started with.
-    generation: u64,
-    in_force_since: String,
-    last_reload: Option<LastReload>,
+    pub(super) generation: u64,
+    pub(super) in_force_since: String,
+    pub(super) last_reload: Option<LastReload>,
 }
 
 #[derive(Debug, Clone, Serialize)]
-struct LastReload {
-    outcome: Outcome,
-    at: String,
+pub(super) struct LastReload {
+    pub(super) outcome: Outcome,
+    pub(super) at: String,
     /// What `check` would say.
-    findings: Vec<String>,
+    pub(super) findings: Vec<String>,
+}
+
+impl Told {
+    /// Whether the files hold mistakes, so that something older than they are is in force.
+    pub(super) fn is_stale(&self) -> bool {
+        self.last_reload.as_ref().is_some_and(|last| last.outcome == Outcome::Refused)
+    }
 }
 
 impl Standing {

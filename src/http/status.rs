@@ -1,4 +1,5 @@
-//! `/status.json`: what an operator wants to know about each integration, without a secret.
+//! What an operator wants to know about each integration, without a secret: `/status.json`, and all that the page for
+//! people ([`super::page`]) is made from.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,20 +12,23 @@ use crate::clock::Moment;
 use crate::holding::Holding;
 use crate::snapshot::Snapshot;
 use crate::store::{Standing, Store};
+use crate::telemetry::lately::Minute;
 
 /// The whole document.
 #[derive(Debug, Serialize)]
 pub(super) struct Status {
-    version: &'static str,
-    ready: bool,
-    uptime_seconds: u64,
-    configuration: standing::Told,
+    pub(super) version: &'static str,
+    pub(super) ready: bool,
+    pub(super) uptime_seconds: u64,
+    pub(super) configuration: standing::Told,
     /// What replicas share, if they do.
-    store: Option<StoreStatus>,
-    callers: usize,
+    pub(super) store: Option<StoreStatus>,
+    pub(super) callers: usize,
     /// Callers that were refused because of a limit, and still would be.
-    callers_at_limit: Vec<LimitStatus>,
-    integrations: Vec<IntegrationStatus>,
+    pub(super) callers_at_limit: Vec<LimitStatus>,
+    /// All callers, by name, with their last use.
+    pub(super) callers_last_seen: Vec<SeenStatus>,
+    pub(super) integrations: Vec<IntegrationStatus>,
 }
 
 /// How this replica stands to the others.
@@ -62,71 +66,89 @@ impl StoreStatus {
 }
 
 #[derive(Debug, Serialize)]
-struct LimitStatus {
-    caller: String,
-    limit: &'static str,
-    for_seconds: u64,
+pub(super) struct SeenStatus {
+    pub(super) caller: String,
+    /// Since it last proved itself. `None`: not since the process began.
+    pub(super) seconds_ago: Option<u64>,
 }
 
 #[derive(Debug, Serialize)]
-struct IntegrationStatus {
-    name: String,
-    state: State,
-    token: Option<TokenStatus>,
-    last_used_seconds_ago: Option<u64>,
-    last_failure: Option<FailureStatus>,
-    session: SessionStatus,
+pub(super) struct LimitStatus {
+    pub(super) caller: String,
+    pub(super) limit: &'static str,
+    pub(super) for_seconds: u64,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct IntegrationStatus {
+    pub(super) name: String,
+    pub(super) state: State,
+    pub(super) token: Option<TokenStatus>,
+    pub(super) last_used_seconds_ago: Option<u64>,
+    pub(super) last_failure: Option<FailureStatus>,
+    pub(super) session: SessionStatus,
     /// The key, and the next one if there is one.
-    keys: Vec<KeyStatus>,
-    login_budget: BudgetStatus,
+    pub(super) keys: Vec<KeyStatus>,
+    pub(super) login_budget: BudgetStatus,
+    pub(super) last_hour: LastHour,
     /// Whether the token host is left alone after failures in a row.
-    circuit_open: bool,
+    pub(super) circuit_open: bool,
     /// Salesforce's clock less this machine's, as of the last answer.
-    clock_skew_seconds: Option<i64>,
+    pub(super) clock_skew_seconds: Option<i64>,
     /// Callers that report the token again and again although it works from here.
-    token_unusable_for: Vec<String>,
+    pub(super) token_unusable_for: Vec<String>,
 }
 
 #[derive(Debug, Serialize)]
-struct CertificateStatus {
-    not_before: String,
-    not_after: String,
+pub(super) struct CertificateStatus {
+    pub(super) not_before: String,
+    pub(super) not_after: String,
     /// Less than nothing once it has ended.
-    days_left: i64,
-    size_bytes: usize,
+    pub(super) days_left: i64,
+    pub(super) size_bytes: usize,
 }
 
 #[derive(Debug, Serialize)]
-struct SessionStatus {
-    timeout_seconds: u64,
+pub(super) struct SessionStatus {
+    pub(super) timeout_seconds: u64,
     /// For how long a token is promised after a proof of life.
-    promise_seconds: u64,
+    pub(super) promise_seconds: u64,
     /// Whether sessions died while they were promised, so that less is promised than half of the timeout.
-    cut_by_experience: bool,
+    pub(super) cut_by_experience: bool,
 }
 
 #[derive(Debug, Serialize)]
-struct KeyStatus {
-    setting: &'static str,
+pub(super) struct KeyStatus {
+    pub(super) setting: &'static str,
     /// SHA-256 of its public key.
-    thumbprint: String,
+    pub(super) thumbprint: String,
     /// Whether the next login begins with it.
-    in_use: bool,
-    accepted_seconds_ago: Option<u64>,
+    pub(super) in_use: bool,
+    pub(super) accepted_seconds_ago: Option<u64>,
     /// Since Salesforce last refused its signature.
-    refused_seconds_ago: Option<u64>,
-    certificate: Option<CertificateStatus>,
+    pub(super) refused_seconds_ago: Option<u64>,
+    pub(super) certificate: Option<CertificateStatus>,
 }
 
 #[derive(Debug, Serialize)]
-struct BudgetStatus {
-    per_hour: u32,
-    remaining: u32,
+pub(super) struct BudgetStatus {
+    pub(super) per_hour: u32,
+    pub(super) remaining: u32,
 }
 
+/// Logins of the last hour.
 #[derive(Debug, Serialize)]
+pub(super) struct LastHour {
+    pub(super) mints: u32,
+    /// Logins that brought no token.
+    pub(super) failures: u32,
+    /// The minutes that had any, the latest first.
+    pub(super) minutes: Vec<Minute>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-enum State {
+pub(super) enum State {
     /// A good token, and the last try to renew it failed.
     Ageing,
     /// No good token, and the last try failed.
@@ -137,25 +159,37 @@ enum State {
     Idle,
 }
 
-#[derive(Debug, Serialize)]
-struct TokenStatus {
-    fingerprint: String,
-    remaining_seconds: u64,
-    lifetime_source: &'static str,
-    minted_at: String,
-    instance_url: String,
+impl State {
+    /// The wire name, which is a word for people too.
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Ageing => "ageing",
+            Self::Failing => "failing",
+            Self::Good => "good",
+            Self::Idle => "idle",
+        }
+    }
 }
 
 #[derive(Debug, Serialize)]
-struct FailureStatus {
-    cause: &'static str,
-    sentence: &'static str,
-    remedy: &'static str,
-    help: String,
-    detail: String,
-    in_a_row: u32,
-    seconds_ago: u64,
-    next_try_in_seconds: u64,
+pub(super) struct TokenStatus {
+    pub(super) fingerprint: String,
+    pub(super) remaining_seconds: u64,
+    pub(super) lifetime_source: &'static str,
+    pub(super) minted_at: String,
+    pub(super) instance_url: String,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct FailureStatus {
+    pub(super) cause: &'static str,
+    pub(super) sentence: &'static str,
+    pub(super) remedy: &'static str,
+    pub(super) help: String,
+    pub(super) detail: String,
+    pub(super) in_a_row: u32,
+    pub(super) seconds_ago: u64,
+    pub(super) next_try_in_seconds: u64,
 }
 
 /// What is told of the process as a whole.
@@ -186,6 +220,13 @@ pub(super) fn of(snapshot: &Snapshot, now: Moment, process: ProcessStatus) -> St
                 caller: caller.to_string(),
                 limit: kind.as_str(),
                 for_seconds: wait.as_secs(),
+            })
+            .collect(),
+        callers_last_seen: snapshot
+            .callers()
+            .map(|caller| SeenStatus {
+                caller: caller.name().to_string(),
+                seconds_ago: caller.last_seen().map(|at| now.since(at).as_secs()),
             })
             .collect(),
         integrations,
@@ -251,8 +292,14 @@ fn one(holding: &Holding, keys: Vec<KeyStatus>, now: Moment) -> IntegrationStatu
             per_hour: integration.settings().login_budget_per_hour,
             remaining: integration.logins_left(),
         },
+        last_hour: last_hour(integration.metrics().minted_lately(holding.name(), now)),
         circuit_open: integration.is_circuit_open(),
         clock_skew_seconds: integration.clock_skew(),
         token_unusable_for: holding.barred(now).iter().map(ToString::to_string).collect(),
     }
+}
+
+fn last_hour(minutes: Vec<Minute>) -> LastHour {
+    let sum = |count: fn(&Minute) -> u16| minutes.iter().map(|minute| u32::from(count(minute))).sum();
+    LastHour { mints: sum(|minute| minute.mints), failures: sum(|minute| minute.failures), minutes }
 }

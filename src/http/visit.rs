@@ -24,17 +24,23 @@ use super::token::{self, Inquiry};
 use super::{forwarded, health, metadata, openapi, report};
 use crate::clock::Moment;
 use crate::telemetry::audit::Record;
+use crate::telemetry::trace::Span;
 use crate::token::Fingerprint;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 impl CallersDoor {
     /// Answers one request. Around the routes stand, from outside in: the audit record (so that a panic and a caller
-    /// who hangs up leave one too), the metrics, the time limit, the panic guard.
+    /// who hangs up leave one too), the metrics, the time limit, the panic guard. The span is around all of it.
     pub async fn answer(self: Arc<Self>, peer: Arc<Peer>, request: Request) -> Response<Body> {
         let mut visit = Visit::begin(self, peer, &request);
-        let response = visit.route(request).await;
-        let response = visit.record(response).await;
+        let span = visit.span.clone();
+        let response = span
+            .around(pin!(async {
+                let response = visit.route(request).await;
+                visit.record(response).await
+            }))
+            .await;
         visit.end(response)
     }
 }
@@ -56,6 +62,8 @@ pub(super) struct Visit {
     arrived: Moment,
     decision: Mutex<Decision>,
     told: bool,
+    span: Span,
+    trace_id: Option<String>,
 }
 
 impl Visit {
@@ -73,7 +81,18 @@ impl Visit {
         let client = told_by_proxy.unwrap_or_else(|| peer.address.ip());
         let forwarded = told_by_proxy.map(|address| address.to_string());
         let (version, decision, told) = (request.version(), Mutex::default(), !route.decides());
-        Self { door, context, peer, client, forwarded, route, method, shape, version, began, arrived, decision, told }
+        let span = match route {
+            // Asked by load balancers, again and again.
+            Route::Healthz => Span::default(),
+            route => door.traces.request(method, route.pattern(), request.headers()),
+        };
+        let trace_id = span.id();
+        #[rustfmt::skip]
+        let visit = Self {
+            door, context, peer, client, forwarded, route, method, shape, version, began, arrived, decision, told, span,
+            trace_id,
+        };
+        visit
     }
 
     /// The answer of the route, or of the limits around it.
@@ -152,7 +171,8 @@ impl Visit {
             // The caller got none of what was decided, and the metrics must not say otherwise.
             decision.outcome = Outcome::Unavailable;
         }
-        decision.count(self.route, &self.door.metrics);
+        decision.count(self.route, &self.door.metrics, self.arrived);
+        decision.trace(&self.span, response.status());
         response
     }
 
@@ -178,7 +198,17 @@ impl Visit {
         }
         let lasted = self.door.clock.now().since(self.arrived);
         self.door.metrics.answered(self.route.pattern(), self.method, response.status().as_u16(), lasted);
+        self.trace(response.status());
         response
+    }
+
+    fn trace(&self, status: StatusCode) {
+        self.span.set("url.scheme", if self.peer.secure { "https" } else { "http" });
+        self.span.set("aquila.request_id", self.context.id().as_str());
+        self.span.set_number("http.response.status_code", i64::from(status.as_u16()));
+        if status.is_server_error() && !self.route.decides() {
+            self.span.fail(status.as_str());
+        }
     }
 
     fn describe<'a>(&'a self, decision: &'a Decision, status: StatusCode) -> Record<'a> {
@@ -201,6 +231,7 @@ impl Visit {
             method: self.method,
             remote_address: self.forwarded.as_ref().unwrap_or(&self.peer.text),
             duration_us: u64::try_from(lasted.as_micros()).unwrap_or(u64::MAX),
+            trace_id: self.trace_id.as_deref(),
         }
     }
 }
@@ -212,7 +243,9 @@ impl Drop for Visit {
         }
         let decision = Decision { outcome: Outcome::Abandoned, ..self.take_decision() };
         self.door.trail.note(&self.describe(&decision, hung_up()));
-        decision.count(self.route, &self.door.metrics);
+        decision.count(self.route, &self.door.metrics, self.arrived);
+        decision.trace(&self.span, hung_up());
+        self.trace(hung_up());
     }
 }
 

@@ -22,6 +22,7 @@ use super::cause::Cause;
 use super::mint_error::MintError;
 use super::no_answer;
 use crate::config::{self, Roots, hosts, source};
+use crate::telemetry::trace::{self, Span};
 use crate::token::AccessToken;
 
 /// The client and its bounds.
@@ -149,6 +150,7 @@ impl WayOut {
     }
 
     async fn post(&self, url: Url, form: Zeroizing<String>, deadline: Instant) -> Result<Reply, MintError> {
+        let span = trace::call("POST", &url);
         let request = self
             .client
             .post(url)
@@ -156,18 +158,20 @@ impl WayOut {
             .header(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"))
             // Wiped when the last holder inside the client lets go.
             .body(Bytes::from_owner(form));
-        self.send(request, deadline, Wanted::Whole).await
+        self.send(span, request, deadline, Wanted::Whole).await
     }
 
     /// One GET of what everybody may see.
     pub(super) async fn look(&self, url: Url, deadline: Instant) -> Result<Reply, MintError> {
+        let span = trace::call("GET", &url);
         let request = self.client.get(url).header(ACCEPT, HeaderValue::from_static("application/json"));
-        self.send(request, deadline, Wanted::Whole).await
+        self.send(span, request, deadline, Wanted::Whole).await
     }
 
     /// One GET with a token.
     pub(super) async fn get(&self, url: Url, token: &AccessToken, deadline: Instant) -> Result<Reply, MintError> {
-        self.send(self.authorized(url, token)?, deadline, Wanted::Whole).await
+        let span = trace::call("GET", &url);
+        self.send(span, self.authorized(url, token)?, deadline, Wanted::Whole).await
     }
 
     /// The same for a body that may be long: its first `most` bytes.
@@ -178,7 +182,8 @@ impl WayOut {
         most: usize,
         deadline: Instant,
     ) -> Result<Reply, MintError> {
-        self.send(self.authorized(url, token)?, deadline, Wanted::Begin(most)).await
+        let span = trace::call("GET", &url);
+        self.send(span, self.authorized(url, token)?, deadline, Wanted::Begin(most)).await
     }
 
     fn authorized(&self, url: Url, token: &AccessToken) -> Result<RequestBuilder, MintError> {
@@ -189,9 +194,21 @@ impl WayOut {
         Ok(request.header(AUTHORIZATION, bearer))
     }
 
-    async fn send(&self, request: RequestBuilder, deadline: Instant, wanted: Wanted) -> Result<Reply, MintError> {
+    /// The span tells of the call and goes no further: what a caller sent is none of Salesforce's business.
+    async fn send(
+        &self,
+        span: Span,
+        request: RequestBuilder,
+        deadline: Instant,
+        wanted: Wanted,
+    ) -> Result<Reply, MintError> {
         let deadline = deadline.min(Instant::now() + self.request_timeout);
-        exchange(request, deadline, wanted).await
+        let answered = exchange(request, deadline, wanted).await;
+        match &answered {
+            Ok(reply) => span.answered(reply.status),
+            Err(error) => span.fail(error.cause.code()),
+        }
+        answered
     }
 }
 

@@ -38,6 +38,17 @@ pub enum Purpose {
     },
 }
 
+impl Purpose {
+    /// The wire name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ahead => "ahead",
+            Self::Now => "now",
+            Self::Verify { .. } => "verify",
+        }
+    }
+}
+
 /// The bounds of one login.
 #[derive(Clone, Copy)]
 pub(super) struct Terms<'a> {

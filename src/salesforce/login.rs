@@ -22,6 +22,7 @@ use super::skew::Skew;
 use super::{Grant, Integration, jitter};
 use crate::config::hosts;
 use crate::keys::SignError;
+use crate::telemetry::metrics::SUCCESS;
 
 /// A second try needs at least this much of the deadline: less would only spend a login.
 const WORTH_IT: Duration = Duration::from_secs(2);
@@ -149,8 +150,9 @@ impl Integration {
         self.tell_of_host(answered).await;
         let granted = reply.and_then(|reply| self.read(&reply));
         self.learn_about_the_key(key, granted.as_ref().err());
-        let outcome = granted.as_ref().map_or_else(|error| error.cause.code(), |_| "success");
-        self.surroundings.metrics.minted(self.name(), outcome, clock.now().since(started));
+        let outcome = granted.as_ref().map_or_else(|error| error.cause.code(), |_| SUCCESS);
+        let ended = clock.now();
+        self.surroundings.metrics.minted(self.name(), outcome, ended.since(started), ended);
         granted
     }
 

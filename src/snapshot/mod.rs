@@ -294,18 +294,16 @@ impl Snapshot {
     /// of it, or are another one there. A flight of theirs that is under way ends without: no key signs once it is out of
     /// the configuration. Comes back with those that go on with other keys.
     pub fn give_way_to(&self, next: &Self) -> Vec<Arc<Holding>> {
-        let mut rekeyed = Vec::new();
-        for (name, holding) in &self.holdings {
-            match next.holdings.get(name) {
-                Some(successor) if successor.continues(holding) => {
-                    if holding.hand_over(successor) {
-                        rekeyed.push(Arc::clone(successor));
-                    }
-                }
-                _ => holding.integration().retire(),
+        let handed_over = self.holdings.iter().filter_map(|(name, holding)| match next.holdings.get(name) {
+            Some(successor) if successor.continues(holding) => {
+                holding.hand_over(successor).then(|| Arc::clone(successor))
             }
-        }
-        rekeyed
+            _ => {
+                holding.integration().retire();
+                None
+            }
+        });
+        handed_over.collect()
     }
 
     /// How many callers there are.

@@ -11,7 +11,9 @@ use prometheus::{
 };
 
 use super::gauges::{self, Reading};
+use super::lately::{Lately, Minute};
 use super::store_meters::StoreMeters;
+use crate::clock::Moment;
 use crate::names::{CallerName, IntegrationName};
 
 /// All instruments of one process.
@@ -35,6 +37,7 @@ pub struct Metrics {
     next_grants: IntCounterVec,
     throttled: IntCounterVec,
     store: StoreMeters,
+    lately: Lately,
     /// What [`Metrics::answered`] has found before.
     answers: Found<(&'static str, &'static str, u16), (IntCounter, Histogram), 16>,
 }
@@ -116,6 +119,7 @@ impl Metrics {
             next_grants: counter(&registry, "next_grants_total", NEXT_GRANTS, &["caller", "integration"])?,
             throttled: counter(&registry, "throttled_total", THROTTLED, &["limit"])?,
             store: StoreMeters::new(&registry)?,
+            lately: Lately::default(),
             answers: Found::new(),
             registry,
         };
@@ -165,10 +169,16 @@ impl Metrics {
         Series { counters: self.cache_lookups.clone(), found: OnceLock::new() }
     }
 
-    /// A login at Salesforce came to an end.
-    pub fn minted(&self, integration: &IntegrationName, outcome: &'static str, lasted: Duration) {
+    /// A login at Salesforce came to its end now: `outcome` is [`SUCCESS`] or the cause why there is no token.
+    pub fn minted(&self, integration: &IntegrationName, outcome: &'static str, lasted: Duration, now: Moment) {
+        self.lately.note(integration, outcome == SUCCESS, now);
         self.mints.with_label_values(&[integration.as_str(), outcome]).inc();
         self.mint_duration.with_label_values(&[outcome]).observe(lasted.as_secs_f64());
+    }
+
+    /// The minutes of the last hour in which there were logins, the latest first.
+    pub fn minted_lately(&self, integration: &IntegrationName, now: Moment) -> Vec<Minute> {
+        self.lately.minutes(integration, now)
     }
 
     /// A confirm call came to an end.
@@ -234,6 +244,9 @@ impl Metrics {
         Ok(text)
     }
 }
+
+/// The outcome of a login that brought a token.
+pub const SUCCESS: &str = "success";
 
 const HTTP_REQUESTS: &str = "Requests answered, by route pattern, method and status.";
 const TOKEN_REQUESTS: &str = "Decisions about requests for a token of an integration.";
@@ -324,7 +337,7 @@ mod tests {
         let metrics = Metrics::new().unwrap();
         let text = |metrics: &Metrics| String::from_utf8(metrics.render(std::iter::empty()).unwrap()).unwrap();
         assert!(!text(&metrics).contains("aquila_mints_total{"));
-        metrics.minted(&"elf-prod".parse().unwrap(), "success", Duration::from_millis(80));
+        metrics.minted(&"elf-prod".parse().unwrap(), SUCCESS, Duration::from_millis(80), Moment::from_bits(1));
         metrics.answered("/token", "GET", 200, Duration::from_micros(90));
         let text = text(&metrics);
         assert!(text.contains(r#"aquila_mints_total{integration="elf-prod",outcome="success"} 1"#), "{text}");

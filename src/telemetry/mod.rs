@@ -1,15 +1,21 @@
-//! What operators see: logs, metrics, the audit trail.
+//! What operators see: logs, metrics, traces, the audit trail.
 
 pub mod audit;
 pub mod gauges;
 mod json;
+pub mod lately;
+mod lines;
 pub mod metrics;
 mod store_meters;
+pub mod trace;
 
 use std::io::{IsTerminal, stderr};
 
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::fmt::format::{JsonFields, format};
+
+use self::lines::{Ending, Traced};
 
 use crate::config::report::Report;
 use crate::config::{self, LogFormat};
@@ -24,10 +30,14 @@ pub fn start_log(settings: &config::Log) {
         LogFormat::Text => false,
         LogFormat::Auto => !stderr().is_terminal(),
     };
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(stderr).with_target(false);
-    let _ = match json {
-        true => builder.json().flatten_event(true).with_span_list(false).with_current_span(false).try_init(),
-        false => builder.with_ansi(stderr().is_terminal()).try_init(),
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(stderr);
+    let lines = format().with_target(false);
+    let _ = if json {
+        let lines = lines.json().flatten_event(true).with_span_list(false).with_current_span(false);
+        builder.fmt_fields(JsonFields::new()).event_format(Traced::new(lines, Ending::Json)).try_init()
+    } else {
+        let ansi = stderr().is_terminal();
+        builder.with_ansi(ansi).event_format(Traced::new(lines.with_ansi(ansi), Ending::Text)).try_init()
     };
 }
 

@@ -30,6 +30,7 @@ async fn every_route_takes_its_methods_and_says_so_to_the_others() {
         (house.ops, "/livez", "GET,HEAD"),
         (house.ops, "/readyz", "GET,HEAD"),
         (house.ops, "/metrics", "GET,HEAD"),
+        (house.ops, "/status", "GET,HEAD"),
         (house.ops, "/status.json", "GET,HEAD"),
     ];
     for (address, target, allowed) in cases {
@@ -49,7 +50,7 @@ async fn every_route_takes_its_methods_and_says_so_to_the_others() {
 #[tokio::test]
 async fn nothing_is_at_any_other_path_of_either_door_whatever_the_method() {
     let house = House::open().await;
-    for target in ["/", "/metrics", "/readyz", "/livez", "/status.json"] {
+    for target in ["/", "/metrics", "/readyz", "/livez", "/status", "/status.json"] {
         for method in METHODS {
             refused(&request(method, target).send(house.callers).await, method, 404, "not_found");
         }
@@ -160,6 +161,35 @@ async fn probes_ask_for_nothing_and_what_shows_the_inside_asks_for_its_token() {
         }
         let answer = get(inside).bearer("0123456789abcdef0123456789abcdef").send(house.ops).await;
         assert_eq!((answer.status, answer.header("cache-control")), (200, Some("no-store")), "{inside}");
+    }
+}
+
+#[tokio::test]
+async fn a_browser_may_send_the_token_of_the_ops_door_as_the_password_of_basic() {
+    let folder = tempfile::tempdir().unwrap();
+    crate::support::house::write_private(&folder.path().join("ops.token"), "0123456789abcdef:0123456789abcdef\n");
+    let plan = Plan { ops: "bearer_token_path = \"ops.token\"\n".to_owned(), ..Plan::default() };
+    let house = House::within(folder, plan).await;
+    let token = "0123456789abcdef:0123456789abcdef";
+    for good in [get("/status").bearer(token), get("/status").basic("", token), get("/status").basic("on-call", token)]
+    {
+        let answer = good.send(house.ops).await;
+        assert_eq!((answer.status, answer.header("content-type")), (200, Some("text/html; charset=utf-8")));
+    }
+    for wrong in [
+        get("/status"),
+        get("/status").bearer(&token[1..]),
+        get("/status").basic("on-call", &token[1..]),
+        get("/status").basic("on-call", ""),
+        get("/status").basic("0123456789abcdef", "0123456789abcdef"),
+        get("/status").header("authorization", "Basic"),
+        get("/status").header("authorization", "Basic !"),
+        get("/status").header("authorization", "Basic bm9jb2xvbg=="),
+    ] {
+        let answer = wrong.send(house.ops).await;
+        let challenges = answer.all("www-authenticate");
+        let wanted = [r#"Bearer realm="aquila ops""#, r#"Basic realm="aquila ops", charset="UTF-8""#];
+        assert_eq!((answer.status, challenges), (401, wanted.to_vec()));
     }
 }
 

@@ -20,6 +20,7 @@ use aquila::reload::{Generation, Shared};
 use aquila::simulator::{Door, Fault, FaultAnswer};
 use aquila::snapshot::Snapshots;
 use aquila::telemetry::audit::Trail;
+use aquila::telemetry::trace::Traces;
 use axum::body::Body;
 use axum::http::Request;
 use hyper::body::{Bytes, Frame};
@@ -42,9 +43,11 @@ fn schema() -> Value {
 /// library, which know where they come from.
 fn problems(record: &Value, schema: &Value) -> Vec<String> {
     let (record, described) = (record.as_object().unwrap(), schema["properties"].as_object().unwrap());
-    let names: BTreeSet<&String> = record.keys().collect();
+    let names: BTreeSet<&str> = record.keys().map(String::as_str).collect();
+    let known: BTreeSet<&str> = described.keys().map(String::as_str).collect();
+    let required: BTreeSet<&str> = schema["required"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
     let mut problems = Vec::new();
-    if names != described.keys().collect() {
+    if !names.is_superset(&required) || !names.is_subset(&known) {
         problems.push(format!("members: {names:?}"));
     }
     for (name, value) in record {
@@ -88,6 +91,9 @@ fn a_record_that_breaks_the_form_is_found() {
         "method": "GET", "remote_address": "127.0.0.1:1", "duration_us": 1,
     });
     assert!(problems(&good, &schema).is_empty());
+    let mut traced = good.clone();
+    traced.as_object_mut().unwrap().insert("trace_id".to_owned(), "0af7651916cd43dd8448eb211c80319c".into());
+    assert!(problems(&traced, &schema).is_empty());
     for (name, wrong) in [
         ("more", 1.into()),
         ("outcome", "granted".into()),
@@ -96,6 +102,7 @@ fn a_record_that_breaks_the_form_is_found() {
         ("remote_address", "somewhere".into()),
         ("remote_address", "127.0.0.1:x".into()),
         ("token_fingerprint", "bd3e".into()),
+        ("trace_id", "0AF7651916CD43DD8448EB211C80319C".into()),
     ] {
         let mut record = good.clone();
         record.as_object_mut().unwrap().insert(name.to_owned(), wrong);
@@ -223,9 +230,10 @@ async fn a_panic_leaves_one_record_and_an_answer_that_tells_nothing() {
         failures: Failures::default(),
         clock: shared.clock.clone(),
         readiness: Readiness::default(),
+        traces: Traces::default(),
     });
     let address = SocketAddr::from(([127, 0, 0, 1], 4711));
-    let peer = Arc::new(Peer { address, text: address.to_string(), certificate: None });
+    let peer = Arc::new(Peer { address, text: address.to_string(), secure: false, certificate: None });
     for path in ["/token", "/token/elf-prod", "/services/oauth2/token", "/revoke", "/introspect"] {
         let request = Request::post(path).header("content-type", "application/x-www-form-urlencoded");
         let answer = Arc::clone(&door).answer(Arc::clone(&peer), request.body(Body::new(Bomb)).unwrap()).await;

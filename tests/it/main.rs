@@ -43,5 +43,6 @@ mod rights;
 mod rotation;
 mod secrets;
 mod stampede;
+mod status;
 mod support;
 mod way_out;

@@ -243,7 +243,7 @@ async fn no_secret_is_in_anything_the_service_writes_or_answers() {
     bad_requests(&stage, &mut seen).await;
     spiteful_upstream(&stage, &mut seen).await;
     let mut written = seen.errors.concat();
-    for path in ["/metrics", "/status.json", "/nothing"] {
+    for path in ["/metrics", "/status.json", "/status", "/nothing"] {
         let url = format!("http://{}{path}", stage.broker().ops);
         let reply = Reply::of(stage.http.get(&url).bearer_auth(OPS_TOKEN)).await;
         assert_eq!(reply.status == 200, path != "/nothing", "{}", reply.body);
@@ -320,6 +320,7 @@ async fn no_part_of_a_callers_jwt_is_in_anything_the_service_writes_or_answers()
     assert_eq!(good, 3, "{written}");
     written.push_str(&stage.ops_page("/metrics").await);
     written.push_str(&stage.ops_page("/status.json").await);
+    written.push_str(&stage.ops_page("/status").await);
     assert!(issuer.authorizations().iter().any(|sent| sent.contains(CLUSTER_TOKEN)));
     stage.stop_broker().await;
     let log = fs::read_to_string(stage.file("stderr.txt")).unwrap();

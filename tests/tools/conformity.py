@@ -142,8 +142,8 @@ def methods(checks, callers, ops):
 def heads(checks, callers, ops):
     for name, door in (("callers", callers), ("ops", ops)):
         for path, listed in paths(name):
-            # The size of these two changes by itself, with each request and each second.
-            if "HEAD" in listed and path not in ("/metrics", "/status.json"):
+            # The size of these changes by itself, with each request and each second.
+            if "HEAD" in listed and path not in ("/metrics", "/status", "/status.json"):
                 get, head = door.get(path), door.send(f"HEAD {path} HTTP/1.1")
                 # Four digits of life stay four for longer than this takes, so the length is the same too.
                 same = (head.status, head.steady()) == (get.status, get.steady())
@@ -299,7 +299,7 @@ def redbot(checks, callers, ops):
     program = pathlib.Path(sys.executable).with_name("redbot")
     urls = [(callers, path) for path in ("/openapi.json", "/token", "/healthz", "/nothing", "/services/oauth2/token")]
     urls += [(callers, "/.well-known/oauth-authorization-server")]
-    urls += [(ops, path) for path in ("/metrics", "/status.json", "/readyz", "/livez", "/nothing")]
+    urls += [(ops, path) for path in ("/metrics", "/status", "/status.json", "/readyz", "/livez", "/nothing")]
     for door, path in urls:
         command = [program, "-o", "text", f"http://127.0.0.1:{door.port}{path}"]
         done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)

@@ -58,10 +58,10 @@ class Seen:
 
 
 class Listening:
-    """An HTTP server on a free port of loopback, for the length of a `with` block; with `tls` over TLS."""
+    """An HTTP server on a free port of loopback (or on `port`, which was free a moment ago), for the length of a `with` block; with `tls` over TLS."""
 
-    def __init__(self, handler, tls=None):
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    def __init__(self, handler, tls=None, port=None):
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", port or 0), handler)
         self.server.daemon_threads = True
         if tls:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -85,7 +85,7 @@ class Front(Listening):
     body) or passes it on to the door at `to_port`, which has TLS too unless it is `plain`.
     """
 
-    def __init__(self, tls, to_port=None, answer=None, plain=False):
+    def __init__(self, tls, to_port=None, answer=None, plain=False, port=None):
         self.tls, self.to_port, self.answer, self.plain = tls, to_port, answer, plain
         self.requests = []
         front = self
@@ -106,7 +106,9 @@ class Front(Listening):
                         self.send_header(name, value)
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
-                self.wfile.write(body)
+                # Who asked may have given up meanwhile.
+                with contextlib.suppress(BrokenPipeError):
+                    self.wfile.write(body)
 
             do_GET = do_POST = do_PATCH = serve
 
@@ -123,7 +125,7 @@ class Front(Listening):
             def log_message(self, *_):
                 pass
 
-        super().__init__(Handler, tls)
+        super().__init__(Handler, tls, port)
 
     def pass_on(self, seen):
         if self.answer:

@@ -192,7 +192,7 @@ class Process:
             return {}
         headers = {"Authorization": f"Bearer {self.ops_token}"} if self.ops_token else {}
         direct, pages = urllib.request.build_opener(urllib.request.ProxyHandler({})), {}
-        for path in ("/metrics", "/status.json"):
+        for path in ("/metrics", "/status.json", "/status"):
             request = urllib.request.Request(f"http://127.0.0.1:{self.ops}{path}", headers=headers)
             with direct.open(request, timeout=10) as answer:
                 pages[path] = answer.read().decode()

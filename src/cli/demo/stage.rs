@@ -81,6 +81,7 @@ impl Stage {
              curl -s -u '{CALLER}:{key}' -d grant_type=client_credentials http://{callers}/token\n  \
              curl -s http://{ops}/status.json\n  \
              curl -s http://{ops}/metrics\n\n\
+             In a browser: http://{ops}/status\n\
              Audit records: {}\nServing until Ctrl-C.",
             self.folder.path().join("audit.jsonl").display()
         )

@@ -58,6 +58,8 @@ pub struct Record<'a> {
     pub remote_address: &'a str,
     /// From the request's head to the answer.
     pub duration_us: u64,
+    /// The trace of the request, where there is one.
+    pub trace_id: Option<&'a str>,
 }
 
 /// A record that was not written.
@@ -232,9 +234,9 @@ fn line(record: &Record<'_>) -> Vec<u8> {
     #[rustfmt::skip]
     let Record {
         time, request_id, outcome, reason, status, caller, proof, proof_key, integration, rule, cache, token_fingerprint,
-        route, method, remote_address, duration_us,
+        route, method, remote_address, duration_us, trace_id,
     } = *record;
-    Object::at("time", &time)
+    let object = Object::at("time", &time)
         .text("request_id", Some(request_id))
         .text("outcome", Some(outcome))
         .text("reason", reason)
@@ -249,8 +251,12 @@ fn line(record: &Record<'_>) -> Vec<u8> {
         .text("route", Some(route))
         .text("method", Some(method))
         .text("remote_address", Some(remote_address))
-        .number("duration_us", duration_us)
-        .line()
+        .number("duration_us", duration_us);
+    // The one member that most services never have.
+    match trace_id {
+        Some(_) => object.text("trace_id", trace_id).line(),
+        None => object.line(),
+    }
 }
 
 /// Whether records could be written, without writing one, making a file, or waiting for the reader of a pipe.
@@ -309,6 +315,7 @@ mod tests {
             method: "GET",
             remote_address: "127.0.0.1:4711",
             duration_us: 90,
+            trace_id: None,
         }
     }
 
@@ -322,6 +329,10 @@ mod tests {
         let mut names: Vec<&str> =
             line.split("\":").filter_map(|part| part.rsplit_once('"')).map(|(_, name)| name).collect();
         assert_eq!(names, required);
+        let traced = Record { trace_id: Some("0af7651916cd43dd8448eb211c80319c"), ..record("issued") };
+        let traced = String::from_utf8(super::line(&traced)).unwrap();
+        assert!(traced.ends_with("90,\"trace_id\":\"0af7651916cd43dd8448eb211c80319c\"}\n"), "{traced}");
+        names.push("trace_id");
         names.sort_unstable();
         let described: Vec<&str> = schema["properties"].as_object().unwrap().keys().map(String::as_str).collect();
         assert_eq!(names, described);
