@@ -57,6 +57,7 @@ impl Sharing {
         if let Some(entry) = seen.token.as_ref().or(seen.dropped.as_ref()) {
             self.newest.fetch_max(entry.fence.number(), Ordering::SeqCst);
         }
+        seen.rise_above(self.newest.load(Ordering::SeqCst));
         Ok(seen)
     }
 

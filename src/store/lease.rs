@@ -192,9 +192,9 @@ impl Store {
         }
         let owner = format!("{}:{}", self.replica(), Uuid::new_v4()).into_bytes();
         let names = ["token", "lease", "fence"].map(|what| self.name(place, what));
-        let seen = seen.given.to_string().into_bytes();
+        let [seen, above] = [seen.given, seen.above].map(|fence| fence.to_string().into_bytes());
         let asked = self.clock().now();
-        let arguments = [owner.clone(), millis(LEASE), millis(FENCE_LASTS), seen];
+        let arguments = [owner.clone(), millis(LEASE), millis(FENCE_LASTS), seen, above];
         let reply = self.link.call("acquire", scripts::ACQUIRE, &names, &arguments).await?;
         let nonsense = |nonsense| self.link.nonsense(nonsense);
         match reply.word(1).map_err(nonsense)? {

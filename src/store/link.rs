@@ -20,6 +20,7 @@ use zeroize::Zeroizing;
 
 use super::dial::{self, Connection};
 use super::events::{Event, ROOM};
+use super::lane::Lane;
 use super::place::Names;
 use super::reply::{Nonsense, Reply};
 use super::seal::{Label, Unreadable};
@@ -53,6 +54,7 @@ pub(super) struct Link {
     names: Names,
     replica: String,
     clock: Clock,
+    lane: Lane,
     secrets: ArcSwap<Secrets>,
     live: ArcSwapOption<Live>,
     generations: AtomicU64,
@@ -84,6 +86,7 @@ impl Link {
             names: Names::new(settings.key_prefix.clone()),
             replica: Uuid::new_v4().simple().to_string(),
             clock: Clock::system(),
+            lane: Lane::new(),
             secrets: ArcSwap::from_pointee(secrets),
             live: ArcSwapOption::empty(),
             generations: AtomicU64::new(0),
@@ -129,8 +132,10 @@ impl Link {
 
     /// A connection apart from the others, on which an answer may take `answers_within`.
     pub(super) async fn dial(&self, answers_within: Duration) -> Result<Connection, Trouble> {
-        let secrets = self.secrets.load_full();
-        dial::dial(&self.settings, &secrets, answers_within).await
+        let (settings, secrets) = (self.settings.clone(), self.secrets.load_full());
+        // Where it is made, there it is read from.
+        let dialled = self.lane.run(async move { dial::dial(&settings, &secrets, answers_within).await });
+        dialled.await.unwrap_or(Err(Trouble::SLOW))
     }
 
     /// Runs a script, within the limit or not at all.
@@ -164,13 +169,15 @@ impl Link {
     ) -> Result<Reply, Trouble> {
         let mut command = redis::cmd("EVAL");
         command.arg(script).arg(names.len()).arg(names).arg(arguments);
-        let asked = self.clock.now();
-        let mut connection = connection.clone();
-        let value: Value = match timeout(self.limit, connection.ask(&command)).await {
-            Ok(answer) => answer.map_err(|error| Trouble::of(&error))?,
-            Err(_) => return Err(Trouble::SLOW),
-        };
-        Reply::read(value, asked, self.clock.now()).map_err(|Nonsense| Trouble::NONSENSE)
+        let (mut connection, clock, limit) = (connection.clone(), self.clock.clone(), self.limit);
+        let answer = self.lane.run(async move {
+            let asked = clock.now();
+            let answer = timeout(limit, connection.ask(&command)).await;
+            (answer, asked, clock.now())
+        });
+        let Some((Ok(answer), asked, answered)) = answer.await else { return Err(Trouble::SLOW) };
+        let value: Value = answer.map_err(|error| Trouble::of(&error))?;
+        Reply::read(value, asked, answered).map_err(|Nonsense| Trouble::NONSENSE)
     }
 
     /// What came is nothing that a script of ours returns: whoever answers there is not to be relied on.

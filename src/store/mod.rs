@@ -9,6 +9,7 @@ mod dial;
 mod events;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzzing;
+mod lane;
 mod lease;
 mod link;
 mod place;

@@ -39,8 +39,9 @@ pub(super) const LOOK: &str = script! {
     "return {say(now), kind, fence, value, failed, failed_fence, failure, say(math.max(left, 0)), say(given)}"
 };
 
-/// KEYS token, lease, fence; ARGV owner, lease in ms, fence in ms, the last fence as it was seen. Returns now and: `lease`
-/// and its fence; `held` and milliseconds; `moved` when somebody was given the lease since, whatever came of it.
+/// KEYS token, lease, fence; ARGV owner, lease in ms, fence in ms, the last fence as it was seen, another one that was seen
+/// before. Returns now and: `lease` and its fence, above all of these; `held` and milliseconds; `moved` when somebody was
+/// given the lease since, whatever came of it.
 pub(super) const ACQUIRE: &str = script! {
     "own(KEYS[1], 'hash') own(KEYS[2], 'string') own(KEYS[3], 'string')"
     "local stands, given = num(redis.call('HGET', KEYS[1], 'f')), num(redis.call('GET', KEYS[3]))"
@@ -48,7 +49,7 @@ pub(super) const ACQUIRE: &str = script! {
     // A lease without an end is nobody's.
     "local left = redis.call('PTTL', KEYS[2])"
     "if left > 0 then return {say(now), 'held', say(left)} end"
-    "local fence = math.max(now, given + 1, stands + 1)"
+    "local fence = math.max(now, given + 1, stands + 1, num(ARGV[5]) + 1)"
     "redis.call('SET', KEYS[2], ARGV[1], 'PX', ARGV[2])"
     "redis.call('SET', KEYS[3], say(fence), 'PX', ARGV[3])"
     "return {say(now), 'lease', say(fence)}"

@@ -41,6 +41,16 @@ pub struct Seen {
     pub at: StoreTime,
     /// The last fence that was given out; 0 if none is known.
     pub(super) given: u64,
+    /// A lease that follows from this look has a fence above it.
+    pub(super) above: u64,
+}
+
+impl Seen {
+    /// Has the lease that follows from this look be above a fence that was seen before: a Redis that lost everything, and
+    /// whose clock is behind the one before, would give out lower ones, which nobody who remembers takes for news.
+    pub fn rise_above(&mut self, fence: u64) {
+        self.above = fence;
+    }
 }
 
 impl Store {
@@ -87,7 +97,7 @@ impl Store {
         let failure = if reply.word(4)?.is_empty() { None } else { entry(FAILURE, failure, 5)? };
         let left = Duration::from_millis(reply.number(7)?);
         let lease = (!left.is_zero()).then_some(left);
-        Ok(Seen { token: token_entry, dropped, failure, lease, at: reply.at, given: reply.number(8)? })
+        Ok(Seen { token: token_entry, dropped, failure, lease, at: reply.at, given: reply.number(8)?, above: 0 })
     }
 
     /// Writes a value by the right of `fence`, if that was the last one given out.

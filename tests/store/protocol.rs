@@ -179,6 +179,18 @@ async fn a_refusal_that_came_since_the_look_is_met_before_anybody_asks_again() {
 }
 
 #[tokio::test]
+async fn a_lease_is_above_what_its_holder_saw_before_redis_forgot_it_and_its_clock_was_set_back() {
+    let redis = Redis::plain(&[]).await;
+    let replica = Replica::shared(&plain(&redis)).await;
+    // What a Redis gave out whose clock was two centuries ahead.
+    let before = 8_000_000_000_000_000;
+    let mut seen = replica.store.look(&place()).await.unwrap();
+    seen.rise_above(before);
+    let Ok(Acquired::Lease(lease)) = replica.store.acquire(&place(), &seen).await else { panic!("no lease") };
+    assert_eq!(lease.fence().number(), before + 1);
+}
+
+#[tokio::test]
 async fn the_lease_is_refused_when_the_token_moved_since_the_look() {
     let redis = Redis::plain(&[]).await;
     let (one, other) = (Replica::shared(&plain(&redis)).await, Replica::shared(&plain(&redis)).await);
