@@ -181,7 +181,7 @@ impl Renewal {
     async fn put_failure(&self, sharing: &Sharing, lease: &Lease, seen: &Seen, error: &MintError) {
         let streak = sharing.failure(seen, &self.integration).map_or(0, |(_, streak)| streak).saturating_add(1);
         let pause = error.pause(streak, jitter());
-        let content = self.integration.write_failure(error, streak, sharing.at_end_of(seen, pause));
+        let content = self.integration.write_failure(error, streak, (pause, sharing.at_end_of(seen, pause)));
         if let Some(content) = content {
             // If it is away or somebody came after us, the others find out by themselves.
             let _ = lease.put_failure(&content, pause.saturating_add(STREAK_LASTS)).await;

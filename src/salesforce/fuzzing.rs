@@ -157,7 +157,8 @@ fn handed_over(bytes: &[u8]) {
         }
         assert!(vouched.promise.remaining(now) <= LEFT);
         let written = integration.write_token(&vouched, 1).unwrap_or_default();
-        let Some(again) = integration.read_token(&written, |_| LEFT) else { unreachable!("it was read once") };
+        let left = vouched.promise.remaining(now);
+        let Some(again) = integration.read_token(&written, |_| left) else { unreachable!("it was read once") };
         assert_eq!(again.grant.token.expose(), grant.token.expose());
         assert_eq!((&again.grant.instance_url, &again.grant.id), (&grant.instance_url, &grant.id));
         assert_eq!(
@@ -169,7 +170,7 @@ fn handed_over(bytes: &[u8]) {
         assert!(has_our_key() && error.second_hand);
         assert!(!error.detail.chars().any(char::is_control) && error.detail.chars().count() <= 300, "{error:?}");
         assert!(error.pause(streak, 1.0) <= LONGEST_PAUSE);
-        let written = integration.write_failure(&error, streak, 1).unwrap_or_default();
+        let written = integration.write_failure(&error, streak, (LEFT, 1)).unwrap_or_default();
         assert_eq!(integration.read_failure(&written, |_| LEFT), Some((error, streak)));
     }
 }

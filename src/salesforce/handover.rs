@@ -37,6 +37,8 @@ struct TokenForm<'a> {
     minted_at: i64,
     /// By the clock that all replicas have in common.
     ends_us: u64,
+    /// What was left when this was written.
+    left_ms: u64,
     lasts_ms: u64,
     #[serde(borrow)]
     source: Cow<'a, str>,
@@ -54,6 +56,8 @@ struct FailureForm<'a> {
     detail: Cow<'a, str>,
     streak: u32,
     retry_at_us: u64,
+    /// How long it was until then when this was written.
+    pause_ms: u64,
     #[serde(borrow)]
     keys: Vec<Cow<'a, str>>,
 }
@@ -73,6 +77,7 @@ impl Integration {
             site_id: grant.site_id.as_deref().map(Cow::from),
             minted_at: *minted_at,
             ends_us,
+            left_ms: millis(promise.remaining(self.surroundings.clock.now())),
             lasts_ms: millis(terms.lasts),
             source: terms.source.as_str().into(),
             grows: terms.grows,
@@ -97,7 +102,8 @@ impl Integration {
             source: LifetimeSource::of_str(&form.source)?,
             grows: form.grows,
         };
-        let promise = Promise::taken_over(terms, left(form.ends_us), self.surroundings.clock.now(), jitter());
+        let left = no_more_than(form.left_ms, left(form.ends_us))?;
+        let promise = Promise::taken_over(terms, left, self.surroundings.clock.now(), jitter());
         let grant = Grant {
             token,
             instance_url,
@@ -111,14 +117,20 @@ impl Integration {
         Some(Vouched { grant: Arc::new(grant), promise, minted_at: form.minted_at })
     }
 
-    /// A failure as it is handed over: the `streak`-th in a row, over before `retry_at_us` by the common clock.
-    pub fn write_failure(&self, error: &MintError, streak: u32, retry_at_us: u64) -> Option<Zeroizing<Vec<u8>>> {
+    /// A failure as it is handed over: the `streak`-th in a row, over after `pause`, at `retry_at_us` by the common clock.
+    pub fn write_failure(
+        &self,
+        error: &MintError,
+        streak: u32,
+        (pause, retry_at_us): (Duration, u64),
+    ) -> Option<Zeroizing<Vec<u8>>> {
         let keys = self.thumbprints();
         write(&FailureForm {
             cause: error.cause.code().into(),
             detail: error.detail.as_str().into(),
             streak,
             retry_at_us,
+            pause_ms: millis(pause),
             keys: keys.iter().map(|key| key.as_str().into()).collect(),
         })
     }
@@ -136,7 +148,8 @@ impl Integration {
         if !concerns_us {
             return None;
         }
-        let error = MintError::new(cause, &form.detail).not_before(Some(left(form.retry_at_us)));
+        let left = no_more_than(form.pause_ms, left(form.retry_at_us)).unwrap_or_default();
+        let error = MintError::new(cause, &form.detail).not_before(Some(left));
         Some((MintError { second_hand: true, ..error }, form.streak))
     }
 
@@ -144,6 +157,15 @@ impl Integration {
         self.rotation.told().into_iter().map(|key| key.thumbprint.as_str().to_owned()).collect()
     }
 }
+
+/// `left`, unless it is more than when that was written: then the common clock was set back, and nobody knows for how long
+/// it stood there.
+fn no_more_than(written_ms: u64, left: Duration) -> Option<Duration> {
+    (left <= Duration::from_millis(written_ms).saturating_add(ROUNDING)).then_some(left)
+}
+
+/// Clocks are read one after the other.
+const ROUNDING: Duration = Duration::from_secs(1);
 
 /// In memory that is wiped: measured first, so that it never grows and leaves nothing behind.
 fn write(form: &impl Serialize) -> Option<Zeroizing<Vec<u8>>> {

@@ -45,7 +45,7 @@ fn keys(prepared: &Prepared) -> Vec<String> {
 fn form(keys: &[String]) -> Value {
     json!({
         "token": TOKEN, "instance_url": "https://acme.my.salesforce.com/", "id": null, "issued_at": "1795000000000",
-        "site_url": null, "site_id": null, "minted_at": 1_795_000_000_000_i64, "ends_us": 3_000_000, "lasts_ms": 3_600_000,
+        "site_url": null, "site_id": null, "minted_at": 1_795_000_000_000_i64, "ends_us": 3_000_000, "left_ms": 3_000, "lasts_ms": 3_600_000,
         "source": "confirmed", "grows": true, "keys": keys
     })
 }
@@ -88,6 +88,8 @@ fn a_token_is_taken_from_those_who_share_a_key_and_for_hosts_that_are_trusted_he
         ("token", json!("with\"quote")),
         ("source", json!("guessed")),
         ("ends_us", json!(-1)),
+        // More would be left than when it was written: the clock was set back meanwhile.
+        ("ends_us", json!(4_001_000)),
     ] {
         let mut form = form(&keys(&ours));
         form[member] = wrong;
@@ -104,7 +106,7 @@ fn a_failure_is_obeyed_as_long_as_its_pause_and_a_bad_signature_only_by_those_wi
     let (one, both) = (replica(Pair::of_this_process(), None), replica(Pair::of_this_process(), Some(Pair::next())));
     let theirs = replica(Pair::next(), None);
     let told = |cause: &str| {
-        json!({"cause": cause, "detail": "status 400", "streak": 3, "retry_at_us": 4_000_000, "keys": keys(&one)})
+        json!({"cause": cause, "detail": "status 400", "streak": 3, "retry_at_us": 4_000_000, "pause_ms": 4_000, "keys": keys(&one)})
             .to_string()
     };
     let read =
@@ -114,7 +116,21 @@ fn a_failure_is_obeyed_as_long_as_its_pause_and_a_bad_signature_only_by_those_wi
     assert!(error.second_hand && error.pause(1, 0.5) == seconds(4));
     assert!(read(&one, "bad_assertion").is_some() && read(&both, "bad_assertion").is_none());
     assert!(read(&theirs, "user_not_approved").is_none() && read(&one, "no_such_cause").is_none());
-    let written = only(&one).write_failure(&error, 4, 9_000_000).unwrap();
+    let written = only(&one).write_failure(&error, 4, (seconds(9), 9_000_000)).unwrap();
     let (again, streak) = only(&one).read_failure(&written, Duration::from_micros).unwrap();
     assert_eq!((again.cause, again.retry_after, streak), (Cause::UserNotApproved, Some(seconds(9)), 4));
+}
+
+#[test]
+fn a_pause_is_over_when_more_of_it_is_left_than_there_ever_was() {
+    let one = replica(Pair::of_this_process(), None);
+    let of = |retry_at: u64| {
+        let form = json!({"cause": "user_not_approved", "detail": "status 400", "streak": 3, "retry_at_us": retry_at,
+            "pause_ms": 4_000, "keys": keys(&one)});
+        only(&one).read_failure(form.to_string().as_bytes(), Duration::from_micros).unwrap()
+    };
+    assert_eq!(of(4_000_000).0.retry_after, Some(seconds(4)));
+    // The clock of the store was set back by an hour: whoever waited for it would wait that long.
+    let (error, streak) = of(3_604_000_000);
+    assert_eq!((error.retry_after, streak), (Some(Duration::ZERO), 3));
 }
