@@ -109,7 +109,12 @@ def controlling(terminal):
     import fcntl
     import termios
 
-    return lambda: fcntl.ioctl(terminal, termios.TIOCSCTTY, 0)
+    def control():
+        fcntl.ioctl(terminal, termios.TIOCSCTTY, 0)
+        # Whoever runs the tests in the background of a script has Ctrl-C ignored, and so has all that comes from there.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+    return control
 
 
 ANSWERS = [

@@ -1,4 +1,4 @@
-// Drives Chromium over the page of page.py's scene. Orders come as JSON on standard input; each check is a line of JSON.
+// Drives Chromium over the page of status_page.py's scene. Orders come as JSON on standard input; each check is a line of JSON.
 
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";

@@ -2,7 +2,7 @@
 
     Chromium ──http──> aquila serve ──http──> aquila simulate, which fails as ordered
 
-`page.mjs` drives the browser and judges; this makes the scene. With --screenshots it also leaves pictures to look at.
+`status_page.mjs` drives the browser and judges; this makes the scene. With --screenshots it also leaves pictures to look at.
 """
 
 import argparse
@@ -256,7 +256,7 @@ def in_the_browser(checks, scene, arguments):
         "key": scene.keys["nightly-export"][0],
         "screenshots": arguments.screenshots,
     }
-    command = [str(pathlib.Path(arguments.node).resolve()), str(pathlib.Path(__file__).with_name("page.mjs"))]
+    command = [str(pathlib.Path(arguments.node).resolve()), str(pathlib.Path(__file__).with_name("status_page.mjs"))]
     done = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     done.stdin.write(json.dumps(orders))
     done.stdin.close()
