@@ -17,7 +17,13 @@ impl Holding {
         let Some(sharing) = &self.memory.sharing else { return };
         let concerns_us = match what {
             What::Token | What::Dropped => sharing.is_news(fence.number()),
-            What::Failure => self.memory.slot.failure().is_some(),
+            What::Failure => {
+                // By no right at all: it was taken away.
+                if fence == Fence::NONE {
+                    sharing.hear_of_a_cure();
+                }
+                self.memory.slot.failure().is_some()
+            }
             What::Released => false,
         };
         if concerns_us {

@@ -25,10 +25,16 @@ pub(super) struct Sharing {
     looks_at: AtomicU64,
     /// Something changed while a flight was under way that may have looked before.
     behind: AtomicBool,
+    /// Somebody said that what was refused may be cured.
+    forgiven: AtomicBool,
 }
 
 /// Who missed all events finds out within this time.
 const NET: Duration = Duration::from_secs(30);
+/// In microseconds.
+const DAY: u64 = 86_400_000_000;
+/// By so much two readings of one promise do not differ.
+const TOO_MUCH: Duration = Duration::from_secs(2);
 /// What is stored is there a little longer than it is good, so that who is slow finds it ended and not lost.
 const LEEWAY: Duration = Duration::from_secs(60);
 
@@ -43,6 +49,7 @@ impl Sharing {
             newest: AtomicU64::new(0),
             looks_at: AtomicU64::new(store.clock().now().after(first).to_bits()),
             behind: AtomicBool::new(false),
+            forgiven: AtomicBool::new(false),
             store: Arc::clone(store),
         }
     }
@@ -50,6 +57,7 @@ impl Sharing {
     /// What stands at its place, without what is older than something that was seen before.
     pub(super) async fn look(&self) -> Result<Seen, Away> {
         let mut seen = self.store.look(&self.place).await?;
+        self.forget_the_future(seen.at.micros());
         let newest = self.newest.load(Ordering::SeqCst);
         let is_news = |entry: &Entry| entry.fence.number() >= newest;
         seen.token = seen.token.filter(is_news);
@@ -59,6 +67,16 @@ impl Sharing {
         }
         seen.rise_above(self.newest.load(Ordering::SeqCst));
         Ok(seen)
+    }
+
+    /// A right of the day after tomorrow came from a clock that was wrong: whoever remembered it would take nothing for
+    /// news until then.
+    fn forget_the_future(&self, now: u64) {
+        for right in [&self.held, &self.newest] {
+            if right.load(Ordering::SeqCst) > now.saturating_add(DAY) {
+                right.store(0, Ordering::SeqCst);
+            }
+        }
     }
 
     /// The token at hand, or the mark that there is none, was written by this right.
@@ -76,6 +94,29 @@ impl Sharing {
     /// Somebody has to look again as soon as the flight that is under way has landed.
     pub(super) fn fall_behind(&self) {
         self.behind.store(true, Ordering::SeqCst);
+    }
+
+    /// Another replica was told that what was refused may be cured.
+    pub(super) fn hear_of_a_cure(&self) {
+        self.forgiven.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether it was, since this was asked last. That no failure stands in the store says nothing: it may have been
+    /// emptied.
+    pub(super) fn heard_of_a_cure(&self) -> bool {
+        self.forgiven.swap(false, Ordering::SeqCst)
+    }
+
+    /// Whether the token at hand stands there, written by the right that is known here, with more left than there is: the
+    /// store's clock was set back since.
+    pub(super) fn overstates(&self, seen: &Seen, integration: &Integration, kept: &Kept<Granted>, now: Moment) -> bool {
+        let Some(entry) = &seen.token else { return false };
+        let theirs = || integration.read_token(&entry.content, |ends| self.left(seen, ends));
+        entry.fence.number() == self.held.load(Ordering::SeqCst)
+            && theirs().is_none_or(|theirs| {
+                theirs.grant.token.digest() == kept.value.grant.token.digest()
+                    && theirs.promise.remaining(now) > kept.promise.remaining(now) + TOO_MUCH
+            })
     }
 
     /// Whether it is time to look. The look is the caller's from then on.

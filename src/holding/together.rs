@@ -103,21 +103,21 @@ impl Renewal {
         if let Some((theirs, fence)) = sharing.worth_taking(&seen, around, kept.as_deref(), None) {
             return Ok(Some(self.take_over(sharing, kept.as_deref(), theirs, fence)));
         }
-        let failed = self.memory.slot.failure();
-        if seen.failure.is_none() && failed.is_some_and(|failure| failure.error.holds_for_all()) {
-            // Somebody forgave it for all.
+        if sharing.heard_of_a_cure() {
             self.memory.slot.forgive();
             *self.memory.told() = None;
         }
-        let good = kept.filter(|kept| kept.promise.expires_in(self.memory.clock.now()).is_some());
-        let empty = seen.token.is_none() && seen.dropped.is_none() && seen.failure.is_none() && seen.lease.is_none();
-        if let Some(kept) = good.filter(|_| empty) {
+        let now = self.memory.clock.now();
+        let Some(kept) = kept.filter(|kept| kept.promise.expires_in(now).is_some()) else { return Ok(None) };
+        // A failure that stands there instead is from before this token.
+        let empty = seen.token.is_none() && seen.dropped.is_none() && seen.lease.is_none();
+        if empty || sharing.overstates(&seen, &self.integration, &kept, now) {
             self.offer(sharing, &seen, &kept.vouched()).await;
         }
         Ok(None)
     }
 
-    /// The store was emptied, or was away when this token came: now the others may have it.
+    /// The store was emptied, or was away when this token came, or has a wrong idea of it: now the others may have it.
     async fn offer(&self, sharing: &Sharing, seen: &Seen, vouched: &Vouched) {
         if let Ok(Acquired::Lease(lease)) = sharing.store.acquire(&sharing.place, seen).await {
             let _ = self.put(sharing, &lease, seen, vouched).await;
@@ -179,7 +179,10 @@ impl Renewal {
     }
 
     async fn put_failure(&self, sharing: &Sharing, lease: &Lease, seen: &Seen, error: &MintError) {
-        let streak = sharing.failure(seen, &self.integration).map_or(0, |(_, streak)| streak).saturating_add(1);
+        let theirs = sharing.failure(seen, &self.integration).map_or(0, |(_, streak)| streak);
+        // The store may have been emptied since.
+        let ours = self.memory.slot.failure().filter(|failure| failure.error.holds_for_all());
+        let streak = theirs.max(ours.map_or(0, |failure| failure.streak)).saturating_add(1);
         let pause = error.pause(streak, jitter());
         let content = self.integration.write_failure(error, streak, (pause, sharing.at_end_of(seen, pause)));
         if let Some(content) = content {

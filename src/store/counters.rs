@@ -31,7 +31,7 @@ pub enum HostGate {
 /// When a host is left alone, and for how long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Patience {
-    /// So many failures in a row, of two replicas at least.
+    /// So many failures in a row, each of another replica than the one before.
     pub tolerated: u32,
     /// For so long at first, then twice as long each time.
     pub shortest: Duration,
@@ -69,7 +69,7 @@ impl Store {
     /// The store is away.
     pub async fn enter_host(&self, host: &Tag, patience: Patience) -> Result<HostGate, Away> {
         let owner = self.replica().as_bytes().to_vec();
-        let arguments = [patience.tolerated.to_string().into_bytes(), owner, millis(PROBE)];
+        let arguments = [patience.tolerated.to_string().into_bytes(), owner, millis(PROBE), millis(patience.longest)];
         let reply = self.link.call("enter_host", scripts::ENTER, &self.circuit(host), &arguments).await?;
         match reply.word(1) {
             Ok("go") => Ok(HostGate::Go),
@@ -90,8 +90,8 @@ impl Store {
         self.link.call("host_answered", scripts::REMOVE, &self.circuit(host), &[]).await.map(|_| ())
     }
 
-    /// A host did not answer, or not as one in good health; comes back with the failures in a row. `jitter` is between 0
-    /// and 1.
+    /// A host did not answer, or not as one in good health; comes back with the failures in a row, of which one
+    /// replica counts for one. `jitter` is between 0 and 1.
     ///
     /// # Errors
     /// The store is away.

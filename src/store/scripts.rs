@@ -14,6 +14,11 @@ macro_rules! script {
             "local function num(s) local n = tonumber(s or '') ",
             "if n and n >= 0 and n < 9007199254740000 then return math.floor(n) end return 0 end ",
             "local function say(n) return string.format('%.0f', n) end ",
+            // A fence of the day after tomorrow was planted: above the largest number there would be no next one.
+            "local function near(n) if n > now + 86400000000 then return 0 end return n end ",
+            // What has more left than it is ever given is from before the clock was set back, or planted.
+            "local function left(key, most) local l = redis.call('PTTL', key) ",
+            "if l < 0 or l > tonumber(most) then return 0 end return l end ",
             "local function is(key, kind) return redis.call('TYPE', key).ok == kind end ",
             "local function own(key, kind) local found = redis.call('TYPE', key).ok ",
             "if found ~= kind and found ~= 'none' then redis.call('DEL', key) end end ",
@@ -22,7 +27,7 @@ macro_rules! script {
     };
 }
 
-/// KEYS token, failure, lease, fence; ARGV largest value. Returns now; kind, fence and value of what stands in the token's
+/// KEYS token, failure, lease, fence; ARGV largest value, lease in ms. Returns now; kind, fence and value of what stands in the token's
 /// place; kind, fence and value of the failure; milliseconds left of the lease; the last fence that was given out.
 pub(super) const LOOK: &str = script! {
     "local function shelf(key)"
@@ -34,9 +39,8 @@ pub(super) const LOOK: &str = script! {
     "end"
     "local kind, fence, value = shelf(KEYS[1])"
     "local failed, failed_fence, failure = shelf(KEYS[2])"
-    "local left = redis.call('PTTL', KEYS[3])"
-    "local given = is(KEYS[4], 'string') and num(redis.call('GET', KEYS[4])) or 0"
-    "return {say(now), kind, fence, value, failed, failed_fence, failure, say(math.max(left, 0)), say(given)}"
+    "local given = is(KEYS[4], 'string') and near(num(redis.call('GET', KEYS[4]))) or 0"
+    "return {say(now), kind, fence, value, failed, failed_fence, failure, say(left(KEYS[3], ARGV[2])), say(given)}"
 };
 
 /// KEYS token, lease, fence; ARGV owner, lease in ms, fence in ms, the last fence as it was seen, another one that was seen
@@ -44,12 +48,13 @@ pub(super) const LOOK: &str = script! {
 /// given the lease since, whatever came of it.
 pub(super) const ACQUIRE: &str = script! {
     "own(KEYS[1], 'hash') own(KEYS[2], 'string') own(KEYS[3], 'string')"
-    "local stands, given = num(redis.call('HGET', KEYS[1], 'f')), num(redis.call('GET', KEYS[3]))"
+    "local stands = near(num(redis.call('HGET', KEYS[1], 'f')))"
+    "local given = near(num(redis.call('GET', KEYS[3])))"
     "if say(given) ~= ARGV[4] then return {say(now), 'moved'} end"
     // A lease without an end is nobody's.
-    "local left = redis.call('PTTL', KEYS[2])"
-    "if left > 0 then return {say(now), 'held', say(left)} end"
-    "local fence = math.max(now, given + 1, stands + 1, num(ARGV[5]) + 1)"
+    "local held = left(KEYS[2], ARGV[2])"
+    "if held > 0 then return {say(now), 'held', say(held)} end"
+    "local fence = math.max(now, given + 1, stands + 1, near(num(ARGV[5])) + 1)"
     "redis.call('SET', KEYS[2], ARGV[1], 'PX', ARGV[2])"
     "redis.call('SET', KEYS[3], say(fence), 'PX', ARGV[3])"
     "return {say(now), 'lease', say(fence)}"
@@ -102,6 +107,11 @@ pub(super) const COUNT: &str = script! {
     "local most, span = tonumber(ARGV[1]), tonumber(ARGV[2])"
     "redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', say(now - span))"
     // What lies in the future is from before the clock was set back: it counts as made now.
+    "for _ = 1, 10000 do"
+    "  local last = redis.call('ZRANGE', KEYS[1], -1, -1, 'WITHSCORES')"
+    "  if not last[2] or tonumber(last[2]) <= now then break end"
+    "  redis.call('ZADD', KEYS[1], say(now), last[1])"
+    "end"
     "local count = redis.call('ZCARD', KEYS[1])"
     "if count < most then"
     "  redis.call('ZADD', KEYS[1], say(now), ARGV[3])"
@@ -113,30 +123,29 @@ pub(super) const COUNT: &str = script! {
     "return {say(now), 'full', say(wait)}"
 };
 
-/// KEYS circuit, probe; ARGV tolerated, owner, ms of a probe. Returns now and: `go`; `probe`; `wait` and milliseconds.
+/// KEYS circuit, probe; ARGV tolerated, owner, ms of a probe, longest pause in ms. Returns now and: `go`; `probe`; `wait` and milliseconds.
 pub(super) const ENTER: &str = script! {
     "if not is(KEYS[1], 'hash') then return {say(now), 'go'} end"
-    "local found = redis.call('HMGET', KEYS[1], 'n', 'two', 'until')"
-    "if num(found[1]) < tonumber(ARGV[1]) or not found[2] then return {say(now), 'go'} end"
-    "local opens = num(found[3])"
-    "if opens > now then return {say(now), 'wait', say(math.ceil((opens - now) / 1000))} end"
+    "local found = redis.call('HMGET', KEYS[1], 'n', 'until')"
+    "if num(found[1]) < tonumber(ARGV[1]) then return {say(now), 'go'} end"
+    "local opens = num(found[2])"
+    "if opens > now and opens <= now + ARGV[4] * 1000 then return {say(now), 'wait', say(math.ceil((opens - now) / 1000))} end"
     "own(KEYS[2], 'string')"
-    "local left = redis.call('PTTL', KEYS[2])"
-    "if left > 0 then return {say(now), 'wait', say(left)} end"
+    "local probed = left(KEYS[2], ARGV[3])"
+    "if probed > 0 then return {say(now), 'wait', say(probed)} end"
     "redis.call('SET', KEYS[2], ARGV[2], 'PX', ARGV[3])"
     "return {say(now), 'probe'}"
 };
 
 /// KEYS circuit, probe; ARGV tolerated, replica, shortest and longest pause in ms, share of it, ms to keep it. Returns now
-/// and how many failures there were in a row.
+/// and how many failures there were in a row, each of another replica than the one before: one that is cut off alone counts
+/// as one, however often it fails.
 pub(super) const FAILED: &str = script! {
     "own(KEYS[1], 'hash')"
     "redis.call('DEL', KEYS[2])"
-    "local first = redis.call('HGET', KEYS[1], 'first')"
-    "if not first then redis.call('HSET', KEYS[1], 'first', ARGV[2])"
-    "elseif first ~= ARGV[2] then redis.call('HSET', KEYS[1], 'two', '1') end"
-    "local count = math.min(num(redis.call('HGET', KEYS[1], 'n')) + 1, 1000000)"
-    "redis.call('HSET', KEYS[1], 'n', say(count))"
+    "local count = num(redis.call('HGET', KEYS[1], 'n'))"
+    "if redis.call('HGET', KEYS[1], 'last') ~= ARGV[2] then count = math.min(count + 1, 1000000) end"
+    "redis.call('HSET', KEYS[1], 'n', say(count), 'last', ARGV[2])"
     "local beyond = count - tonumber(ARGV[1])"
     "if beyond >= 0 then"
     "  local pause = math.min(tonumber(ARGV[3]) * 2 ^ math.min(beyond, 20), tonumber(ARGV[4])) * tonumber(ARGV[5])"
@@ -186,6 +195,7 @@ pub(super) const TRIAL: &str = script! {
     "redis.call('ZRANGE', KEYS[2], 0, 0, 'WITHSCORES') redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', 1)"
     "redis.call('XADD', KEYS[3], 'MAXLEN', '~', 1, '*', 'a', '1')"
     "redis.call('XRANGE', KEYS[3], '-', '+', 'COUNT', 1) redis.call('XREVRANGE', KEYS[3], '+', '-', 'COUNT', 1)"
+    "redis.call('XREAD', 'COUNT', 1, 'STREAMS', KEYS[3], '0')"
     "redis.call('SET', KEYS[4], '1', 'PX', 1000) redis.call('GET', KEYS[4])"
     "for _, key in ipairs(KEYS) do redis.call('DEL', key) end"
     "return {say(now)}"

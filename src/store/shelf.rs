@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use zeroize::Zeroizing;
 
-use super::lease::Put;
+use super::lease::{LEASE, Put};
 use super::link::{FENCE_LASTS, millis};
 use super::reply::{Nonsense, Reply};
 use super::seal::Label;
@@ -60,7 +60,8 @@ impl Store {
     /// The store is away.
     pub async fn look(&self, place: &Place) -> Result<Seen, Away> {
         let names = [TOKEN, FAILURE, "lease", "fence"].map(|what| self.name(place, what));
-        let reply = self.link.call("look", scripts::LOOK, &names, &[LARGEST_VALUE.to_string().into_bytes()]).await?;
+        let arguments = [LARGEST_VALUE.to_string().into_bytes(), millis(LEASE)];
+        let reply = self.link.call("look", scripts::LOOK, &names, &arguments).await?;
         self.seen(place, &names, &reply).map_err(|nonsense| self.link.nonsense(nonsense))
     }
 
@@ -71,7 +72,7 @@ impl Store {
     pub async fn forgive(&self, place: &Place) -> Result<(), Away> {
         let names = [self.name(place, FAILURE)];
         self.link.call("forgive", scripts::REMOVE, &names, &[]).await?;
-        self.tell(place, FAILURE, Fence::new(0)).await;
+        self.tell(place, FAILURE, Fence::NONE).await;
         Ok(())
     }
 

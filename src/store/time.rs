@@ -9,6 +9,9 @@ use crate::clock::Moment;
 pub struct Fence(u64);
 
 impl Fence {
+    /// Nobody's: none that is given out is as low.
+    pub const NONE: Self = Self(0);
+
     /// The number.
     pub fn number(self) -> u64 {
         self.0

@@ -158,6 +158,51 @@ async fn a_refusal_is_remembered_by_all_until_one_of_them_is_told_to_forget_it()
 }
 
 #[tokio::test]
+async fn a_refusal_outlives_a_store_that_is_emptied() {
+    let fleet = Fleet::of(2, plan()).await;
+    fleet.stage.simulator.force(Fault::always(Door::Token, row(TokenRow::UserHasNotApproved)));
+    refused_at(&fleet, 0).await;
+    refused_at(&fleet, 1).await;
+    until("the pause of 5 s is over, and one of them tries", async || {
+        fleet.ask(1).await;
+        fleet.posts() == 2
+    })
+    .await;
+    fleet.redis.flush();
+    let net = async |replica| {
+        fleet.metric(replica, "aquila_store_operations_total{operation=\"look\",outcome=\"success\"}").await
+    };
+    let before = net(1).await;
+    until("the other one has looked since", async || net(1).await > before).await;
+    assert_eq!((refused_at(&fleet, 1).await.as_str(), fleet.posts()), ("user_not_approved", 2));
+    // And the next in a row waits longer still.
+    until("the pause of 10 s is over, and one of them tries", async || {
+        fleet.ask(1).await;
+        fleet.posts() == 3
+    })
+    .await;
+    let wait = fleet.status(1, "/integrations/0/last_failure/next_try_in_seconds").await.as_u64().unwrap();
+    assert!((15..=20).contains(&wait), "{wait} s");
+}
+
+#[tokio::test]
+async fn a_token_that_came_while_the_store_was_away_takes_the_place_of_a_refusal() {
+    let fleet = Fleet::of(2, plan()).await;
+    fleet.stage.simulator.force(Fault::always(Door::Token, row(TokenRow::UserHasNotApproved)));
+    refused_at(&fleet, 0).await;
+    refused_at(&fleet, 1).await;
+    fleet.redis.freeze();
+    fleet.stands("alone").await;
+    fleet.stage.simulator.clear_faults();
+    fleet.replica(0).forgive();
+    until("it has a token of its own", async || fleet.ask(0).await.status == 200).await;
+    assert_eq!(fleet.posts(), 2);
+    fleet.redis.thaw();
+    until("the other one has it", async || fleet.ask(1).await.status == 200).await;
+    assert!(fleet.posts() <= 3);
+}
+
+#[tokio::test]
 async fn the_next_refusal_pauses_longer_whoever_met_the_first() {
     let fleet = Fleet::of(2, plan()).await;
     fleet.stage.simulator.force(Fault::always(Door::Token, row(TokenRow::UserHasNotApproved)));

@@ -182,9 +182,9 @@ async fn a_refusal_that_came_since_the_look_is_met_before_anybody_asks_again() {
 async fn a_lease_is_above_what_its_holder_saw_before_redis_forgot_it_and_its_clock_was_set_back() {
     let redis = Redis::plain(&[]).await;
     let replica = Replica::shared(&plain(&redis)).await;
-    // What a Redis gave out whose clock was two centuries ahead.
-    let before = 8_000_000_000_000_000;
     let mut seen = replica.store.look(&place()).await.unwrap();
+    // What a Redis gave out whose clock was an hour ahead.
+    let before = seen.at.micros() + 3_600_000_000;
     seen.rise_above(before);
     let Ok(Acquired::Lease(lease)) = replica.store.acquire(&place(), &seen).await else { panic!("no lease") };
     assert_eq!(lease.fence().number(), before + 1);
@@ -266,4 +266,28 @@ async fn a_lease_of_one_whose_store_dies_is_an_orphan() {
     until("it is an orphan", async || lease.hold().is_orphan()).await;
     assert!(lease.hold().may_post());
     assert_eq!(lease.put_token(b"token", KEEP).await, Err(Away));
+}
+
+#[tokio::test]
+async fn a_lease_that_lasts_longer_than_leases_do_is_nobodys() {
+    let redis = Redis::plain(&[]).await;
+    let replica = Replica::shared(&plain(&redis)).await;
+    // The clock of Redis was set back by an hour under a holder that died, or somebody planted it.
+    redis.ask(&["SET", &name("lease"), "dead", "PX", "3603000"]).await;
+    assert!(replica.store.look(&place()).await.unwrap().lease.is_none());
+    let lease = acquire(&replica).await;
+    assert_eq!(lease.put_token(b"token", KEEP).await, Ok(Put::Kept));
+}
+
+#[tokio::test]
+async fn a_fence_of_the_far_future_raises_nobody_elses() {
+    let redis = Redis::plain(&[]).await;
+    let replica = Replica::shared(&plain(&redis)).await;
+    redis.ask(&["SET", &name("fence"), "9007199254739999"]).await;
+    redis.ask(&["HSET", &name("token"), "k", "token", "f", "9007199254739998", "v", "x"]).await;
+    let first = acquire(&replica).await;
+    assert!(first.fence().number() < 4_000_000_000_000_000, "{:?}", first.fence());
+    assert_eq!(first.put_token(b"token", KEEP).await, Ok(Put::Kept));
+    first.release().await;
+    assert!(acquire(&replica).await.fence().number() < 4_000_000_000_000_000);
 }
