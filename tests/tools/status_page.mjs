@@ -174,6 +174,20 @@ async function hidden(browser) {
   await context.close();
 }
 
+async function narrow(browser) {
+  const { context, page } = await open(browser, orders.page, { viewport: { width: 320, height: 640 } });
+  const over = await page.locator(".wide .in > *").evaluateAll((all) =>
+    all.map((one) => {
+      const card = one.closest("section");
+      const edge = card.getBoundingClientRect().right - parseFloat(getComputedStyle(card).paddingRight);
+      return one.getBoundingClientRect().right - edge;
+    }));
+  check("on 320 pixels no chart leaves its card", over.length > 5 && Math.max(...over) <= 1, over);
+  const wide = await page.evaluate(() => [document.documentElement.scrollWidth, innerWidth]);
+  check("and nothing has to be scrolled sideways", wide[0] <= wide[1], wide);
+  await context.close();
+}
+
 async function keyboard(browser) {
   const { context, page } = await open(browser, orders.page);
   const reached = [];
@@ -267,6 +281,7 @@ try {
   await judged(browser);
   await roles(browser);
   await keyboard(browser);
+  await narrow(browser);
   await hidden(browser);
   await refresh(browser);
   await guarded(browser);
