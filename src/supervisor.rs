@@ -1,14 +1,15 @@
 //! What the service manager that started the process is told: ready, reloading, stopping, alive.
 //!
 //! The protocol is that of `sd_notify(3)`: one datagram for each message, to the socket that `NOTIFY_SOCKET` names. Without
-//! that variable nobody is told. Nothing depends on whether anybody listens: a message that cannot be sent is logged and
-//! forgotten. Sockets that are handed over (`LISTEN_FDS`) are not taken: to make one of a number is unsafe.
+//! that variable nobody is told. Nothing depends on whether anybody listens: a message that cannot be sent is forgotten,
+//! and the first of several is logged. Sockets that are handed over (`LISTEN_FDS`) are not taken: to make one of a number is unsafe.
 
 use std::ffi::OsStr;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// The service manager, if one listens.
@@ -21,6 +22,8 @@ struct Line {
     address: SocketAddr,
     /// It restarts a process that does not say that it is alive.
     watches: bool,
+    /// The last message could not be sent.
+    failing: AtomicBool,
 }
 
 /// How long a manager that does not read may hold up who tells it something.
@@ -47,7 +50,7 @@ impl Supervisor {
         let address = address(name)?;
         let socket = UnixDatagram::unbound()?;
         socket.set_write_timeout(Some(PATIENCE))?;
-        Ok(Self(Some(Arc::new(Line { socket, address, watches }))))
+        Ok(Self(Some(Arc::new(Line { socket, address, watches, failing: AtomicBool::new(false) }))))
     }
 
     /// Both doors are open, or a reload has come to its end. What stands in `status` is for people.
@@ -79,8 +82,17 @@ impl Supervisor {
 
     fn tell(&self, message: &str) {
         let Some(line) = &self.0 else { return };
-        if let Err(error) = line.socket.send_to_addr(message.as_bytes(), &line.address) {
-            tracing::warn!(%error, message, "the service manager could not be told");
+        let sent = line.socket.send_to_addr(message.as_bytes(), &line.address);
+        // Once, and not with each sign of life.
+        let was_failing = line.failing.swap(sent.is_err(), Ordering::Relaxed);
+        match (sent, was_failing) {
+            (Err(error), false) => tracing::warn!(
+                %error,
+                notification = message,
+                "the service manager cannot be told anything, until this is told to be over"
+            ),
+            (Ok(_), true) => tracing::info!("the service manager is told again"),
+            _ => {}
         }
     }
 }
@@ -151,6 +163,31 @@ mod tests {
         }
         Supervisor::at(OsStr::new("/nowhere/at.all"), true).unwrap().alive();
         Supervisor::default().ready("serving");
+    }
+
+    #[test]
+    fn a_manager_that_is_away_is_logged_once_each_time_and_no_line_has_two_messages() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("notify");
+        let supervisor = Supervisor::at(path.as_os_str(), true).unwrap();
+        let log = folder.path().join("log");
+        let file = Arc::new(std::fs::File::create(&log).unwrap());
+        let lines = tracing_subscriber::fmt().json().flatten_event(true).with_writer(file).finish();
+        tracing::subscriber::with_default(lines, || {
+            for _ in 0..2 {
+                (0..3).for_each(|_| supervisor.alive());
+                let manager = UnixDatagram::bind(&path).unwrap();
+                (0..3).for_each(|_| supervisor.alive());
+                drop(manager);
+                std::fs::remove_file(&path).unwrap();
+            }
+        });
+        let text = std::fs::read_to_string(log).unwrap();
+        let lines: Vec<_> = text.lines().collect();
+        assert_eq!(lines.len(), 4, "{text}");
+        for (line, level) in lines.iter().zip(["WARN", "INFO", "WARN", "INFO"]) {
+            assert!(line.contains(level) && line.matches("\"message\":").count() == 1, "{line}");
+        }
     }
 
     #[test]

@@ -71,7 +71,7 @@ type FixedStore = (u32, config::RedisMode, Vec<config::Address>, u16, Option<Str
 
 /// What a try came to.
 enum Tried {
-    /// The files say what they said before.
+    /// The files say what they said before, and it was not refused.
     Unchanged,
     Refused(Report, Files),
     Built(Box<Built>),
@@ -168,8 +168,10 @@ impl Reloader {
     async fn attempt(&self, by_order: bool) -> Tried {
         let (path, files, known) = (self.path.clone(), self.files.clone(), self.digest);
         let (shared, previous) = (self.shared.clone(), self.doors.snapshots.current());
+        // What is taken back after a refusal is built like a change: only that ends the refusal for who watches.
+        let was_refused = self.doors.standing.last_outcome() == Some(Outcome::Refused);
         let tried = tokio::task::spawn_blocking(move || {
-            if !by_order && files.digest() == known {
+            if !by_order && !was_refused && files.digest() == known {
                 return Tried::Unchanged;
             }
             match config::load(&path) {

@@ -140,6 +140,22 @@ async fn a_broken_file_is_refused_with_what_check_says_and_the_old_configuration
 }
 
 #[tokio::test]
+async fn a_refused_change_that_is_taken_back_is_over_without_a_signal() {
+    let house = House::open().await;
+    is_a_token(&house.ask(get("/token").bearer(house.key("shipper"))).await, "elf-prod");
+    let good = house.configuration();
+    house.configure(&good.replacen("session_timeout", "sesion_timeout", 1));
+    house.reloaded("refused", 1).await;
+    house.configure(&good);
+    let findings = house.reloaded("applied", 2).await["last_reload"]["findings"].to_string();
+    assert!(!findings.contains("sesion_timeout"), "{findings}");
+    let metrics = house.metrics().await;
+    assert!(metrics.contains("aquila_config_reloads_total{outcome=\"applied\"} 1\n"), "{metrics}");
+    is_a_token(&house.ask(get("/token").bearer(house.key("shipper"))).await, "elf-prod");
+    assert_eq!(house.simulator.counts().token_posts, 1, "an integration that did not change logged in again");
+}
+
+#[tokio::test]
 async fn an_integration_that_changed_never_answers_with_its_old_token_and_the_others_stay_warm() {
     let house = House::open().await;
     let ask = async |name: &str| house.ask(get(&format!("/token/{name}")).bearer(house.key("wide"))).await.json();

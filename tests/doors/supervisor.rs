@@ -114,12 +114,16 @@ async fn a_reload_is_told_when_it_begins_and_when_it_is_in_force() {
     assert_eq!(get("/status.json").send(house.ops).await.json()["configuration"]["generation"], 2);
 
     // A file that changes is no reload that the manager waits for, but people are told what came of it.
-    house.configure(&house.configuration().replace("[audit]", "[oddit]"));
+    let good = house.configuration();
+    house.configure(&good.replace("[audit]", "[oddit]"));
     let refused = "serving as before; the new configuration was refused, and the log tells why";
     assert_eq!(manager.told().await, format!("STATUS={refused}"));
     house.hang_up();
     assert!(manager.told().await.starts_with("RELOADING=1\n"));
     assert_eq!(manager.told().await, format!("READY=1\nSTATUS={refused}"));
+    // Taken back: what the file says is what is in force.
+    house.configure(&good);
+    assert_eq!(manager.told().await, "STATUS=serving");
 }
 
 #[tokio::test]

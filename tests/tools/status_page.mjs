@@ -109,12 +109,21 @@ async function refresh(browser) {
   check("and the scroll", Math.abs(now - before[0]) <= 2, [before[0], now]);
   quiet("after refreshes", seen);
 
+  const tab = () => page.evaluate(() => [document.title, document.querySelector("#icon").href]);
+  const alive = await tab();
+  await page.setViewportSize({ ...DESK, height: 500 });
+  await page.evaluate(() => window.scrollTo(0, document.body.scrollHeight));
   await page.route(orders.page, (route) => route.abort());
   await page.locator("#lost:not(:empty)").waitFor({ timeout: 15000 });
   check("an answer that does not come is told", (await text(page, "#lost")).includes("old"));
+  const place = await page.locator("#lost").evaluate((one) => [scrollY, one.getBoundingClientRect().top, one.getBoundingClientRect().bottom]);
+  check("where it is seen, however far down", place[0] > 150 && place[1] >= 0 && place[2] <= 500, place);
+  const dead = await tab();
+  check("and the tab knows no state any more", dead[0] === "? – Aquila" && dead[1] !== alive[1] && dead[1].includes("%23808080"), dead);
   await page.unroute(orders.page);
   await page.waitForFunction(() => document.querySelector("#lost").textContent === "", null, { timeout: 20000 });
-  check("and taken back when one comes", true);
+  check("and taken back when one comes", (await tab()).join() === alive.join(), [alive, await tab()]);
+  await page.setViewportSize(DESK);
 
   await page.locator("#pause").click();
   const stopped = await text(page, "#asof");
@@ -124,6 +133,58 @@ async function refresh(browser) {
   await page.locator("#pause").click();
   await page.waitForFunction((old) => !document.querySelector("#asof").textContent.includes(old), stopped, { timeout: 5000 });
   check("and ends", true);
+  await context.close();
+}
+
+// A tab in the background, by a clock that the test moves.
+async function hidden(browser) {
+  const context = await browser.newContext({ viewport: DESK });
+  const page = await context.newPage();
+  await page.clock.install();
+  await page.addInitScript(() => {
+    window.away = false;
+    Object.defineProperty(document, "hidden", { get: () => window.away });
+  });
+  await page.goto(orders.page);
+  let asked = 0;
+  page.on("request", () => (asked += 1));
+  const look = (away) => page.evaluate((is) => {
+    window.away = is;
+    document.dispatchEvent(new Event("visibilitychange"));
+  }, away);
+  const again = async (act) => {
+    const [request] = await Promise.all([page.waitForRequest(orders.page, { timeout: 5000 }).catch(() => null), act()]);
+    return request !== null;
+  };
+  await look(true);
+  await page.clock.fastForward(45000);
+  check("a hidden tab does not ask every few seconds", asked === 0, asked);
+  check("but each minute", await again(() => page.clock.fastForward(20000)));
+  const title = await page.title();
+  await page.waitForFunction(() => document.querySelector("#lost").textContent === "");
+  await page.route(orders.page, (route) => route.abort());
+  check("also", await again(() => page.clock.fastForward(65000)));
+  await page.waitForFunction(() => document.title === "? – Aquila", null, { timeout: 5000 });
+  check("a broker that is gone shows on it", true);
+  await page.unroute(orders.page);
+  check("it asks on", await again(() => page.clock.fastForward(65000)));
+  await page.waitForFunction((old) => document.title === old, title, { timeout: 5000 });
+  check("and recovers by itself", true);
+  check("who looks at it has it fresh", await again(() => look(false)));
+  await context.close();
+}
+
+async function narrow(browser) {
+  const { context, page } = await open(browser, orders.page, { viewport: { width: 320, height: 640 } });
+  const over = await page.locator(".wide .in > *").evaluateAll((all) =>
+    all.map((one) => {
+      const card = one.closest("section");
+      const edge = card.getBoundingClientRect().right - parseFloat(getComputedStyle(card).paddingRight);
+      return one.getBoundingClientRect().right - edge;
+    }));
+  check("on 320 pixels no chart leaves its card", over.length > 5 && Math.max(...over) <= 1, over);
+  const wide = await page.evaluate(() => [document.documentElement.scrollWidth, innerWidth]);
+  check("and nothing has to be scrolled sideways", wide[0] <= wide[1], wide);
   await context.close();
 }
 
@@ -220,6 +281,8 @@ try {
   await judged(browser);
   await roles(browser);
   await keyboard(browser);
+  await narrow(browser);
+  await hidden(browser);
   await refresh(browser);
   await guarded(browser);
   await many(browser);

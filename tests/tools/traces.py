@@ -266,6 +266,7 @@ def what_is_not_wanted_is_not_there(checks, stage):
             ("disabled", None, {"OTEL_SDK_DISABLED": "true"}),
             ("none", None, {"OTEL_TRACES_EXPORTER": "none"}),
             ("grpc", "OTEL_EXPORTER_OTLP_PROTOCOL", {"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}),
+            ("framing", "OTEL_EXPORTER_OTLP_HEADERS", {"OTEL_EXPORTER_OTLP_HEADERS": "content-length=5"}),
         ):
             with stage.serving(name, collector, OTEL_BSP_SCHEDULE_DELAY="50", **wish) as service:
                 stage.ask(service, "good")

@@ -4,7 +4,11 @@
   const button = document.getElementById("pause");
   const lost = document.getElementById("lost");
   const again = document.getElementById("again");
+  const icon = document.getElementById("icon");
   const every = Number(button.dataset.every) * 1000;
+  // Nobody reads a hidden tab, but its title and icon are seen.
+  const everyHidden = Math.max(every, 60000);
+  const unknown = "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 16 16'%3E%3Cpath stroke='%23808080' stroke-width='3' d='M2 2l12 12M14 2L2 14'/%3E%3C/svg%3E";
   let paused = false;
   let asking = false;
   let timer;
@@ -59,7 +63,7 @@
     for (const id of ["top", "main"]) change(document.getElementById(id), fresh.getElementById(id));
     if (document.title !== fresh.title) {
       document.title = fresh.title;
-      document.getElementById("icon").href = fresh.getElementById("icon").href;
+      icon.href = fresh.getElementById("icon").href;
     }
     // A row that moved takes the focus along.
     if (focused.isConnected && focused !== document.activeElement) focused.focus({ preventScroll: true });
@@ -82,6 +86,8 @@
       show(fresh);
       say("");
     } catch {
+      document.title = "? – Aquila";
+      icon.href = unknown;
       say("The broker does not answer, or wants you to sign in again. What stands here is old: see its time.");
     }
     asking = false;
@@ -90,7 +96,7 @@
 
   function wait() {
     clearTimeout(timer);
-    if (!paused && !document.hidden) timer = setTimeout(ask, every);
+    if (!paused) timer = setTimeout(ask, document.hidden ? everyHidden : every);
   }
 
   button.hidden = false;
@@ -105,7 +111,8 @@
     ask();
   });
   document.addEventListener("visibilitychange", () => {
-    if (!document.hidden && !paused) ask();
+    if (document.hidden) wait();
+    else if (!paused) ask();
   });
   wait();
 })();

@@ -2,13 +2,15 @@
 //!
 //! A mistake here never keeps the service from starting: tokens matter more than traces. It is told, with a remedy, and
 //! either the default holds (numbers, samplers) or there are no traces (what cannot be done as it was asked for). Values
-//! are not repeated: a secret may have been pasted in their place. The names of the service and of its resource, and the
-//! headers of a delivery, the SDK reads by itself.
+//! are not repeated: a secret may have been pasted in their place. The names of the service and of its resource the SDK
+//! reads by itself, and the headers of a delivery once more.
 
 use std::path::Path;
 use std::time::Duration;
 
 use opentelemetry_sdk::trace::{BatchConfig, BatchConfigBuilder, Sampler};
+use percent_encoding::percent_decode_str;
+use reqwest::header::{HeaderName, HeaderValue};
 use url::Url;
 
 use super::ASKING;
@@ -50,6 +52,7 @@ const HEADERS: [&str; 2] = ["OTEL_EXPORTER_OTLP_TRACES_HEADERS", "OTEL_EXPORTER_
 const CERTIFICATE: [&str; 2] = ["OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE", "OTEL_EXPORTER_OTLP_CERTIFICATE"];
 const CLIENT_CERTIFICATE: [&str; 2] =
     ["OTEL_EXPORTER_OTLP_TRACES_CLIENT_CERTIFICATE", "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE"];
+const DISABLED: &str = "OTEL_SDK_DISABLED";
 const DELAY: &str = "OTEL_BSP_SCHEDULE_DELAY";
 const QUEUE: &str = "OTEL_BSP_MAX_QUEUE_SIZE";
 const BATCH: &str = "OTEL_BSP_MAX_EXPORT_BATCH_SIZE";
@@ -77,8 +80,7 @@ impl Settings {
 }
 
 fn read(variables: Variables<'_>, mistakes: &mut Vec<Mistake>) -> Result<Option<Settings>, Mistake> {
-    let disabled = variables("OTEL_SDK_DISABLED").is_some_and(|text| text.eq_ignore_ascii_case("true"));
-    if disabled || !is_asked_for(variables)? {
+    if is_disabled(variables, mistakes) || !is_asked_for(variables)? {
         return Ok(None);
     }
     refuse_what_is_not_spoken(variables)?;
@@ -89,13 +91,7 @@ fn read(variables: Variables<'_>, mistakes: &mut Vec<Mistake>) -> Result<Option<
     }
     let endpoint = endpoint(variables)?;
     let authorities = authorities(variables)?;
-    if let Some((variable, _)) = first(variables, HEADERS)
-        && endpoint.scheme() == "http"
-        && !hosts::is_loopback(&endpoint)
-    {
-        let (message, remedy) = ("these headers go out in clear text", "send traces by https");
-        mistakes.push(Mistake { variable, message, remedy });
-    }
+    look_at_headers(variables, &endpoint, mistakes)?;
     Ok(Some(Settings {
         endpoint,
         timeout: timeout(variables, mistakes),
@@ -108,6 +104,16 @@ fn read(variables: Variables<'_>, mistakes: &mut Vec<Mistake>) -> Result<Option<
 
 fn first(variables: Variables<'_>, names: [&'static str; 2]) -> Option<(&'static str, String)> {
     names.into_iter().find_map(|name| Some((name, variables(name)?)))
+}
+
+fn is_disabled(variables: Variables<'_>, mistakes: &mut Vec<Mistake>) -> bool {
+    let Some(text) = variables(DISABLED) else { return false };
+    let disabled = text.eq_ignore_ascii_case("true");
+    if !disabled && !text.eq_ignore_ascii_case("false") {
+        let message = "neither true nor false; false holds";
+        mistakes.push(Mistake { variable: DISABLED, message, remedy: "`true` turns traces off" });
+    }
+    disabled
 }
 
 fn is_asked_for(variables: Variables<'_>) -> Result<bool, Mistake> {
@@ -150,6 +156,41 @@ fn endpoint(variables: Variables<'_>) -> Result<Url, Mistake> {
         message: "there are no traces: this is no URL that they could be sent to",
         remedy: "http:// or https://, a host, and no user in it",
     })
+}
+
+/// The SDK reads them again by itself: it says nothing of what is no header, and lets one of these break each delivery.
+fn look_at_headers(variables: Variables<'_>, endpoint: &Url, mistakes: &mut Vec<Mistake>) -> Result<(), Mistake> {
+    let Some((variable, text)) = first(variables, HEADERS) else { return Ok(()) };
+    if endpoint.scheme() == "http" && !hosts::is_loopback(endpoint) {
+        let (message, remedy) = ("these headers go out in clear text", "send traces by https");
+        mistakes.push(Mistake { variable, message, remedy });
+    }
+    let headers = || text.split(',').filter(|pair| !pair.trim().is_empty()).map(header);
+    if headers().any(|header| header.is_none()) {
+        let (message, remedy) =
+            ("a part of it is no header, and is left out", "name=value,name=value, percent-encoded");
+        mistakes.push(Mistake { variable, message, remedy });
+    }
+    let framing = |name: HeaderName| {
+        matches!(name.as_str(), "host" | "connection" | "transfer-encoding") || name.as_str().starts_with("content-")
+    };
+    match headers().flatten().any(framing) {
+        false => Ok(()),
+        true => Err(Mistake {
+            variable,
+            message: "there are no traces: one of these headers belongs to the delivery itself",
+            remedy: "leave out `host`, `connection`, `transfer-encoding` and what begins with `content-`",
+        }),
+    }
+}
+
+/// The name, if this is a header to the SDK.
+fn header(pair: &str) -> Option<HeaderName> {
+    let (name, value) = pair.split_once('=')?;
+    let value = value.trim();
+    let decoded = percent_decode_str(value).decode_utf8().unwrap_or_else(|_| value.into());
+    HeaderValue::from_str(&decoded).ok().filter(|value| !value.is_empty())?;
+    name.trim().parse().ok()
 }
 
 fn authorities(variables: Variables<'_>) -> Result<Option<Vec<u8>>, Mistake> {
@@ -374,5 +415,39 @@ mod tests {
         let (settings, mistakes) = read(&[("OTEL_EXPORTER_OTLP_ENDPOINT", "http://acme.example"), headers]);
         assert!(settings.is_some());
         assert_eq!(mistakes, ["OTEL_EXPORTER_OTLP_HEADERS"]);
+    }
+
+    #[test]
+    fn a_header_that_is_none_is_told() {
+        for (text, told) in [
+            ("a b=X,=x,foo", true),
+            ("x-key=1,foo", true),
+            ("x-key=", true),
+            ("x-key=a%0Ab", true),
+            ("x-key=a=b%2C+/, authorization = Basic%20eA==,", false),
+        ] {
+            for variable in HEADERS {
+                let (settings, mistakes) = read(&[ON, (variable, text)]);
+                assert!(settings.is_some());
+                assert_eq!(mistakes, [variable][..usize::from(told)], "{text}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_header_that_is_the_delivery_s_own_leaves_no_traces() {
+        for name in ["Host", "content-length", "Content-Type", "content-encoding", "transfer-encoding", "Connection"] {
+            let (settings, mistakes) = read(&[ON, ("OTEL_EXPORTER_OTLP_HEADERS", &format!("x-key=1, {name} = 5"))]);
+            assert!(settings.is_none(), "{name}");
+            assert_eq!(mistakes, ["OTEL_EXPORTER_OTLP_HEADERS"]);
+        }
+    }
+
+    #[test]
+    fn a_switch_that_is_neither_on_nor_off_is_told_and_is_off() {
+        let (settings, mistakes) = read(&[ON, ("OTEL_SDK_DISABLED", "banana")]);
+        assert!(settings.is_some());
+        assert_eq!(mistakes, ["OTEL_SDK_DISABLED"]);
+        assert!(read(&[ON, ("OTEL_SDK_DISABLED", "False")]).1.is_empty());
     }
 }
