@@ -107,16 +107,20 @@ def validator_refuses(checks, rendered):
 
 def changes(checks, chart):
     """What the service reads anew by itself rolls no pod; what it cannot take over does."""
-    before = deployment_of(render(chart, WORKING)[0])
-    for what, more, rolls in (
-        ("a changed integration", integration(session_timeout="4h"), False),
-        ("a new caller", config(callers={"crm-sync": {"integrations": ["crm"]}}), False),
-        ("a changed log", config(log={"level": "debug"}), True),
-        ("a changed audit trail", config(audit={"required": True}), True),
-        ("a store", STORE, True),
-        ("a changed port", config(server={"listen": "0.0.0.0:8443"}), True),
+    shared = merged(WORKING, STORE)
+    for what, values, more, rolls in (
+        ("a changed integration", WORKING, integration(session_timeout="4h"), False),
+        ("a new caller", WORKING, config(callers={"crm-sync": {"integrations": ["crm"]}}), False),
+        ("a changed log", WORKING, config(log={"level": "debug"}), True),
+        ("a changed audit trail", WORKING, config(audit={"required": True}), True),
+        ("a store", WORKING, STORE, True),
+        ("another database of the store", shared, config(store={"redis": {"url": "rediss://redis.example:6380/1"}}), True),
+        ("a changed port", WORKING, config(server={"listen": "0.0.0.0:8443"}), True),
+        ("more replicas", WORKING, {"replicaCount": 6}, False),
+        ("more replicas that share a budget", shared, {"replicaCount": 6}, True),
+        ("more replicas of as many as were named", merged(shared, config(store={"max_replicas": 9})), {"replicaCount": 6}, False),
     ):
-        after = deployment_of(render(chart, merged(WORKING, more))[0])
+        before, after = (deployment_of(render(chart, each)[0])["spec"]["template"] for each in (values, merged(values, more)))
         checks.check(f"{what} {'rolls the pods' if rolls else 'restarts nothing'}", (after != before) == rolls)
 
 
@@ -128,6 +132,8 @@ def stores(checks, rendered):
     mounted = {mount["mountPath"] for mount in helm_objects.pod_of(one)["containers"][0]["volumeMounts"]}
     checks.check("the store's secrets are mounted where the configuration names them", {p.rpartition("/")[0] for p in paths} <= mounted, paths)
     checks.check("as many share it as there are pods", store["max_replicas"] == 30, store)
+    none = rendered_config(rendered["a shared store of no pod yet"])["store"]
+    checks.check("and one at least", none["max_replicas"] == 1, none)
     checks.check("unless the configuration says otherwise", rendered_config(behind)["store"]["max_replicas"] == 7)
     for objects, ports, to in ((one, [6380], None), (behind, [6379, 26379], [{"podSelector": {"matchLabels": {"app": "redis"}}}])):
         rules = objects["NetworkPolicy", "rel-aquila"]["spec"]["egress"]

@@ -125,6 +125,8 @@ MATRIX = {
     ),
     "as many logins as may be": merged(WORKING, {"replicaCount": 3}, integration(login_budget_per_hour=1000)),
     "a shared store": merged(WORKING, {"replicaCount": 30}, STORE),
+    "a shared store of no pod yet": merged(WORKING, {"replicaCount": 0}, STORE),
+    "sections that are null": merged(WORKING, config(salesforce=None, audit=None)),
     "a shared store behind Sentinels": merged(WORKING, SCALED, SENTINELS),
     "somebody else's service account": merged(PLAIN, {"serviceAccount": {"create": False, "name": "theirs"}}),
     "no service account": merged(PLAIN, {"serviceAccount": {"create": False}}),

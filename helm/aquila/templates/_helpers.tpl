@@ -96,6 +96,9 @@ http
 {{/* The configuration file: the values as they stand, and the paths of what the chart mounts. */}}
 {{- define "aquila.config" -}}
 {{- $config := deepCopy .Values.config }}
+{{- range $section, $settings := .Values.config }}
+{{- if kindIs "invalid" $settings }}{{ $_ := unset $config $section }}{{ end }}
+{{- end }}
 {{- if include "aquila.tlsSecret" . }}
 {{- $paths := dict "certificate_path" "/etc/aquila/tls/tls.crt" "private_key_path" "/etc/aquila/tls/tls.key" }}
 {{- if .Values.tls.clientCa.existingSecret }}
@@ -139,7 +142,7 @@ http
 {{- $_ := set $redis "ca_path" "/etc/aquila/store-ca/ca.crt" }}
 {{- end }}
 {{- if not $settings.max_replicas }}
-{{- $_ := set $settings "max_replicas" (include "aquila.mostPods" .root | int) }}
+{{- $_ := set $settings "max_replicas" (include "aquila.sharing" .root | int) }}
 {{- end }}
 {{- else if or $store.sealKey.existingSecret $store.password.existingSecret $store.ca.existingSecret }}
 {{- fail "store names Secrets, and there is no config.store that they are for" }}
@@ -166,10 +169,17 @@ http
 {{- dict "keys" .Values.keys.existingSecret "tls" (include "aquila.tlsSecret" .) "client-ca" .Values.tls.clientCa.existingSecret "ops-tls" .Values.ops.tls.existingSecret "ops-token" .Values.ops.token.existingSecret "store-seal" $store.sealKey.existingSecret "store-password" $store.password.existingSecret "store-ca" $store.ca.existingSecret | toYaml }}
 {{- end }}
 
-{{/* What a running pod does not take over: only this rolls the pods. */}}
+{{/* How many pods share the store; empty without one. Of no pod at all the first that starts is one. */}}
+{{- define "aquila.sharing" -}}
+{{- with .Values.config.store }}
+{{- .max_replicas | default (include "aquila.mostPods" $ | int | max 1) }}
+{{- end }}
+{{- end }}
+
+{{/* What a running pod does not take over: only this rolls the pods. The share of the budget is a part of it. */}}
 {{- define "aquila.fixed" -}}
 {{- $server := pick .Values.config.server "listen" "shutdown_delay" "shutdown_grace" }}
-{{- dict "server" $server "ops" .Values.config.ops.listen "log" .Values.config.log "audit" .Values.config.audit "store" .Values.config.store | toYaml | sha256sum }}
+{{- dict "server" $server "ops" .Values.config.ops.listen "log" .Values.config.log "audit" .Values.config.audit "store" .Values.config.store "sharing" (include "aquila.sharing" .) | toYaml | sha256sum }}
 {{- end }}
 
 {{/* The port at the end of an address. */}}
