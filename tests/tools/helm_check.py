@@ -64,6 +64,16 @@ def main():
         checkov(checks, pathlib.Path(folder), rendered)
 
 
+class EachKeyOnce(yaml.SafeLoader):
+    """Kubernetes and its tools differ about which of two equal keys counts."""
+
+    def construct_mapping(self, node, deep=False):
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        if twice := {key for key in keys if keys.count(key) > 1}:
+            raise yaml.constructor.ConstructorError(None, None, f"stands there twice: {twice}", node.start_mark)
+        return super().construct_mapping(node, deep)
+
+
 def contents(data):
     return data.decode() if isinstance(data, bytes) else data
 
@@ -72,7 +82,7 @@ def render(chart, values):
     """The objects by kind and name, and the notes."""
     files = chart.render(values, name="rel", namespace="prod")
     texts = [text for path, text in files.items() if path.endswith(".yaml") and text.strip()]
-    documents = [document for text in texts for document in yaml.safe_load_all(text) if document]
+    documents = [document for text in texts for document in yaml.load_all(text, EachKeyOnce) if document]
     notes = next(text for path, text in files.items() if path.endswith("NOTES.txt"))
     return {(document["kind"], document["metadata"]["name"]): document for document in documents}, notes
 

@@ -14,14 +14,14 @@
 {{- end }}
 
 {{- define "aquila.selectorLabels" -}}
-app.kubernetes.io/name: {{ include "aquila.name" . }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/name: {{ include "aquila.name" . | quote }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end }}
 
 {{/* The pod of `helm test`: other labels than the service's pods, or requests of callers would be sent to it. */}}
 {{- define "aquila.testLabels" -}}
 app.kubernetes.io/name: {{ include "aquila.name" . }}-test
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end }}
 
 {{- define "aquila.commonLabels" -}}
@@ -33,6 +33,19 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- define "aquila.labels" -}}
 {{ include "aquila.selectorLabels" . }}
 {{ include "aquila.commonLabels" . }}
+{{- end }}
+
+{{/* What the chart sets (`own`, YAML) and what a value adds to it (`more`), in which no key of the chart may stand: YAML has
+each key once, and the selectors rest on the chart's. Takes the name of the value too. */}}
+{{- define "aquila.withMore" -}}
+{{- $own := .own | fromYaml }}
+{{- $name := .name }}
+{{- range $key, $_ := .more }}
+{{- if hasKey $own $key }}
+{{- fail (printf "%s: the chart itself sets %s: leave it out" $name $key) }}
+{{- end }}
+{{- end }}
+{{- merge $own (.more | default dict) | toYaml }}
 {{- end }}
 
 {{- define "aquila.image" -}}
@@ -216,7 +229,7 @@ http
 {{- end }}
 {{- end }}
 
-{{/* What both monitors say of the ops door. Takes the root and the monitor. */}}
+{{/* What both monitors say of the ops door. Takes the root, the monitor and its name among the values. */}}
 {{- define "aquila.scrape" -}}
 path: /metrics
 scheme: {{ ternary "https" "http" (eq (include "aquila.opsTls" .root) "yes") }}
@@ -231,17 +244,12 @@ authorization:
 {{- end }}
 {{- end }}
 {{- if include "aquila.opsTls" .root }}
+{{- $tls := dict "serverName" (printf "%s-ops.%s.svc" (include "aquila.fullname" .root) .root.Release.Namespace) }}
+{{- with .root.Values.ops.tls.existingSecret }}
+{{- $_ := set $tls "ca" (dict "secret" (dict "name" . "key" "ca.crt")) }}
+{{- end }}
 tlsConfig:
-  serverName: {{ include "aquila.fullname" .root }}-ops.{{ .root.Release.Namespace }}.svc
-  {{- with .root.Values.ops.tls.existingSecret }}
-  ca:
-    secret:
-      name: {{ . }}
-      key: ca.crt
-  {{- end }}
-  {{- with .monitor.tlsConfig }}
-  {{- toYaml . | nindent 2 }}
-  {{- end }}
+  {{- include "aquila.withMore" (dict "own" (toYaml $tls) "more" .monitor.tlsConfig "name" (printf "%s.tlsConfig" .name)) | nindent 2 }}
 {{- end }}
 {{- end }}
 
