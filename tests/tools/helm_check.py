@@ -56,6 +56,7 @@ def main():
         files = {file["name"]: contents(file["data"]) for file in chart.files}
         helm_objects.judge(checks, rendered, files)
         stores(checks, rendered)
+        notes(checks, chart)
         changes(checks, chart)
         hooks(checks)
         if binary:
@@ -149,6 +150,32 @@ def stores(checks, rendered):
         rules = objects["NetworkPolicy", "rel-aquila"]["spec"]["egress"]
         found = [rule.get("to") for rule in rules if sorted(port["port"] for port in rule["ports"]) == ports]
         checks.check(f"the policy lets out to Redis at {ports}", found == [to], rules)
+
+
+def notes(checks, chart):
+    """They show commands that work on this ops door, and name the image that nobody has but who built it."""
+    own = config(ops={"bearer_token_path": "/a", "tls": {"certificate_path": "/b", "private_key_path": "/c"}})
+    ours = {"ops": {"token": {"existingSecret": "ops-token", "key": "a.b"}, "tls": {"existingSecret": "ops-tls"}}}
+    bearer, verified = '-H "Authorization: Bearer $TOKEN" ', "--cacert ops-ca.crt --resolve rel-aquila-ops.prod.svc:9090:127.0.0.1 "
+    read_token = """TOKEN=$(kubectl -n prod get secret ops-token -o go-template='{{ index .data "a.b" | base64decode }}')"""
+    read_ca = """kubectl -n prod get secret ops-tls -o go-template='{{ index .data "ca.crt" | base64decode }}' > ops-ca.crt"""
+    url = "http://127.0.0.1:9090/status.json", "https://rel-aquila-ops.prod.svc:9090/status.json"
+    for what, values, said, unsaid in (
+        ("an open ops door", {}, [f"curl -sS {url[0]}\n", "In a browser http://127.0.0.1:9090/status shows"], ["TOKEN", "ops-ca.crt"]),
+        ("one with a token", {"ops": {"token": ours["ops"]["token"]}}, [read_token, f"curl -sS {bearer}{url[0]}\n"], ["ops-ca.crt"]),
+        ("one with TLS", {"ops": {"tls": ours["ops"]["tls"]}}, [read_ca, f"curl -sS {verified}{url[1]}\n"], ["TOKEN"]),
+        ("one with both", ours, [read_token, read_ca, f"curl -sS {bearer}{verified}{url[1]}\n", "as the password"], []),
+        ("one with both in the configuration", own, ["TOKEN=...", "in ops-ca.crt the authority", bearer + verified], ["get secret"]),
+    ):
+        told = render(chart, merged(WORKING, values))[1]
+        checks.check(f"the notes ask {what}", all(text in told for text in said) and not any(text in told for text in unsaid), told)
+    warning, pushed = "which no registry has: each node needs the image aquila:", {"image": {"repository": "registry.example/aquila"}}
+    told = [warning in render(chart, values)[1] for values in (WORKING, merged(WORKING, pushed))]
+    checks.check("the notes warn of an image that nobody pushed, and of no other", told == [True, False], told)
+    version = yaml.safe_load((CHART / "Chart.yaml").read_text())["appVersion"]
+    readme = README.read_text()
+    built = [f"docker build -t aquila:{version} .", f"docker push registry.example/aquila:{version}"]
+    checks.check("README builds and pushes what its values name", all(line in readme for line in built), built)
 
 
 def hooks(checks):

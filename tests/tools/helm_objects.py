@@ -70,6 +70,8 @@ def configuration(checks, rendered):
     ops = rendered_config(rendered["monitored"])["ops"]
     checks.check("the ops door asks for its token", ops["bearer_token_path"] == "/etc/aquila/ops-token/token", ops)
     checks.check("and speaks TLS", ops["tls"]["private_key_path"] == "/etc/aquila/ops-tls/tls.key", ops)
+    image = container_of(rendered["the values of README"])["image"]
+    checks.check("README names a registry", image == "registry.example/aquila:0.1.0", image)
 
 
 def mounts(checks, rendered):
