@@ -56,12 +56,23 @@ def main():
         files = {file["name"]: contents(file["data"]) for file in chart.files}
         helm_objects.judge(checks, rendered, files)
         stores(checks, rendered)
+        notes(checks, chart)
         changes(checks, chart)
         hooks(checks)
         if binary:
             checked_by_the_service(checks, binary, pathlib.Path(folder), rendered)
         refusals(checks, chart)
         checkov(checks, pathlib.Path(folder), rendered)
+
+
+class EachKeyOnce(yaml.SafeLoader):
+    """Kubernetes and its tools differ about which of two equal keys counts."""
+
+    def construct_mapping(self, node, deep=False):
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        if twice := {key for key in keys if keys.count(key) > 1}:
+            raise yaml.constructor.ConstructorError(None, None, f"stands there twice: {twice}", node.start_mark)
+        return super().construct_mapping(node, deep)
 
 
 def contents(data):
@@ -72,7 +83,7 @@ def render(chart, values):
     """The objects by kind and name, and the notes."""
     files = chart.render(values, name="rel", namespace="prod")
     texts = [text for path, text in files.items() if path.endswith(".yaml") and text.strip()]
-    documents = [document for text in texts for document in yaml.safe_load_all(text) if document]
+    documents = [document for text in texts for document in yaml.load_all(text, EachKeyOnce) if document]
     notes = next(text for path, text in files.items() if path.endswith("NOTES.txt"))
     return {(document["kind"], document["metadata"]["name"]): document for document in documents}, notes
 
@@ -107,16 +118,20 @@ def validator_refuses(checks, rendered):
 
 def changes(checks, chart):
     """What the service reads anew by itself rolls no pod; what it cannot take over does."""
-    before = deployment_of(render(chart, WORKING)[0])
-    for what, more, rolls in (
-        ("a changed integration", integration(session_timeout="4h"), False),
-        ("a new caller", config(callers={"crm-sync": {"integrations": ["crm"]}}), False),
-        ("a changed log", config(log={"level": "debug"}), True),
-        ("a changed audit trail", config(audit={"required": True}), True),
-        ("a store", STORE, True),
-        ("a changed port", config(server={"listen": "0.0.0.0:8443"}), True),
+    shared = merged(WORKING, STORE)
+    for what, values, more, rolls in (
+        ("a changed integration", WORKING, integration(session_timeout="4h"), False),
+        ("a new caller", WORKING, config(callers={"crm-sync": {"integrations": ["crm"]}}), False),
+        ("a changed log", WORKING, config(log={"level": "debug"}), True),
+        ("a changed audit trail", WORKING, config(audit={"required": True}), True),
+        ("a store", WORKING, STORE, True),
+        ("another database of the store", shared, config(store={"redis": {"url": "rediss://redis.example:6380/1"}}), True),
+        ("a changed port", WORKING, config(server={"listen": "0.0.0.0:8443"}), True),
+        ("more replicas", WORKING, {"replicaCount": 6}, False),
+        ("more replicas that share a budget", shared, {"replicaCount": 6}, True),
+        ("more replicas of as many as were named", merged(shared, config(store={"max_replicas": 9})), {"replicaCount": 6}, False),
     ):
-        after = deployment_of(render(chart, merged(WORKING, more))[0])
+        before, after = (deployment_of(render(chart, each)[0])["spec"]["template"] for each in (values, merged(values, more)))
         checks.check(f"{what} {'rolls the pods' if rolls else 'restarts nothing'}", (after != before) == rolls)
 
 
@@ -128,11 +143,39 @@ def stores(checks, rendered):
     mounted = {mount["mountPath"] for mount in helm_objects.pod_of(one)["containers"][0]["volumeMounts"]}
     checks.check("the store's secrets are mounted where the configuration names them", {p.rpartition("/")[0] for p in paths} <= mounted, paths)
     checks.check("as many share it as there are pods", store["max_replicas"] == 30, store)
+    none = rendered_config(rendered["a shared store of no pod yet"])["store"]
+    checks.check("and one at least", none["max_replicas"] == 1, none)
     checks.check("unless the configuration says otherwise", rendered_config(behind)["store"]["max_replicas"] == 7)
     for objects, ports, to in ((one, [6380], None), (behind, [6379, 26379], [{"podSelector": {"matchLabels": {"app": "redis"}}}])):
         rules = objects["NetworkPolicy", "rel-aquila"]["spec"]["egress"]
         found = [rule.get("to") for rule in rules if sorted(port["port"] for port in rule["ports"]) == ports]
         checks.check(f"the policy lets out to Redis at {ports}", found == [to], rules)
+
+
+def notes(checks, chart):
+    """They show commands that work on this ops door, and name the image that nobody has but who built it."""
+    own = config(ops={"bearer_token_path": "/a", "tls": {"certificate_path": "/b", "private_key_path": "/c"}})
+    ours = {"ops": {"token": {"existingSecret": "ops-token", "key": "a.b"}, "tls": {"existingSecret": "ops-tls"}}}
+    bearer, verified = '-H "Authorization: Bearer $TOKEN" ', "--cacert ops-ca.crt --resolve rel-aquila-ops.prod.svc:9090:127.0.0.1 "
+    read_token = """TOKEN=$(kubectl -n prod get secret ops-token -o go-template='{{ index .data "a.b" | base64decode }}')"""
+    read_ca = """kubectl -n prod get secret ops-tls -o go-template='{{ index .data "ca.crt" | base64decode }}' > ops-ca.crt"""
+    url = "http://127.0.0.1:9090/status.json", "https://rel-aquila-ops.prod.svc:9090/status.json"
+    for what, values, said, unsaid in (
+        ("an open ops door", {}, [f"curl -sS {url[0]}\n", "In a browser http://127.0.0.1:9090/status shows"], ["TOKEN", "ops-ca.crt"]),
+        ("one with a token", {"ops": {"token": ours["ops"]["token"]}}, [read_token, f"curl -sS {bearer}{url[0]}\n"], ["ops-ca.crt"]),
+        ("one with TLS", {"ops": {"tls": ours["ops"]["tls"]}}, [read_ca, f"curl -sS {verified}{url[1]}\n"], ["TOKEN"]),
+        ("one with both", ours, [read_token, read_ca, f"curl -sS {bearer}{verified}{url[1]}\n", "as the password"], []),
+        ("one with both in the configuration", own, ["TOKEN=...", "in ops-ca.crt the authority", bearer + verified], ["get secret"]),
+    ):
+        told = render(chart, merged(WORKING, values))[1]
+        checks.check(f"the notes ask {what}", all(text in told for text in said) and not any(text in told for text in unsaid), told)
+    warning, pushed = "which no registry has: each node needs the image aquila:", {"image": {"repository": "registry.example/aquila"}}
+    told = [warning in render(chart, values)[1] for values in (WORKING, merged(WORKING, pushed))]
+    checks.check("the notes warn of an image that nobody pushed, and of no other", told == [True, False], told)
+    version = yaml.safe_load((CHART / "Chart.yaml").read_text())["appVersion"]
+    readme = README.read_text()
+    built = [f"docker build -t aquila:{version} .", f"docker push registry.example/aquila:{version}"]
+    checks.check("README builds and pushes what its values name", all(line in readme for line in built), built)
 
 
 def hooks(checks):

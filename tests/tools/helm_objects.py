@@ -58,6 +58,8 @@ def configuration(checks, rendered):
     config = rendered_config(rendered["one integration"])
     checks.check("the file holds the integration as it was given", config["integrations"] == {"elf-prod": INTEGRATION}, config)
     checks.check("the file holds the caller as it was given", config["callers"] == {"log-shipper": CALLER}, config)
+    null = rendered_config(rendered["sections that are null"])
+    checks.check("a section that is null is no section", null == config, null)
     for name in ("one integration", "cert-manager"):
         tls = rendered_config(rendered[name])["server"]["tls"]
         checks.check(f"TLS from the Secret: {name}", tls["certificate_path"] == "/etc/aquila/tls/tls.crt", tls)
@@ -68,6 +70,8 @@ def configuration(checks, rendered):
     ops = rendered_config(rendered["monitored"])["ops"]
     checks.check("the ops door asks for its token", ops["bearer_token_path"] == "/etc/aquila/ops-token/token", ops)
     checks.check("and speaks TLS", ops["tls"]["private_key_path"] == "/etc/aquila/ops-tls/tls.key", ops)
+    image = container_of(rendered["the values of README"])["image"]
+    checks.check("README names a registry", image == "registry.example/aquila:0.1.0", image)
 
 
 def mounts(checks, rendered):

@@ -125,7 +125,14 @@ MATRIX = {
     ),
     "as many logins as may be": merged(WORKING, {"replicaCount": 3}, integration(login_budget_per_hour=1000)),
     "a shared store": merged(WORKING, {"replicaCount": 30}, STORE),
+    "a shared store of no pod yet": merged(WORKING, {"replicaCount": 0}, STORE),
+    "sections that are null": merged(WORKING, config(salesforce=None, audit=None)),
     "a shared store behind Sentinels": merged(WORKING, SCALED, SENTINELS),
+    "names that YAML would read as numbers": merged(WORKING, {"nameOverride": "123"}),
+    "networks of both kinds": merged(
+        PLAIN,
+        {"networkPolicy": {"salesforce": {"cidrs": ["10.0.0.0/8", "1.2.3.4/32", "2001:db8::/32", "::1/128", "1:2:3:4:5:6:7:8/128"], "except": []}}},
+    ),
     "somebody else's service account": merged(PLAIN, {"serviceAccount": {"create": False, "name": "theirs"}}),
     "no service account": merged(PLAIN, {"serviceAccount": {"create": False}}),
 }
@@ -155,6 +162,13 @@ REFUSED_BY_SCHEMA = {
     "no pod at most": (merged(PLAIN, {"autoscaling": {"maxReplicas": 0}}), "maxReplicas"),
     "a budget of disruptions that forbids all": (merged(PLAIN, {"podDisruptionBudget": {"maxUnavailable": 0}}), "maxUnavailable"),
     "a network that is none": (merged(PLAIN, {"networkPolicy": {"salesforce": {"cidrs": ["salesforce.com"]}}}), "cidrs"),
+    "a network with a number beyond 255": (merged(PLAIN, {"networkPolicy": {"salesforce": {"cidrs": ["999.1.1.1/8"]}}}), "cidrs"),
+    "a network with a longer prefix than an address": (merged(PLAIN, {"networkPolicy": {"salesforce": {"except": ["10.0.0.0/99"]}}}), "except"),
+    "a network of the sixth version that is none": (merged(PLAIN, {"networkPolicy": {"salesforce": {"cidrs": ["1::2::3/64"]}}}), "cidrs"),
+    "a peer at an address that is none": (merged(PLAIN, {"networkPolicy": {"callersFrom": [{"ipBlock": {"cidr": "10.0.0.300/32"}}]}}), "callersFrom"),
+    "a full name that no object may have": (merged(PLAIN, {"fullnameOverride": "My_App"}), "fullnameOverride"),
+    "a full name that no Service may have": (merged(PLAIN, {"fullnameOverride": "1st"}), "fullnameOverride"),
+    "a name that no object may have": (merged(PLAIN, {"nameOverride": "My App!"}), "nameOverride"),
     "no way to Salesforce": (merged(PLAIN, {"networkPolicy": {"salesforce": {"cidrs": []}}}), "cidrs"),
     "a misspelt peer": (merged(PLAIN, {"networkPolicy": {"callersFrom": [{"namespace": {}}]}}), "callersFrom"),
     "an issuer of another kind": (merged(PLAIN, {"tls": {"certManager": {"issuerRef": {"kind": "Authority"}}}}), "kind"),
@@ -182,6 +196,27 @@ REFUSED_BY_TEMPLATE = {
     "two sources of TLS for the ops door": (
         merged(PLAIN, {"ops": {"tls": {"existingSecret": "a"}}}, config(ops={"tls": {"certificate_path": "/a", "private_key_path": "/b"}})),
         "choose one",
+    ),
+    "a label of the chart's pods": (
+        merged(PLAIN, {"podLabels": {"app.kubernetes.io/name": "mine"}}),
+        "podLabels: the chart itself sets app.kubernetes.io/name",
+    ),
+    "an annotation of the chart's pods": (merged(PLAIN, {"podAnnotations": {"checksum/needs-restart": "1"}}), "podAnnotations: the chart"),
+    "a label of the chart's monitor": (
+        merged(PLAIN, {"podMonitor": {"enabled": True, "labels": {"app.kubernetes.io/instance": "prometheus"}}}),
+        "podMonitor.labels: the chart",
+    ),
+    "a name beside the monitor's own": (
+        merged(PLAIN, MONITORED, {"serviceMonitor": {"tlsConfig": {"serverName": "a.example"}}}),
+        "serviceMonitor.tlsConfig: the chart",
+    ),
+    "a label of the chart's alerts": (
+        merged(PLAIN, {"prometheusRule": {"enabled": True, "labels": {"helm.sh/chart": "x"}}}),
+        "prometheusRule.labels: the chart",
+    ),
+    "a label of the chart's dashboard": (
+        merged(PLAIN, {"dashboard": {"enabled": True, "labels": {"app.kubernetes.io/version": "x"}}}),
+        "dashboard.labels: the chart",
     ),
     "two monitors": (merged(PLAIN, {"serviceMonitor": {"enabled": True}, "podMonitor": {"enabled": True}}), "choose one"),
     "an alert that is not there": (merged(PLAIN, {"prometheusRule": {"enabled": True, "disabled": ["AquilaTired"]}}), "no alert AquilaTired"),

@@ -14,14 +14,14 @@
 {{- end }}
 
 {{- define "aquila.selectorLabels" -}}
-app.kubernetes.io/name: {{ include "aquila.name" . }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/name: {{ include "aquila.name" . | quote }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end }}
 
 {{/* The pod of `helm test`: other labels than the service's pods, or requests of callers would be sent to it. */}}
 {{- define "aquila.testLabels" -}}
 app.kubernetes.io/name: {{ include "aquila.name" . }}-test
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end }}
 
 {{- define "aquila.commonLabels" -}}
@@ -33,6 +33,19 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- define "aquila.labels" -}}
 {{ include "aquila.selectorLabels" . }}
 {{ include "aquila.commonLabels" . }}
+{{- end }}
+
+{{/* What the chart sets (`own`, YAML) and what a value adds to it (`more`), in which no key of the chart may stand: YAML has
+each key once, and the selectors rest on the chart's. Takes the name of the value too. */}}
+{{- define "aquila.withMore" -}}
+{{- $own := .own | fromYaml }}
+{{- $name := .name }}
+{{- range $key, $_ := .more }}
+{{- if hasKey $own $key }}
+{{- fail (printf "%s: the chart itself sets %s: leave it out" $name $key) }}
+{{- end }}
+{{- end }}
+{{- merge $own (.more | default dict) | toYaml }}
 {{- end }}
 
 {{- define "aquila.image" -}}
@@ -96,6 +109,9 @@ http
 {{/* The configuration file: the values as they stand, and the paths of what the chart mounts. */}}
 {{- define "aquila.config" -}}
 {{- $config := deepCopy .Values.config }}
+{{- range $section, $settings := .Values.config }}
+{{- if kindIs "invalid" $settings }}{{ $_ := unset $config $section }}{{ end }}
+{{- end }}
 {{- if include "aquila.tlsSecret" . }}
 {{- $paths := dict "certificate_path" "/etc/aquila/tls/tls.crt" "private_key_path" "/etc/aquila/tls/tls.key" }}
 {{- if .Values.tls.clientCa.existingSecret }}
@@ -139,7 +155,7 @@ http
 {{- $_ := set $redis "ca_path" "/etc/aquila/store-ca/ca.crt" }}
 {{- end }}
 {{- if not $settings.max_replicas }}
-{{- $_ := set $settings "max_replicas" (include "aquila.mostPods" .root | int) }}
+{{- $_ := set $settings "max_replicas" (include "aquila.sharing" .root | int) }}
 {{- end }}
 {{- else if or $store.sealKey.existingSecret $store.password.existingSecret $store.ca.existingSecret }}
 {{- fail "store names Secrets, and there is no config.store that they are for" }}
@@ -166,10 +182,17 @@ http
 {{- dict "keys" .Values.keys.existingSecret "tls" (include "aquila.tlsSecret" .) "client-ca" .Values.tls.clientCa.existingSecret "ops-tls" .Values.ops.tls.existingSecret "ops-token" .Values.ops.token.existingSecret "store-seal" $store.sealKey.existingSecret "store-password" $store.password.existingSecret "store-ca" $store.ca.existingSecret | toYaml }}
 {{- end }}
 
-{{/* What a running pod does not take over: only this rolls the pods. */}}
+{{/* How many pods share the store; empty without one. Of no pod at all the first that starts is one. */}}
+{{- define "aquila.sharing" -}}
+{{- with .Values.config.store }}
+{{- .max_replicas | default (include "aquila.mostPods" $ | int | max 1) }}
+{{- end }}
+{{- end }}
+
+{{/* What a running pod does not take over: only this rolls the pods. The share of the budget is a part of it. */}}
 {{- define "aquila.fixed" -}}
 {{- $server := pick .Values.config.server "listen" "shutdown_delay" "shutdown_grace" }}
-{{- dict "server" $server "ops" .Values.config.ops.listen "log" .Values.config.log "audit" .Values.config.audit "store" .Values.config.store | toYaml | sha256sum }}
+{{- dict "server" $server "ops" .Values.config.ops.listen "log" .Values.config.log "audit" .Values.config.audit "store" .Values.config.store "sharing" (include "aquila.sharing" .) | toYaml | sha256sum }}
 {{- end }}
 
 {{/* The port at the end of an address. */}}
@@ -206,7 +229,7 @@ http
 {{- end }}
 {{- end }}
 
-{{/* What both monitors say of the ops door. Takes the root and the monitor. */}}
+{{/* What both monitors say of the ops door. Takes the root, the monitor and its name among the values. */}}
 {{- define "aquila.scrape" -}}
 path: /metrics
 scheme: {{ ternary "https" "http" (eq (include "aquila.opsTls" .root) "yes") }}
@@ -221,17 +244,12 @@ authorization:
 {{- end }}
 {{- end }}
 {{- if include "aquila.opsTls" .root }}
+{{- $tls := dict "serverName" (printf "%s-ops.%s.svc" (include "aquila.fullname" .root) .root.Release.Namespace) }}
+{{- with .root.Values.ops.tls.existingSecret }}
+{{- $_ := set $tls "ca" (dict "secret" (dict "name" . "key" "ca.crt")) }}
+{{- end }}
 tlsConfig:
-  serverName: {{ include "aquila.fullname" .root }}-ops.{{ .root.Release.Namespace }}.svc
-  {{- with .root.Values.ops.tls.existingSecret }}
-  ca:
-    secret:
-      name: {{ . }}
-      key: ca.crt
-  {{- end }}
-  {{- with .monitor.tlsConfig }}
-  {{- toYaml . | nindent 2 }}
-  {{- end }}
+  {{- include "aquila.withMore" (dict "own" (toYaml $tls) "more" .monitor.tlsConfig "name" (printf "%s.tlsConfig" .name)) | nindent 2 }}
 {{- end }}
 {{- end }}
 
