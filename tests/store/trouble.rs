@@ -11,7 +11,7 @@ use rustix::process::Signal;
 use tokio::time::Instant;
 
 use crate::support::{
-    AWAY, PASSWORD, Pki, Redis, Replica, THERE, acl_rule, free_port, log, plain, seal_key, settings, tls, until,
+    AWAY, PASSWORD, Pki, Redis, Replica, THERE, acl_rule, free_port, log, plain, seal_key, settings, tls,
 };
 
 fn place() -> Place {
