@@ -18,7 +18,7 @@ fmt:
 lint:
     .ci/run lint
 
-# Everything that needs only Rust.
+# Everything that needs only Rust and redis-server.
 test:
     cargo test --locked
 
