@@ -5,7 +5,8 @@ import pathlib
 import subprocess
 import time
 
-from hsm_parts import fetch, run, until
+from hsm_parts import run, until
+from service import fetch
 
 CLIENT_ID, USERNAME = "3MVG9.container", "elf@acme.example"
 # The usual ports: the namespace is this run's own.

@@ -15,8 +15,8 @@ import threading
 
 import canary
 from checks import Checks
-from hsm_parts import CLIENT_ID, PIN, Broker, Obedient, Relay, Tokens, daemon, fetch, key_setting, signed_by, until
-from service import free_port, new_key, openssl, private_key, running, self_signed
+from hsm_parts import CLIENT_ID, PIN, Broker, Obedient, Relay, Tokens, daemon, key_setting, signed_by, until
+from service import fetch, free_port, new_key, openssl, private_key, running, self_signed
 
 USERS = 60
 PIN_INCORRECT = 0xA0

@@ -11,11 +11,9 @@ import signal
 import subprocess
 import threading
 import time
-import urllib.error
 import urllib.parse
-import urllib.request
 
-from service import free_port, openssl, running
+from service import fetch, free_port, openssl, running
 
 PIN = "0305-9876"
 SO_PIN = "12345678"
@@ -167,17 +165,6 @@ class Passing(http.server.BaseHTTPRequestHandler):
 
     def log_message(self, *_):
         pass
-
-
-def fetch(url, data=None, headers=None, method=None, within=30.0):
-    """Status and body, whatever the status."""
-    request = urllib.request.Request(url, data=data, headers=headers or {}, method=method)
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    try:
-        with opener.open(request, timeout=within) as answer:
-            return answer.status, answer.read()
-    except urllib.error.HTTPError as error:
-        return error.code, error.read()
 
 
 def signed_by(assertion):

@@ -16,7 +16,6 @@ import subprocess
 import sys
 import threading
 import time
-import urllib.error
 import urllib.parse
 import urllib.request
 
@@ -25,7 +24,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 import canary
-from service import START_WITHIN, Process, free_port
+from service import START_WITHIN, Process, fetch, free_port
 
 CLIENT_ID = "3MVG9.replicas"
 PREFIX = "aquila:"
@@ -44,18 +43,6 @@ def until(what, holds, within=WITHIN, every=0.05):
             return seen, time.monotonic() - begun
         time.sleep(every)
     raise RuntimeError(f"not within {within:.0f} s: {what}")
-
-
-def fetch(url, data=None, headers=None, method=None, within=20.0):
-    """Status and body, whatever the status; a dictionary is sent as a form."""
-    body = urllib.parse.urlencode(data).encode() if isinstance(data, dict) else data
-    request = urllib.request.Request(url, data=body, headers=headers or {}, method=method)
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    try:
-        with opener.open(request, timeout=within) as answer:
-            return answer.status, answer.read()
-    except urllib.error.HTTPError as error:
-        return error.code, error.read()
 
 
 class Certificates:

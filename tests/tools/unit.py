@@ -13,8 +13,8 @@ import tempfile
 import canary
 from checks import Checks
 from containers import OPS, SALESFORCE, Podman, answers, configuration, confined, simulation, token
-from hsm_parts import fetch, run, until
-from service import new_key, private_key, self_signed
+from hsm_parts import run, until
+from service import fetch, new_key, private_key, self_signed
 
 # The service stands in the container where the unit looks for it.
 PROGRAM = "/usr/local/bin/aquila"
