@@ -6,6 +6,7 @@ Every secret that is made or read here is searched for in everything that the pr
 import contextlib
 import hashlib
 import pathlib
+import random
 import re
 import signal
 import socket
@@ -21,11 +22,35 @@ START_WITHIN = 20.0
 STOP_WITHIN = 40.0
 
 
+# Ports that were given to somebody who may not listen yet.
+GIVEN = set()
+# Below it are ports that services are known by, and those that no browser visits.
+LOWEST_PORT = 15000
+
+
 def free_port():
-    """A loopback port that nobody listens on just now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """A loopback port that nobody listens on just now, and that nobody else was given.
+
+    Outside of those that the kernel hands out by itself: one of these may be a connection's before its owner listens, or
+    while its owner is started anew.
+    """
+    for _ in range(1000):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", drawn_port()))
+            port = probe.getsockname()[1]
+            if port not in GIVEN:
+                GIVEN.add(port)
+                return port
+    raise RuntimeError("no port of loopback is free")
+
+
+def drawn_port():
+    """Any port below the kernel's own; 0, which is one of the kernel's, where there are hardly any."""
+    try:
+        first = int(pathlib.Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    except OSError:
+        return 0
+    return random.SystemRandom().randrange(LOWEST_PORT, first) if first > LOWEST_PORT + 5000 else 0
 
 
 def fetch(url, data=None, headers=None, method=None, within=30.0):
