@@ -2,6 +2,9 @@
 # shellcheck shell=bash
 # shellcheck disable=SC2034 # they are read by whoever sources this file
 
+# shellcheck source=tests/tools/install.sh
+. tests/tools/install.sh
+
 begun=$SECONDS
 store=$(mktemp -d)
 namespace=aquila-ci-$$
@@ -21,10 +24,7 @@ open_store() {
     command -v "${pair%%:*}" > /dev/null || missing+=("${pair##*:}")
   done
   if [ ${#missing[@]} -gt 0 ]; then
-    say "installing the Debian packages ${missing[*]}"
-    apt-get update -qq
-    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" > "$store/apt.log" 2>&1 ||
-      { cat "$store/apt.log"; fail 'the packages could not be installed'; }
+    debian_packages "${missing[@]}" || fail "the Debian packages ${missing[*]} could not be installed"
   fi
   ip netns add "$namespace"
   ip -n "$namespace" link set lo up
