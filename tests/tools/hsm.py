@@ -163,7 +163,7 @@ def mistakes(checks, scene):
         tokens.generate("aquila", "pair", "rsa:2048", "--usage-sign", number=number)
     text = folder / "text.so"
     text.write_text("no library")
-    libm = next(line for line in os.popen("ldconfig -p").read().split() if line.endswith("/libm.so.6"))
+    libm = next(line for line in os.popen("/sbin/ldconfig -p").read().split() if line.endswith("/libm.so.6"))
     module = tokens.module
     cases = [
         ("no module", key_setting("/nowhere/hsm.so"), "module_path", ["no such file"]),
