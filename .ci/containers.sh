@@ -6,7 +6,8 @@
 . tests/tools/install.sh
 
 begun=$SECONDS
-store=$(mktemp -d)
+# Not in /tmp, which may be small, or memory.
+store=$(mktemp -d -p "${CI_STORE:-/var/tmp}")
 namespace=aquila-ci-$$
 storage=(--root "$store/root" --runroot "$store/run" --storage-driver overlay)
 
@@ -19,6 +20,7 @@ fail() { echo "$0: $1" >&2; exit 1; }
 open_store() {
   [ "$(id -u)" -eq 0 ] || fail 'wants to be run by root: it makes network namespaces and mounts'
   trap close_store EXIT
+  has_room
   local missing=() pair
   for pair in buildah podman runc mmdebstrap ip:iproute2 newuidmap:uidmap "$@"; do
     command -v "${pair%%:*}" > /dev/null || missing+=("${pair##*:}")
@@ -28,6 +30,15 @@ open_store() {
   fi
   ip netns add "$namespace"
   ip -n "$namespace" link set lo up
+}
+
+# Containers lie as overlays on a file system that may not be one itself; what they take is for the most part a compiler and
+# what it makes.
+has_room() {
+  local place=${store%/*} least=6 free
+  [ "$(stat -f -c %T "$store")" != overlayfs ] || fail "$place is an overlayfs, where containers cannot lie; CI_STORE names another folder"
+  free=$(($(df --output=avail -B 1G "$store" | tail -n 1)))
+  [ "$free" -ge "$least" ] || fail "$place has $free GiB free, and $least are wanted; CI_STORE names another folder"
 }
 
 close_store() {
