@@ -2,8 +2,12 @@
 # shellcheck shell=bash
 # shellcheck disable=SC2034 # they are read by whoever sources this file
 
+# shellcheck source=tests/tools/install.sh
+. tests/tools/install.sh
+
 begun=$SECONDS
-store=$(mktemp -d)
+# Not in /tmp, which may be small, or memory.
+store=$(mktemp -d -p "${CI_STORE:-/var/tmp}")
 namespace=aquila-ci-$$
 storage=(--root "$store/root" --runroot "$store/run" --storage-driver overlay)
 
@@ -16,18 +20,25 @@ fail() { echo "$0: $1" >&2; exit 1; }
 open_store() {
   [ "$(id -u)" -eq 0 ] || fail 'wants to be run by root: it makes network namespaces and mounts'
   trap close_store EXIT
+  has_room
   local missing=() pair
   for pair in buildah podman runc mmdebstrap ip:iproute2 newuidmap:uidmap "$@"; do
     command -v "${pair%%:*}" > /dev/null || missing+=("${pair##*:}")
   done
   if [ ${#missing[@]} -gt 0 ]; then
-    say "installing the Debian packages ${missing[*]}"
-    apt-get update -qq
-    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" > "$store/apt.log" 2>&1 ||
-      { cat "$store/apt.log"; fail 'the packages could not be installed'; }
+    debian_packages "${missing[@]}" || fail "the Debian packages ${missing[*]} could not be installed"
   fi
   ip netns add "$namespace"
   ip -n "$namespace" link set lo up
+}
+
+# Containers lie as overlays on a file system that may not be one itself; what they take is for the most part a compiler and
+# what it makes.
+has_room() {
+  local place=${store%/*} least=6 free
+  [ "$(stat -f -c %T "$store")" != overlayfs ] || fail "$place is an overlayfs, where containers cannot lie; CI_STORE names another folder"
+  free=$(($(df --output=avail -B 1G "$store" | tail -n 1)))
+  [ "$free" -ge "$least" ] || fail "$place has $free GiB free, and $least are wanted; CI_STORE names another folder"
 }
 
 close_store() {

@@ -16,7 +16,7 @@ INTEGRATION = "elf-prod"
 CLIENT_ID = "3MVG9.clients"
 CONTROL_SECRET = "control-of-the-clients"
 # What a session lives that is to be over before anybody is tired of waiting: the client is told half of it, and less.
-BRIEF = "12s"
+BRIEF = "20s"
 
 
 @dataclass(frozen=True)

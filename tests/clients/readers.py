@@ -21,15 +21,14 @@ QUERY = (
 def judge(run):
     """The rows of the table of readers."""
     check = run.checks.check
-    read = {
-        "simple-salesforce": simple_salesforce(run),
-        "jsforce": jsforce(run),
-        "sf CLI": sf(run),
-    }
-    first_id, first_rows = read["simple-salesforce"]
+    first_id, first_rows = simple_salesforce(run)
     check("the log file has rows", len(first_rows) > 1, first_rows)
     check("the rows are of logins", {row["EVENT_TYPE"] for row in first_rows} == {"Login"}, first_rows[:1])
-    for name, (file_id, rows) in read.items():
+    for name, read in (("jsforce", jsforce), ("sf CLI", sf)):
+        file_id, rows = read(run)
+        if file_id != first_id:
+            # A new day has a new file, whoever asks next.
+            first_id, first_rows = simple_salesforce(run)
         check(f"{name} reads the same file", file_id == first_id, (file_id, first_id))
         check(f"{name} reads the same {len(first_rows)} rows", rows == first_rows, (rows[:1], first_rows[:1]))
     ways = {

@@ -101,10 +101,7 @@ def wanted(options, name):
 
 
 def trust_only(ca):
-    """Every runtime is told by its own variable to trust this one authority; no request may leave by a proxy."""
-    for name in [*os.environ]:
-        if name.lower() in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
-            del os.environ[name]
+    """Every runtime is told by its own variable to trust this one authority."""
     for name in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "NODE_EXTRA_CA_CERTS"):
         os.environ[name] = str(ca)
 

@@ -35,6 +35,11 @@ class Podman:
         command = [*self.command, *map(str, arguments)]
         return subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False).returncode
 
+    def said(self, *arguments):
+        """The output alone, whatever the exit status."""
+        command = [*self.command, *map(str, arguments)]
+        return subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False).stdout.strip()
+
     def inspect(self, name, kind="container"):
         return json.loads(self("inspect", "--type", kind, name))[0]
 

@@ -10,6 +10,7 @@ import urllib.parse
 from dataclasses import dataclass
 
 import canary
+from service import free_port
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ class Listening:
     """An HTTP server on a free port of loopback (or on `port`, which was free a moment ago), for the length of a `with` block; with `tls` over TLS."""
 
     def __init__(self, handler, tls=None, port=None):
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", port or 0), handler)
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", port or free_port()), handler)
         self.server.daemon_threads = True
         if tls:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

@@ -132,7 +132,7 @@ class Relay(http.server.ThreadingHTTPServer):
     daemon_threads = True
 
     def __init__(self, target):
-        super().__init__(("127.0.0.1", 0), Passing)
+        super().__init__(("127.0.0.1", free_port()), Passing)
         self.target, self.assertions = target, []
 
     @property

@@ -40,9 +40,6 @@ def main():
         tls = loopback_tls(folder)
         # requests, and so both clients, trust this one authority and no other.
         os.environ["REQUESTS_CA_BUNDLE"] = str(tls["ca"])
-        for proxy in ("http_proxy", "https_proxy", "all_proxy"):
-            os.environ.pop(proxy, None)
-            os.environ.pop(proxy.upper(), None)
 
         key, digest = new_key(binary, CALLER)
         checks.check("new-key prints the digest of the whole key", digest == sha256(key))

@@ -49,9 +49,6 @@ def main():
     binary = str(pathlib.Path(arguments.parse_args().binary).resolve())
     with Checks("live") as checks, tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
         folder = pathlib.Path(folder)
-        for proxy in ("http_proxy", "https_proxy", "all_proxy"):
-            os.environ.pop(proxy, None)
-            os.environ.pop(proxy.upper(), None)
         simulator = Simulator(free_port())
         page = Page(pathlib.Path(__file__).parents[2] / "docs/elastic.md")
         config, command = material(checks, binary, folder, simulator.port)

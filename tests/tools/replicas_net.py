@@ -15,7 +15,7 @@ def partitioned(scene):
     """The one without Redis goes alone; the one without Salesforce lives on what the others log in."""
     block = os.getpid() % 250
     try:
-        spaces = [Namespace(scene.stack, f"aquila{os.getpid()}-{number}", number, block) for number in range(3)]
+        spaces = [Namespace(scene.stack, f"aq{os.getpid()}-{number}", number, block) for number in range(3)]
     except (OSError, RuntimeError) as error:
         scene.checks.check("network namespaces can be made here", False, f"{error}; {REMEDY}")
         return

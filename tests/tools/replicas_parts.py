@@ -288,10 +288,7 @@ class Salesforce:
 
     def request(self, method, path, data=None, headers=None):
         request = urllib.request.Request(self.own + path, data=data, headers=headers or {}, method=method)
-        handlers = [urllib.request.ProxyHandler({})]
-        if self.trust:
-            handlers.append(urllib.request.HTTPSHandler(context=self.trust))
-        with urllib.request.build_opener(*handlers).open(request, timeout=20) as answer:
+        with urllib.request.urlopen(request, timeout=20, context=self.trust) as answer:
             return json.load(answer)
 
     def control(self, method, path, body=None):

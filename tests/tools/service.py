@@ -5,7 +5,9 @@ Every secret that is made or read here is searched for in everything that the pr
 
 import contextlib
 import hashlib
+import os
 import pathlib
+import random
 import re
 import signal
 import socket
@@ -19,22 +21,48 @@ import canary
 
 START_WITHIN = 20.0
 STOP_WITHIN = 40.0
+# What is asked here is on loopback: no request of ours, or of a program that is started from here, is for a proxy.
+for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
+    del os.environ[name]
+
+
+# Ports that were given to somebody who may not listen yet.
+GIVEN = set()
+# Below it are ports that services are known by, and those that no browser visits.
+LOWEST_PORT = 15000
 
 
 def free_port():
-    """A loopback port that nobody listens on just now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """A loopback port that nobody listens on just now, and that nobody else was given.
+
+    Outside of those that the kernel hands out by itself: one of these may be a connection's before its owner listens, or
+    while its owner is started anew.
+    """
+    for _ in range(1000):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", drawn_port()))
+            port = probe.getsockname()[1]
+            if port not in GIVEN:
+                GIVEN.add(port)
+                return port
+    raise RuntimeError("no port of loopback is free")
+
+
+def drawn_port():
+    """Any port below the kernel's own; 0, which is one of the kernel's, where there are hardly any."""
+    try:
+        first = int(pathlib.Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    except OSError:
+        return 0
+    return random.SystemRandom().randrange(LOWEST_PORT, first) if first > LOWEST_PORT + 5000 else 0
 
 
 def fetch(url, data=None, headers=None, method=None, within=30.0):
-    """Status and body, whatever the status, past any proxy; a dictionary is sent as a form."""
+    """Status and body, whatever the status; a dictionary is sent as a form."""
     body = urllib.parse.urlencode(data).encode() if isinstance(data, dict) else data
     request = urllib.request.Request(url, data=body, headers=headers or {}, method=method)
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        with opener.open(request, timeout=within) as answer:
+        with urllib.request.urlopen(request, timeout=within) as answer:
             return answer.status, answer.read()
     except urllib.error.HTTPError as error:
         return error.code, error.read()
@@ -205,10 +233,10 @@ class Process:
         if self.ops is None or self.process.poll() is not None:
             return {}
         headers = {"Authorization": f"Bearer {self.ops_token}"} if self.ops_token else {}
-        direct, pages = urllib.request.build_opener(urllib.request.ProxyHandler({})), {}
+        pages = {}
         for path in ("/metrics", "/status.json", "/status"):
             request = urllib.request.Request(f"http://127.0.0.1:{self.ops}{path}", headers=headers)
-            with direct.open(request, timeout=10) as answer:
+            with urllib.request.urlopen(request, timeout=10) as answer:
                 pages[path] = answer.read().decode()
         return pages
 

@@ -49,9 +49,6 @@ def main():
     arguments = official_cli.arguments()
     with Checks("simulator") as checks, tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
         folder = pathlib.Path(folder)
-        for proxy in ("http_proxy", "https_proxy", "all_proxy"):
-            os.environ.pop(proxy, None)
-            os.environ.pop(proxy.upper(), None)
         self_signed(folder / "app.pem", private_key(folder / "app.key"))
 
         hosts = [word for host in HOSTS for word in ("--host", host)]

@@ -175,9 +175,9 @@ class Scene:
 
 def fetch(url, headers=None, method="GET"):
     """Status, headers, body."""
-    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    request = urllib.request.Request(url, headers=headers or {}, method=method)
     try:
-        with direct.open(urllib.request.Request(url, headers=headers or {}, method=method), timeout=30) as answer:
+        with urllib.request.urlopen(request, timeout=30) as answer:
             return answer.status, answer.headers, answer.read().decode()
     except urllib.error.HTTPError as error:
         return error.code, error.headers, error.read().decode()

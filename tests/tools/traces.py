@@ -47,7 +47,7 @@ def main():
     arguments = argparse.ArgumentParser()
     arguments.add_argument("--binary", required=True)
     binary = arguments.parse_args().binary
-    for name in [name for name in os.environ if name.startswith("OTEL_") or name.lower().endswith("_proxy")]:
+    for name in [name for name in os.environ if name.startswith("OTEL_")]:
         del os.environ[name]
     canary.note("the key of the collector", COLLECTOR_KEY)
     with Checks("traces") as checks, tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:

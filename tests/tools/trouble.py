@@ -160,7 +160,7 @@ scrape_configs:
         self.asker.want = ["good", "dying"]
         # Longer than any window or wait of the hastened rules but those of a day.
         seen = f'count_over_time(aquila_build_info{{instance="127.0.0.1:{self.ops}"}}[21s])'
-        self.until(checks, "scraped for 21 s", 40, lambda: self.value(seen) >= 21)
+        self.until(checks, "scraped for 21 s", 90, lambda: self.value(seen) >= 21)
         alerts = self.alerts()
         checks.check("no alert while all is well, not even a pending one", not alerts, alerts)
         checks.check("what the service does is shared", self.value("aquila_store_up") == 1, self.query("aquila_store_up"))
