@@ -19,13 +19,17 @@ impl Holding {
         let Some(sharing) = &self.memory.sharing else { return };
         let concerns_us = match what {
             What::Token | What::Dropped => sharing.is_news(fence.number()),
-            What::Failure => {
-                // By no right at all: it was taken away.
-                if fence == Fence::NONE {
+            // By no right at all: it was taken away.
+            What::Failure if fence == Fence::NONE => {
+                // In this order: a flight that has just landed has left its failure. One that has not may come back with what
+                // it saw before.
+                let cures = self.memory.slot.under_way().is_some() || self.memory.slot.failure().is_some();
+                if cures {
                     sharing.hear_of_a_cure();
                 }
-                self.memory.slot.failure().is_some()
+                cures
             }
+            What::Failure => self.memory.slot.failure().is_some(),
             What::Released => false,
         };
         if concerns_us {

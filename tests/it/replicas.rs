@@ -164,6 +164,40 @@ async fn a_refusal_is_remembered_by_all_until_one_of_them_is_told_to_forget_it()
 }
 
 #[tokio::test]
+async fn a_cure_is_for_what_has_failed_and_not_for_what_fails_later() {
+    let fleet = Fleet::of(2, plan().integration("elf-before")).await;
+    let before = fleet.ask_for(1, "elf-before").await.token().text;
+    // By name it is the first.
+    let kept = fleet.kept(1).await;
+    assert!(!kept.is_empty());
+    assert_eq!(fleet.ask_for(0, "elf-before").await.token().text, before);
+    until("the other one hears of events", async || fleet.answered(1, "read_events").await > 0).await;
+    let told = fleet.answered(0, "tell").await;
+    fleet.replica(0).forgive();
+    // Nobody has asked the other one for the usual token. Events are heard in order, so what comes next is heard after that.
+    until("the first one has told of the cure", async || fleet.answered(0, "tell").await == told + 2).await;
+    token_dies(&fleet, &before, 0).await;
+    until("the other one has heard of it, and has the next token", async || {
+        let next = fleet.kept(1).await;
+        next != kept && !next.is_empty()
+    })
+    .await;
+    let refused = async |replica| {
+        assert_eq!(fleet.ask(replica).await.refusal().0, 502);
+        fleet.status(replica, "/integrations/1/last_failure/cause").await
+    };
+    fleet.stage.simulator.force(Fault::always(Door::Token, row(TokenRow::IpRestricted)));
+    assert_eq!(refused(1).await, json!("ip_or_hours"));
+    fleet.stage.simulator.clear_faults();
+    let (looks, posts) = (fleet.answered(1, "look").await, fleet.posts());
+    fleet.stage.simulator.force(Fault::always(Door::Token, row(TokenRow::UserHasNotApproved)));
+    assert_eq!(refused(0).await, json!("user_not_approved"));
+    until("the other one has looked what was refused", async || fleet.answered(1, "look").await > looks).await;
+    assert_eq!(refused(1).await, json!("ip_or_hours"), "its own pause of 5 s is not over");
+    assert_eq!(fleet.posts(), posts + 1);
+}
+
+#[tokio::test]
 async fn a_refusal_outlives_a_store_that_is_emptied() {
     let fleet = Fleet::of(2, plan()).await;
     fleet.stage.simulator.force(Fault::always(Door::Token, row(TokenRow::UserHasNotApproved)));
