@@ -232,7 +232,7 @@ impl Renewal {
         fence: u64,
     ) -> Kept<Granted> {
         sharing.hold(fence);
-        self.integration.metrics().store().adopted(self.integration.name());
+        self.integration.metrics().store().took_over(self.integration.name());
         tell::taken_over(&self.integration, before, &theirs, &mut self.memory.told());
         self.memory.take_over(before, &theirs);
         keep(theirs)

@@ -82,8 +82,8 @@ async fn ten_replicas_with_hundreds_of_cold_callers_log_in_once() {
         brought += fleet
             .metric(replica, &format!("aquila_mints_total{{integration=\"{INTEGRATION}\",outcome=\"success\"}}"))
             .await;
-        let adopted = format!("aquila_store_tokens_adopted_total{{integration=\"{INTEGRATION}\"}}");
-        brought += fleet.metric(replica, &adopted).await;
+        let taken_over = format!("aquila_store_tokens_taken_over_total{{integration=\"{INTEGRATION}\"}}");
+        brought += fleet.metric(replica, &taken_over).await;
     }
     assert_eq!(brought, 10, "one was minted and nine were taken over");
     assert!(search(&fleet.redis) > 500, "the dump is that of a store that was used");
