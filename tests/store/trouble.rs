@@ -9,9 +9,8 @@ use std::time::Duration;
 use aquila::store::{Away, Place, Secrets};
 use rustix::process::Signal;
 
-use crate::support::{
-    AWAY, PASSWORD, Pki, Redis, Replica, THERE, acl_rule, free_port, log, plain, seal_key, settings, tls,
-};
+use crate::ports::free_port;
+use crate::support::{AWAY, PASSWORD, Pki, Redis, Replica, THERE, acl_rule, log, plain, seal_key, settings, tls};
 
 fn place() -> Place {
     Place::new("elf-prod", [7; 32])
