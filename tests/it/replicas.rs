@@ -3,6 +3,8 @@
 //!
 //! All go by the machine's clock, because the store has no other, so nothing here waits for a promise to end.
 
+use std::time::Duration;
+
 use aquila::simulator::{Door, Fault, TokenRow};
 use serde_json::json;
 use tokio::task::JoinSet;
@@ -19,6 +21,10 @@ use crate::support::until;
 
 fn plan() -> Plan {
     Stage::plan()
+}
+
+fn with_integrations(plan: Plan, count: usize) -> Plan {
+    (0..count).fold(plan, |plan, number| plan.integration(&format!("elf-{number}")))
 }
 
 /// So many callers ask each of these replicas, all at once; nobody is answered before all have their place.
@@ -76,8 +82,8 @@ async fn ten_replicas_with_hundreds_of_cold_callers_log_in_once() {
         brought += fleet
             .metric(replica, &format!("aquila_mints_total{{integration=\"{INTEGRATION}\",outcome=\"success\"}}"))
             .await;
-        let adopted = format!("aquila_store_tokens_adopted_total{{integration=\"{INTEGRATION}\"}}");
-        brought += fleet.metric(replica, &adopted).await;
+        let taken_over = format!("aquila_store_tokens_taken_over_total{{integration=\"{INTEGRATION}\"}}");
+        brought += fleet.metric(replica, &taken_over).await;
     }
     assert_eq!(brought, 10, "one was minted and nine were taken over");
     assert!(search(&fleet.redis) > 500, "the dump is that of a store that was used");
@@ -159,6 +165,40 @@ async fn a_refusal_is_remembered_by_all_until_one_of_them_is_told_to_forget_it()
 }
 
 #[tokio::test]
+async fn a_cure_is_for_what_has_failed_and_not_for_what_fails_later() {
+    let fleet = Fleet::of(2, plan().integration("elf-before")).await;
+    let before = fleet.ask_for(1, "elf-before").await.token().text;
+    // By name it is the first.
+    let kept = fleet.kept(1).await;
+    assert!(!kept.is_empty());
+    assert_eq!(fleet.ask_for(0, "elf-before").await.token().text, before);
+    until("the other one hears of events", async || fleet.answered(1, "read_events").await > 0).await;
+    let told = fleet.answered(0, "tell").await;
+    fleet.replica(0).forgive();
+    // Nobody has asked the other one for the usual token. Events are heard in order, so what comes next is heard after that.
+    until("the first one has told of the cure", async || fleet.answered(0, "tell").await == told + 2).await;
+    token_dies(&fleet, &before, 0).await;
+    until("the other one has heard of it, and has the next token", async || {
+        let next = fleet.kept(1).await;
+        next != kept && !next.is_empty()
+    })
+    .await;
+    let refused = async |replica| {
+        assert_eq!(fleet.ask(replica).await.refusal().0, 502);
+        fleet.status(replica, "/integrations/1/last_failure/cause").await
+    };
+    fleet.stage.simulator.force(Fault::always(Door::Token, row(TokenRow::IpRestricted)));
+    assert_eq!(refused(1).await, json!("ip_or_hours"));
+    fleet.stage.simulator.clear_faults();
+    let (looks, posts) = (fleet.answered(1, "look").await, fleet.posts());
+    fleet.stage.simulator.force(Fault::always(Door::Token, row(TokenRow::UserHasNotApproved)));
+    assert_eq!(refused(0).await, json!("user_not_approved"));
+    until("the other one has looked what was refused", async || fleet.answered(1, "look").await > looks).await;
+    assert_eq!(refused(1).await, json!("ip_or_hours"), "its own pause of 5 s is not over");
+    assert_eq!(fleet.posts(), posts + 1);
+}
+
+#[tokio::test]
 async fn a_refusal_outlives_a_store_that_is_emptied() {
     let fleet = Fleet::of(2, plan()).await;
     fleet.stage.simulator.force(Fault::always(Door::Token, row(TokenRow::UserHasNotApproved)));
@@ -170,11 +210,8 @@ async fn a_refusal_outlives_a_store_that_is_emptied() {
     })
     .await;
     fleet.redis.flush();
-    let net = async |replica| {
-        fleet.metric(replica, "aquila_store_operations_total{operation=\"look\",outcome=\"success\"}").await
-    };
-    let before = net(1).await;
-    until("the other one has looked since", async || net(1).await > before).await;
+    let before = fleet.answered(1, "look").await;
+    until("the other one has looked since", async || fleet.answered(1, "look").await > before).await;
     assert_eq!((refused_at(&fleet, 1).await.as_str(), fleet.posts()), ("user_not_approved", 2));
     // And the next in a row waits longer still.
     until("the pause of 10 s is over, and one of them tries", async || {
@@ -220,10 +257,7 @@ async fn the_next_refusal_pauses_longer_whoever_met_the_first() {
 
 #[tokio::test]
 async fn the_budget_of_a_user_is_one_for_all_replicas() {
-    let mut plan = plan().integration_line("login_budget_per_hour = 5").one_user();
-    for number in 0..9 {
-        plan = plan.integration(&format!("elf-{number}"));
-    }
+    let plan = with_integrations(plan().integration_line("login_budget_per_hour = 5").one_user(), 9);
     let fleet = Fleet::of(3, plan).await;
     let mut statuses = Vec::new();
     for number in 0..9 {
@@ -266,6 +300,28 @@ async fn what_a_caller_signed_counts_once_at_all_replicas_together() {
     };
     let request = proof("three", INTEGRATION);
     assert_eq!((grant(1, &request).await, grant(0, &request).await), (200, 400));
+}
+
+#[tokio::test]
+async fn a_token_host_of_many_integrations_is_forgiven_once() {
+    let fleet = Fleet::of(1, with_integrations(plan(), 99)).await;
+    fleet.replica(0).forgive();
+    until("each integration is forgiven", async || fleet.answered(0, "forgive").await == 100).await;
+    assert_eq!(fleet.answered(0, "host_answered").await, 1);
+}
+
+#[tokio::test]
+async fn the_end_does_not_wait_until_everything_is_forgiven() {
+    const ALL: usize = 640;
+    let mut fleet = Fleet::of(1, with_integrations(plan(), ALL - 1)).await;
+    let (near, afar) = (fleet.redis.url(), fleet.redis.seen_from_afar(Duration::from_millis(50)));
+    let far = fleet.add_with(|file| file.replace(&near, &afar.url())).await;
+    fleet.shares().await;
+    fleet.replica(far).forgive();
+    until("it has begun to tell the others", async || fleet.redis.events() > 0).await;
+    fleet.stop(far).await;
+    let told = fleet.redis.events();
+    assert!(told < ALL, "it told of all {told} before it ended");
 }
 
 // --- apart -------------------------------------------------------------------
@@ -427,11 +483,7 @@ async fn a_replica_that_is_ended_in_the_middle_of_a_login_lets_it_land_for_the_o
 
 #[tokio::test]
 async fn a_host_that_fails_at_two_replicas_is_left_alone_by_a_third() {
-    let mut plan = plan();
-    for number in 0..5 {
-        plan = plan.integration(&format!("elf-{number}"));
-    }
-    let fleet = Fleet::of(3, plan).await;
+    let fleet = Fleet::of(3, with_integrations(plan(), 5)).await;
     fleet.stage.relay().answer(Box::new(|_| (200, "a page about maintenance".to_owned())));
     for number in 0..5 {
         assert_eq!(fleet.ask_for(number % 2, &format!("elf-{number}")).await.status, 503);

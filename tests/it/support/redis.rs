@@ -3,10 +3,12 @@
 
 use std::fmt::Write;
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
+use super::detour::Detour;
 use super::until;
 use crate::canary;
 use crate::ports::free_port;
@@ -49,6 +51,16 @@ impl Redis {
     /// For `store.redis.url`.
     pub(crate) fn url(&self) -> String {
         format!("redis://127.0.0.1:{}/0", self.port)
+    }
+
+    /// The same from a long way off: what it answers comes later by so much.
+    pub(crate) fn seen_from_afar(&self, longer: Duration) -> Detour {
+        Detour::to(self.port, longer)
+    }
+
+    /// How many events replicas have told each other.
+    pub(crate) fn events(&self) -> usize {
+        self.ask(&["XLEN", "aquila:{events}"]).trim().parse().unwrap()
     }
 
     /// What it answers to a command.
