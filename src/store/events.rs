@@ -88,6 +88,8 @@ enum Ended {
     Trouble(Trouble),
     /// The store is away.
     Away,
+    /// The connection was made in a way that is no longer the one.
+    Outdated,
 }
 
 /// One entry of the stream.
@@ -125,7 +127,7 @@ impl Store {
                         }
                     }
                     // Which others tell.
-                    Ended::Trouble(_) | Ended::Away => {}
+                    Ended::Trouble(_) | Ended::Away | Ended::Outdated => {}
                 }
             }
             tokio::time::sleep(PAUSE).await;
@@ -137,6 +139,7 @@ impl Store {
         on_event: &(impl Fn(Event) + Send + Sync),
         failed: &mut u32,
     ) -> Result<Infallible, Ended> {
+        let mut access = self.link.access();
         let mut connection = self.link.dial(ANSWERS_WITHIN).await.map_err(Ended::Trouble)?;
         loop {
             // From here on nothing is missed; what was before, anybody may have.
@@ -146,6 +149,7 @@ impl Store {
                 let lines = tokio::select! {
                     lines = self.next(&mut connection, &last) => lines.map_err(Ended::Trouble)?,
                     () = self.link.flushed.notified() => break,
+                    _ = access.changed() => return Err(Ended::Outdated),
                 };
                 *failed = 0;
                 let is_full = lines.len() >= MOST_AT_ONCE;

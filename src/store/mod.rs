@@ -116,7 +116,9 @@ impl Store {
         tokio::join!(keep, read);
     }
 
-    /// Takes what the files hold now: keys, password and authorities. What is connected stays connected unless they differ.
+    /// Takes what the files hold now. With other users, passwords or authorities Redis is connected to anew at once, and
+    /// whoever is not let in goes on alone. They are for the Redis that the process was started with: those of another one
+    /// wait for the next start, as its address does.
     pub fn replace_secrets(&self, secrets: Secrets) {
         self.link.replace_secrets(secrets);
     }
