@@ -43,8 +43,8 @@ pub enum Event {
         /// By which right.
         fence: Fence,
     },
-    /// Events may have been missed: after a reconnect, a flush, or a stream that was faster than us. Everything in memory is
-    /// to be looked at.
+    /// Events may have been missed: after a reconnect, a flush, a time alone, or a stream that was faster than us. Everything
+    /// in memory is to be looked at.
     Gap,
 }
 
@@ -139,16 +139,18 @@ impl Store {
         on_event: &(impl Fn(Event) + Send + Sync),
         failed: &mut u32,
     ) -> Result<Infallible, Ended> {
-        let mut access = self.link.access();
+        let (mut access, mut missed) = (self.link.access(), self.link.missed());
         let mut connection = self.link.dial(ANSWERS_WITHIN).await.map_err(Ended::Trouble)?;
         loop {
             // From here on nothing is missed; what was before, anybody may have.
+            missed.mark_unchanged();
             let (_, mut last) = self.ends().await.map_err(|Away| Ended::Away)?;
             self.tell_here(Event::Gap, on_event);
             loop {
                 let lines = tokio::select! {
                     lines = self.next(&mut connection, &last) => lines.map_err(Ended::Trouble)?,
-                    () = self.link.flushed.notified() => break,
+                    // Also by a stream that never broke: who heard something and could not look has missed it.
+                    _ = missed.changed() => break,
                     _ = access.changed() => return Err(Ended::Outdated),
                 };
                 *failed = 0;

@@ -64,8 +64,8 @@ pub(super) struct Link {
     standing: watch::Sender<Standing>,
     /// Rung when the connection was found broken.
     broken: Notify,
-    /// Rung when everything in the store is gone.
-    pub(super) flushed: Notify,
+    /// Changes when events came to nothing: everything in the store is gone, or this replica was alone when it heard them.
+    missed: watch::Sender<()>,
     events: broadcast::Sender<Event>,
     metrics: Arc<Metrics>,
     /// Names of values that did not open, about which somebody was told.
@@ -95,7 +95,7 @@ impl Link {
             generations: AtomicU64::new(0),
             standing: watch::Sender::new(Standing::Connecting),
             broken: Notify::new(),
-            flushed: Notify::new(),
+            missed: watch::Sender::new(()),
             events: broadcast::Sender::new(ROOM),
             metrics,
             told: Mutex::default(),
@@ -142,6 +142,11 @@ impl Link {
     /// For who keeps a connection: when this changes it is to be made anew.
     pub(super) fn access(&self) -> watch::Receiver<()> {
         self.access.subscribe()
+    }
+
+    /// For who tells what happened: when this changes everything is to be looked at.
+    pub(super) fn missed(&self) -> watch::Receiver<()> {
+        self.missed.subscribe()
     }
 
     /// A connection apart from the others, on which an answer may take `answers_within`.
@@ -300,7 +305,7 @@ impl Link {
             match self.ask(&live.connection, scripts::PROBE, &[name], &mark(live.generation)).await {
                 Err(trouble) => return self.goes_away(Some(live.generation), trouble),
                 // What was written when the connection was made, or a second ago, is gone.
-                Ok(reply) if reply.word(1) == Ok("") => self.flushed.notify_one(),
+                Ok(reply) if reply.word(1) == Ok("") => self.missed.send_replace(()),
                 Ok(_) => {}
             }
         }
@@ -322,9 +327,11 @@ impl Link {
             }
         });
         self.metrics.store().is_up(true);
-        match was_here {
-            true => tracing::info!(replica = self.replica, "the store takes the new user, password or authorities"),
-            false => tracing::info!(replica = self.replica, "the store is there: what this replica does is shared"),
+        if was_here {
+            tracing::info!(replica = self.replica, "the store takes the new user, password or authorities");
+        } else {
+            tracing::info!(replica = self.replica, "the store is there: what this replica does is shared");
+            self.missed.send_replace(());
         }
     }
 
