@@ -48,7 +48,10 @@ impl Integration {
     /// Whether the host may be asked by what the others found, or how long it is left alone.
     pub(super) async fn enter_host(&self) -> Result<(), Duration> {
         let Some(fleet) = &self.fleet else { return Ok(()) };
-        match fleet.store.enter_host(&fleet.host, PATIENCE).await {
+        let gate = fleet.store.enter_host(&fleet.host, PATIENCE).await;
+        let is_left_alone = matches!(gate, Ok(HostGate::Wait(_) | HostGate::Probe));
+        self.circuit.hear(is_left_alone, self.surroundings.clock.now());
+        match gate {
             Ok(HostGate::Wait(wait)) => Err(wait),
             Ok(HostGate::Go | HostGate::Probe) | Err(Away) => Ok(()),
         }
@@ -58,10 +61,11 @@ impl Integration {
     pub(super) async fn tell_of_host(&self, answered: bool) {
         let Some(fleet) = &self.fleet else { return };
         // Who does not hear it finds out by itself.
-        let _ = match answered {
-            true => fleet.store.host_answered(&fleet.host).await,
-            false => fleet.store.host_failed(&fleet.host, PATIENCE, jitter()).await.map(|_| ()),
-        };
+        if answered {
+            let _ = fleet.store.host_answered(&fleet.host).await;
+        } else if let Ok(failures) = fleet.store.host_failed(&fleet.host, PATIENCE, jitter()).await {
+            self.circuit.hear(failures >= PATIENCE.tolerated, self.surroundings.clock.now());
+        }
     }
 
     /// Forgets for all replicas how its host was.

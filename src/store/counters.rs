@@ -41,8 +41,8 @@ pub struct Patience {
 
 /// Who finds out whether a host is back has so long.
 const PROBE: Duration = Duration::from_secs(5);
-/// What nobody adds to for so long is forgotten.
-const STREAK_LASTS: Duration = Duration::from_secs(10 * 60);
+/// Failures of a host that nobody adds to for so long are forgotten.
+pub const STREAK_LASTS: Duration = Duration::from_secs(10 * 60);
 
 impl Store {
     /// Counts one login of a user, unless there were `most` within the last `span`.

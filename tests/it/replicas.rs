@@ -439,6 +439,13 @@ async fn a_host_that_fails_at_two_replicas_is_left_alone_by_a_third() {
         fleet.status(2, "/integrations/5/last_failure/cause").await == json!("circuit_open")
     })
     .await;
+    let is_open = async || {
+        let open = fleet.status(2, "/integrations/5/circuit_open").await == json!(true);
+        let series = "aquila_upstream_circuit_open{integration=\"elf-prod\"}";
+        assert_eq!(fleet.metric(2, series).await == 1, open);
+        open
+    };
+    assert!(is_open().await, "callers are told of a circuit that operators do not see");
     // By what it met itself it would not: it takes five failures in a row.
     let met = "aquila_mints_total{integration=\"elf-prod\",outcome=\"malformed_answer\"}";
     assert!(fleet.metric(2, met).await < 5);
@@ -446,4 +453,5 @@ async fn a_host_that_fails_at_two_replicas_is_left_alone_by_a_third() {
     fleet.stage.relay().answer_truly();
     fleet.replica(0).forgive();
     until("the third one has a token", async || fleet.ask(2).await.status == 200).await;
+    assert!(!is_open().await);
 }
