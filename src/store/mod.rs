@@ -27,7 +27,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-pub use self::counters::{HostGate, Patience, Room, STREAK_LASTS};
+pub use self::counters::{HostGate, Patience, Probe, Room, STREAK_LASTS};
 pub use self::events::{Changes, Event, What};
 pub use self::lease::{Acquired, Hold, LEASE, Lease, Put};
 use self::link::Link;

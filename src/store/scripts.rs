@@ -86,7 +86,7 @@ pub(super) const PUT: &str = script! {
     "return {say(now), 'kept'}"
 };
 
-/// KEYS lease; ARGV owner. Returns now, and `released` or `gone`.
+/// KEYS lease or probe; ARGV owner. Returns now, and `released` or `gone`.
 pub(super) const RELEASE: &str = script! {
     "if is(KEYS[1], 'string') and redis.call('GET', KEYS[1]) == ARGV[1] then"
     "  redis.call('DEL', KEYS[1]) return {say(now), 'released'}"
