@@ -132,7 +132,8 @@ impl Store {
     /// The store is away.
     pub async fn use_once(&self, mark: &Tag, lasts: Duration) -> Result<bool, Away> {
         let name = [self.link.names().of(mark)];
-        let reply = self.link.call("use_once", scripts::MARK, &name, &[millis(lasts)]).await?;
+        let arguments = [millis(lasts), Uuid::new_v4().to_string().into_bytes()];
+        let reply = self.link.call("use_once", scripts::MARK, &name, &arguments).await?;
         match reply.word(1) {
             Ok("first") => Ok(true),
             Ok("again") => Ok(false),

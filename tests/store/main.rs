@@ -18,3 +18,5 @@ mod protocol;
 mod sealing;
 mod support;
 mod trouble;
+mod twice;
+mod way;
