@@ -20,7 +20,8 @@ use super::{Grant, Integration, Vouched, jitter};
 use crate::promise::{LifetimeSource, Promise, Terms};
 use crate::token::AccessToken;
 
-#[derive(Debug, Serialize, Deserialize)]
+// No Debug: it holds a token in plain.
+#[derive(Serialize, Deserialize)]
 struct TokenForm<'a> {
     /// Without escapes, or it could not be borrowed and a copy would stay behind unwiped. No token has any.
     token: &'a str,

@@ -93,13 +93,8 @@ pub struct Store {
 }
 
 impl Store {
-    /// For a process that begins. Asks nobody.
-    pub fn new(settings: &config::Store, secrets: Secrets, metrics: Arc<Metrics>) -> Arc<Self> {
-        Self::patient(settings, secrets, metrics, LIMIT)
-    }
-
-    /// One whose questions may take another time than [`LIMIT`], for who has it.
-    pub fn patient(settings: &config::Store, secrets: Secrets, metrics: Arc<Metrics>, limit: Duration) -> Arc<Self> {
+    /// For a process that begins. Its questions may take `limit`, which is [`LIMIT`] but for who has the time. Asks nobody.
+    pub fn new(settings: &config::Store, secrets: Secrets, metrics: Arc<Metrics>, limit: Duration) -> Arc<Self> {
         Arc::new(Self {
             link: Arc::new(Link::new(&settings.redis, secrets, metrics, limit)),
             mode: settings.redis.mode,

@@ -14,6 +14,8 @@
 mod counters;
 mod events;
 mod modes;
+#[path = "../ports/mod.rs"]
+mod ports;
 mod protocol;
 mod sealing;
 mod support;

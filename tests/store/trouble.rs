@@ -9,8 +9,9 @@ use std::time::Duration;
 use aquila::store::{Away, Place, Secrets};
 use rustix::process::Signal;
 
+use crate::ports::free_port;
 use crate::support::{
-    AWAY, PASSWORD, Pki, Redis, Replica, THERE, acl_rule, free_port, log, plain, seal_key, settings, text, tls, until,
+    AWAY, PASSWORD, Pki, Redis, Replica, THERE, acl_rule, log, plain, seal_key, settings, text, tls, until,
 };
 
 fn place() -> Place {

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use aquila::store::{Acquired, HostGate, Patience, Place, Put, Room, Tag};
 
-use crate::support::{Redis, Replica, free_port, text, until};
+use crate::ports::free_port;
+use crate::support::{Redis, Replica, text, until};
 use crate::way::Way;
 
 const HOUR: Duration = Duration::from_secs(3600);
