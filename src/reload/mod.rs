@@ -67,8 +67,16 @@ struct Fixed {
     store: Option<FixedStore>,
 }
 
-/// Which store replicas share; with which keys and passwords may change.
-type FixedStore = (u32, config::RedisMode, Vec<config::Address>, u16, Option<String>, String);
+/// Which store replicas share. Who logs in there, and by which keys, may change.
+#[derive(Debug, PartialEq)]
+struct FixedStore {
+    max_replicas: u32,
+    mode: config::RedisMode,
+    addresses: Vec<config::Address>,
+    database: u16,
+    master_name: Option<String>,
+    key_prefix: String,
+}
 
 /// What a try came to.
 enum Tried {
@@ -316,11 +324,7 @@ impl Fixed {
             ops: ops.listen,
             log: (log.format, log.level.clone()),
             audit: (audit.sink.value.clone(), audit.required),
-            store: store.as_ref().map(|config::Store { max_replicas, redis, .. }| {
-                let (addresses, master, prefix) =
-                    (redis.addresses.clone(), redis.master_name.clone(), redis.key_prefix.clone());
-                (*max_replicas, redis.mode, addresses, redis.database, master, prefix)
-            }),
+            store: store.as_ref().map(FixedStore::of),
         }
     }
 
@@ -340,5 +344,12 @@ impl Fixed {
             report.push(Mistake { severity: Severity::Warning, ..whole_file(setting, message, "restart the service") });
         }
         report
+    }
+}
+
+impl FixedStore {
+    fn of(config::Store { max_replicas, redis, .. }: &config::Store) -> Self {
+        let config::Redis { addresses, mode, database, master_name, key_prefix, .. } = redis.clone();
+        Self { max_replicas: *max_replicas, mode, addresses, database, master_name, key_prefix }
     }
 }

@@ -27,7 +27,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-pub use self::counters::{HostGate, Patience, Room};
+pub use self::counters::{HostGate, Patience, Probe, Room, STREAK_LASTS};
 pub use self::events::{Changes, Event, What};
 pub use self::lease::{Acquired, Hold, LEASE, Lease, Put};
 use self::link::Link;
@@ -111,7 +111,9 @@ impl Store {
         tokio::join!(keep, read);
     }
 
-    /// Takes what the files hold now: keys, password and authorities. What is connected stays connected unless they differ.
+    /// Takes what the files hold now. With other users, passwords or authorities Redis is connected to anew at once, and
+    /// whoever is not let in goes on alone. They are for the Redis that the process was started with: those of another one
+    /// wait for the next start, as its address does.
     pub fn replace_secrets(&self, secrets: Secrets) {
         self.link.replace_secrets(secrets);
     }

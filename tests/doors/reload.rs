@@ -265,6 +265,8 @@ async fn another_store_needs_a_restart_and_is_told_so_and_another_seal_key_does_
         (format!(":{one}"), format!(":{another}"), true),
         ("seal-keys".to_owned(), "other-keys".to_owned(), false),
         ("\"one:\"".to_owned(), "\"other:\"".to_owned(), true),
+        // Who logs in there may change.
+        ("\"one:\"".to_owned(), "\"one:\"\nusername = \"next\"\npassword_path = \"other-keys\"".to_owned(), false),
         ("[store]\n".to_owned(), "[store]\nmax_replicas = 3\n".to_owned(), true),
     ];
     for ((from, to, needs_it), generation) in changes.into_iter().zip(2..) {

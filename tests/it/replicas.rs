@@ -13,7 +13,7 @@ use crate::support::eyes::row;
 use crate::support::fleet::Fleet;
 use crate::support::issuer::SigningKey;
 use crate::support::key::Pair;
-use crate::support::plan::{CALLER, INTEGRATION, Plan};
+use crate::support::plan::{CALLER, INTEGRATION, Own, Plan};
 use crate::support::redis::search;
 use crate::support::reply::Reply;
 use crate::support::stage::Stage;
@@ -493,6 +493,13 @@ async fn a_host_that_fails_at_two_replicas_is_left_alone_by_a_third() {
         fleet.status(2, "/integrations/5/last_failure/cause").await == json!("circuit_open")
     })
     .await;
+    let is_open = async || {
+        let open = fleet.status(2, "/integrations/5/circuit_open").await == json!(true);
+        let series = "aquila_upstream_circuit_open{integration=\"elf-prod\"}";
+        assert_eq!(fleet.metric(2, series).await == 1, open);
+        open
+    };
+    assert!(is_open().await, "callers are told of a circuit that operators do not see");
     // By what it met itself it would not: it takes five failures in a row.
     let met = "aquila_mints_total{integration=\"elf-prod\",outcome=\"malformed_answer\"}";
     assert!(fleet.metric(2, met).await < 5);
@@ -500,4 +507,28 @@ async fn a_host_that_fails_at_two_replicas_is_left_alone_by_a_third() {
     fleet.stage.relay().answer_truly();
     fleet.replica(0).forgive();
     until("the third one has a token", async || fleet.ask(2).await.status == 200).await;
+    assert!(!is_open().await);
+}
+
+#[tokio::test]
+async fn who_has_no_login_left_keeps_nobody_from_finding_out_whether_the_host_is_back() {
+    let spent = Own { lines: vec!["login_budget_per_hour = 1".to_owned()], ..Own::default() };
+    let mut plan = plan().own(INTEGRATION, spent);
+    for number in 0..6 {
+        plan = plan.integration(&format!("elf-{number}"));
+    }
+    let fleet = Fleet::of(2, plan).await;
+    let token = fleet.token(0).await;
+    fleet.stage.relay().answer(Box::new(|_| (200, "a page about maintenance".to_owned())));
+    for number in 0..5 {
+        assert_eq!(fleet.ask_for(number % 2, &format!("elf-{number}")).await.status, 503);
+    }
+    token_dies(&fleet, &token, 0).await;
+    until("it may find out, and has no login left for it", async || {
+        fleet.ask(0).await;
+        fleet.status(0, "/integrations/6/last_failure/cause").await == json!("login_budget")
+    })
+    .await;
+    fleet.stage.relay().answer_truly();
+    assert_eq!(fleet.ask_for(1, "elf-5").await.status, 200);
 }

@@ -20,3 +20,5 @@ mod protocol;
 mod sealing;
 mod support;
 mod trouble;
+mod twice;
+mod way;
