@@ -52,6 +52,21 @@ close_store() {
   rm -rf --one-file-system "$store"
 }
 
+# import_debian NAME [OPTION...]: an image of Debian's packages under this name. One tree does for all gates and for a day: a
+# compiler of C and make, and a machine with systemd; procps has the kill of the unit's ExecReload, and authorities are what
+# any machine has.
+import_debian() {
+  local packages=ca-certificates,dbus,g++,gcc,libc6-dev,make,pkg-config,procps,systemd,systemd-sysv kept=target/ci-tools tree
+  tree=$kept/debian-$(cksum <<< "$(date +%F) $packages" | cut -d ' ' -f 1).tar
+  if [ ! -e "$tree" ]; then
+    mkdir -p "$kept"
+    rm -f "$kept"/debian-*.tar
+    mmdebstrap --quiet --variant=minbase --include="$packages" bookworm "$store/debian.tar"
+    mv "$store/debian.tar" "$tree"
+  fi
+  podman "${storage[@]}" import --quiet "$tree" "$@" > /dev/null
+}
+
 # in_namespace SCRIPT PYTHON [ARGUMENT...]: tests/tools/SCRIPT.py where there is a loopback and nothing else.
 in_namespace() {
   local script=$1 python=$2
