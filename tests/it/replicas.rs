@@ -250,9 +250,14 @@ async fn the_next_refusal_pauses_longer_whoever_met_the_first() {
         fleet.posts() == 2
     })
     .await;
-    refused_at(&fleet, 0).await;
+    // Its own pause began when its own refusal had come: that is over a moment later.
+    until("the first one is told of the second refusal", async || {
+        refused_at(&fleet, 0).await;
+        fleet.status(0, "/integrations/0/last_failure/in_a_row").await == 2
+    })
+    .await;
     let wait = fleet.status(0, "/integrations/0/last_failure/next_try_in_seconds").await.as_u64().unwrap();
-    assert!((6..=10).contains(&wait) && fleet.posts() == 2, "{wait} s");
+    assert!((6..=10).contains(&wait) && fleet.posts() == 2, "{wait} s, {} requests", fleet.posts());
 }
 
 #[tokio::test]
