@@ -335,9 +335,9 @@ impl<V: Send + Sync + 'static, E: Send + Sync + 'static> Slot<V, E> {
                 Ok(())
             }
             Err(error) => {
-                let streak = state.failure.as_ref().map_or(0, |failure| failure.streak).saturating_add(1);
+                let next = state.failure.as_ref().map_or(0, |failure| failure.streak).saturating_add(1);
                 let error = Arc::new(error);
-                let Pause { lasts, ahead_only } = (self.pause)(&error, streak);
+                let Pause { lasts, streak, ahead_only } = (self.pause)(&error, next);
                 let retry_at = now.after(lasts);
                 self.quiet_until.store(retry_at.to_bits(), Ordering::Release);
                 state.failure = Some(Failure { error: Arc::clone(&error), at: now, retry_at, streak, ahead_only });

@@ -51,6 +51,7 @@ type BoxedRenewal = Pin<Box<dyn Future<Output = Result<Option<Kept<usize>>, &'st
 fn slot(clock: &Clock) -> Arc<Slot<usize, &'static str>> {
     Arc::new(Slot::new(clock.clone(), TaskTracker::new(), |_, streak| Pause {
         lasts: Duration::from_secs(u64::from(streak)),
+        streak,
         ahead_only: false,
     }))
 }

@@ -140,9 +140,8 @@ impl Sharing {
         seen.at.at_end_of(span, self.store.clock().now())
     }
 
-    /// The failure that stands there, if it is one for us too, with what is left of its pause and the how manieth in a row
-    /// it is.
-    pub(super) fn failure(&self, seen: &Seen, integration: &Integration) -> Option<(MintError, u32)> {
+    /// The failure that stands there, if it is one for us too, with what is left of its pause.
+    pub(super) fn failure(&self, seen: &Seen, integration: &Integration) -> Option<MintError> {
         let entry = seen.failure.as_ref()?;
         integration.read_failure(&entry.content, |ends| self.left(seen, ends))
     }

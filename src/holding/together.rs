@@ -60,7 +60,7 @@ impl Renewal {
                 return self.land(kept.as_deref(), purpose, Ok(Some(spare)));
             }
             let purpose = match sharing.failure(&seen, &self.integration) {
-                Some((error, _)) if error.retry_after.is_some_and(|left| !left.is_zero()) => match purpose {
+                Some(error) if error.retry_after.is_some_and(|left| !left.is_zero()) => match purpose {
                     Purpose::Verify { .. } => Purpose::Verify { may_mint: false },
                     _ => return self.land(kept.as_deref(), purpose, Err(error)),
                 },
@@ -180,7 +180,7 @@ impl Renewal {
     }
 
     async fn put_failure(&self, sharing: &Sharing, lease: &Lease, seen: &Seen, error: &MintError) {
-        let theirs = sharing.failure(seen, &self.integration).map_or(0, |(_, streak)| streak);
+        let theirs = sharing.failure(seen, &self.integration).and_then(|error| error.second_hand).unwrap_or(0);
         // The store may have been emptied since.
         let ours = self.memory.slot.failure().filter(|failure| failure.error.holds_for_all());
         let streak = theirs.max(ours.map_or(0, |failure| failure.streak)).saturating_add(1);
