@@ -6,21 +6,36 @@
 . tests/tools/install.sh
 
 begun=$SECONDS
-# Not in /tmp, which may be small, or memory.
-store=$(mktemp -d -p "${CI_STORE:-/var/tmp}")
-namespace=aquila-ci-$$
-storage=(--root "$store/root" --runroot "$store/run" --storage-driver overlay)
 
 say() { printf '%5d s  %s\n' "$((SECONDS - begun))" "$*"; }
 
 fail() { echo "$0: $1" >&2; exit 1; }
+
+# Where containers can lie: as overlays they need a file system that is none itself, and a compiler and what it makes take
+# gigabytes. /tmp may be small, or memory.
+a_place() {
+  local place free
+  for place in ${CI_STORE:+"$CI_STORE"} /var/tmp /tmp target; do
+    mkdir -p "$place"
+    free=$(df --output=avail -B 1G "$place" | tail -n 1)
+    if [ "$(stat -f -c %T "$place")" != overlayfs ] && [ "$free" -ge 6 ]; then
+      realpath "$place"
+      return
+    fi
+  done
+  fail 'containers need 6 GiB on a file system that is no overlayfs; name a folder there as CI_STORE'
+}
+
+place=$(a_place) || exit 1
+store=$(mktemp -d -p "$place")
+namespace=aquila-ci-$$
+storage=(--root "$store/root" --runroot "$store/run" --storage-driver overlay)
 
 # open_store PROGRAM[:PACKAGE]...: installs the Debian packages of programs that are missing, and makes a network that is
 # a loopback and nothing else. All is gone when the script ends.
 open_store() {
   [ "$(id -u)" -eq 0 ] || fail 'wants to be run by root: it makes network namespaces and mounts'
   trap close_store EXIT
-  has_room
   local missing=() pair
   for pair in buildah podman runc mmdebstrap ip:iproute2 newuidmap:uidmap "$@"; do
     command -v "${pair%%:*}" > /dev/null || missing+=("${pair##*:}")
@@ -30,15 +45,6 @@ open_store() {
   fi
   ip netns add "$namespace"
   ip -n "$namespace" link set lo up
-}
-
-# Containers lie as overlays on a file system that may not be one itself; what they take is for the most part a compiler and
-# what it makes.
-has_room() {
-  local place=${store%/*} least=6 free
-  [ "$(stat -f -c %T "$store")" != overlayfs ] || fail "$place is an overlayfs, where containers cannot lie; CI_STORE names another folder"
-  free=$(($(df --output=avail -B 1G "$store" | tail -n 1)))
-  [ "$free" -ge "$least" ] || fail "$place has $free GiB free, and $least are wanted; CI_STORE names another folder"
 }
 
 close_store() {

@@ -1,15 +1,18 @@
 //! What the service manager that started the process is told: ready, reloading, stopping, alive.
 //!
 //! The protocol is that of `sd_notify(3)`: one datagram for each message, to the socket that `NOTIFY_SOCKET` names. Without
-//! that variable nobody is told. Nothing depends on whether anybody listens: a message that cannot be sent is forgotten,
-//! and the first of several is logged. Sockets that are handed over (`LISTEN_FDS`) are not taken: to make one of a number is unsafe.
+//! that variable nobody is told. Nothing depends on whether anybody listens, and nobody waits for it: what a manager that
+//! does not read has no room for is told with a later sign of life, any other message that cannot be sent is forgotten, and
+//! the first of several is logged. Sockets that are handed over (`LISTEN_FDS`) are not taken: to make one of a number is
+//! unsafe.
 
+use std::collections::VecDeque;
 use std::ffi::OsStr;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// The service manager, if one listens.
@@ -18,16 +21,19 @@ pub struct Supervisor(Option<Arc<Line>>);
 
 #[derive(Debug)]
 struct Line {
+    /// Never waits: whoever tells something is on a thread that answers callers.
     socket: UnixDatagram,
     address: SocketAddr,
     /// It restarts a process that does not say that it is alive.
     watches: bool,
     /// The last message could not be sent.
     failing: AtomicBool,
+    /// What the manager had no room for, the oldest first. Signs of life are not kept: the next one says the same.
+    untold: Mutex<VecDeque<String>>,
 }
 
-/// How long a manager that does not read may hold up who tells it something.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// So many messages wait for room at the most; of more the oldest are forgotten.
+const MOST_UNTOLD: usize = 8;
 
 impl Supervisor {
     /// The one that the environment names.
@@ -49,8 +55,9 @@ impl Supervisor {
     fn at(name: &OsStr, watches: bool) -> io::Result<Self> {
         let address = address(name)?;
         let socket = UnixDatagram::unbound()?;
-        socket.set_write_timeout(Some(PATIENCE))?;
-        Ok(Self(Some(Arc::new(Line { socket, address, watches, failing: AtomicBool::new(false) }))))
+        socket.set_nonblocking(true)?;
+        let (failing, untold) = (AtomicBool::new(false), Mutex::default());
+        Ok(Self(Some(Arc::new(Line { socket, address, watches, failing, untold }))))
     }
 
     /// Both doors are open, or a reload has come to its end. What stands in `status` is for people.
@@ -75,16 +82,47 @@ impl Supervisor {
 
     /// What has to be done every second has been done.
     pub fn alive(&self) {
-        if self.0.as_ref().is_some_and(|line| line.watches) {
-            self.tell("WATCHDOG=1");
+        let Some(line) = &self.0 else { return };
+        // In order: what waits comes first, and as long as it does there is no room for this either.
+        if line.catch_up() && line.watches {
+            line.send("WATCHDOG=1");
         }
     }
 
     fn tell(&self, message: &str) {
         let Some(line) = &self.0 else { return };
-        let sent = line.socket.send_to_addr(message.as_bytes(), &line.address);
+        line.keep(message);
+        line.catch_up();
+    }
+}
+
+impl Line {
+    fn keep(&self, message: &str) {
+        let mut untold = self.untold();
+        untold.push_back(message.to_owned());
+        if untold.len() > MOST_UNTOLD {
+            untold.pop_front();
+        }
+    }
+
+    /// Sends what waits. Whether there was room for all of it.
+    fn catch_up(&self) -> bool {
+        let mut untold = self.untold();
+        while let Some(message) = untold.front() {
+            if !self.send(message) {
+                return false;
+            }
+            untold.pop_front();
+        }
+        true
+    }
+
+    /// Whether there was room for it. Where nobody listens there is.
+    fn send(&self, message: &str) -> bool {
+        let sent = self.socket.send_to_addr(message.as_bytes(), &self.address);
+        let has_room = !matches!(&sent, Err(error) if error.kind() == io::ErrorKind::WouldBlock);
         // Once, and not with each sign of life.
-        let was_failing = line.failing.swap(sent.is_err(), Ordering::Relaxed);
+        let was_failing = self.failing.swap(sent.is_err(), Ordering::Relaxed);
         match (sent, was_failing) {
             (Err(error), false) => tracing::warn!(
                 %error,
@@ -94,6 +132,11 @@ impl Supervisor {
             (Ok(_), true) => tracing::info!("the service manager is told again"),
             _ => {}
         }
+        has_room
+    }
+
+    fn untold(&self) -> MutexGuard<'_, VecDeque<String>> {
+        self.untold.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -188,6 +231,49 @@ mod tests {
         for (line, level) in lines.iter().zip(["WARN", "INFO", "WARN", "INFO"]) {
             assert!(line.contains(level) && line.matches("\"message\":").count() == 1, "{line}");
         }
+    }
+
+    /// A manager that does not read, whose queue is full of signs of life.
+    fn frozen(folder: &std::path::Path) -> (UnixDatagram, Supervisor) {
+        let path = folder.join("notify");
+        let manager = UnixDatagram::bind(&path).unwrap();
+        let supervisor = Supervisor::at(path.as_os_str(), true).unwrap();
+        while !supervisor.0.as_ref().unwrap().failing.load(Ordering::Relaxed) {
+            supervisor.alive();
+        }
+        (manager, supervisor)
+    }
+
+    #[test]
+    fn a_manager_that_does_not_read_holds_nobody_up() {
+        let folder = tempfile::tempdir().unwrap();
+        let (_manager, supervisor) = frozen(folder.path());
+        let began = tokio::time::Instant::now();
+        (0..20).for_each(|_| supervisor.alive());
+        supervisor.status("serving");
+        assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    }
+
+    #[test]
+    fn what_a_manager_has_no_room_for_is_told_when_it_has_and_in_order() {
+        let folder = tempfile::tempdir().unwrap();
+        let (manager, supervisor) = frozen(folder.path());
+        (0..100).for_each(|number| supervisor.status(&format!("{number}")));
+        supervisor.reloading(Duration::from_secs(1));
+        supervisor.ready("serving");
+        manager.set_nonblocking(true).unwrap();
+        let read = || {
+            let mut buffer = [0; 4096];
+            let length = manager.recv(&mut buffer).ok()?;
+            Some(String::from_utf8(buffer[..length].to_vec()).unwrap())
+        };
+        assert!(std::iter::from_fn(read).all(|told| told == "WATCHDOG=1"));
+        supervisor.alive();
+        let told: Vec<_> = std::iter::from_fn(read).collect();
+        let [first, .., reloading, ready, alive] = told.as_slice() else { panic!("{told:?}") };
+        assert_eq!((first.as_str(), told.len()), ("STATUS=94", MOST_UNTOLD + 1), "the oldest were forgotten");
+        assert!(reloading.starts_with("RELOADING=1\n"), "{reloading}");
+        assert_eq!((ready.as_str(), alive.as_str()), ("READY=1\nSTATUS=serving", "WATCHDOG=1"));
     }
 
     #[test]

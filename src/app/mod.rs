@@ -30,7 +30,7 @@ use crate::names::IntegrationName;
 use crate::reload::{Doors, Generation, Reloader, SERVING, Shared, prefetch};
 use crate::salesforce::Integration;
 use crate::snapshot::Snapshots;
-use crate::store::Store;
+use crate::store::{self, Store};
 use crate::supervisor::Supervisor;
 use crate::telemetry::audit::{self, Trail};
 use crate::telemetry::trace::Traces;
@@ -84,7 +84,15 @@ impl Prepared {
     /// # Errors
     /// Everything in the files that the configuration names that keeps the service from starting.
     pub fn new(loaded: Loaded, clock: Clock) -> Result<(Self, Report), Report> {
-        let shared = Shared::new(clock, loaded.config.store.as_ref())?;
+        Self::patient(loaded, clock, store::LIMIT)
+    }
+
+    /// The same, with answers of the store that replicas share waited for longer.
+    ///
+    /// # Errors
+    /// Those of [`Prepared::new`].
+    pub fn patient(loaded: Loaded, clock: Clock, limit: Duration) -> Result<(Self, Report), Report> {
+        let shared = Shared::new(clock, loaded.config.store.as_ref(), limit)?;
         let (generation, report) = Generation::build(&loaded.config, &shared, None)?;
         Ok((Self { loaded, shared, generation, traces: Traces::default() }, report))
     }

@@ -145,6 +145,8 @@ pub struct Failure<E> {
 pub struct Pause {
     /// For so long.
     pub lasts: Duration,
+    /// See [`Failure::streak`].
+    pub streak: u32,
     /// See [`Failure::ahead_only`].
     pub ahead_only: bool,
 }

@@ -197,8 +197,11 @@ struct World {
 impl World {
     fn new(acts: &'static [Act]) -> Self {
         let clock = Clock::manual();
-        let pause =
-            |_: &&'static str, streak| Pause { lasts: Duration::from_secs(u64::from(streak)), ahead_only: false };
+        let pause = |_: &&'static str, streak| Pause {
+            lasts: Duration::from_secs(u64::from(streak)),
+            streak,
+            ahead_only: false,
+        };
         let slot = Arc::new(Slot::new(clock.clone(), TaskTracker::new(), pause));
         Self { slot, clock, books: Arc::default(), acts }
     }

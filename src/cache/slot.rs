@@ -216,20 +216,22 @@ impl<V: Send + Sync + 'static, E: Send + Sync + 'static> Slot<V, E> {
         R: FnOnce(Option<Arc<Kept<V>>>) -> F,
         F: Future<Output = Brought<V, E>> + Send + 'static,
     {
-        let mut renew = Some(renew);
-        let (flight, lookup) = match self.board(want, now, &mut renew)? {
-            Boarded::Value(kept) => return Ok((kept, Lookup::Joined)),
-            Boarded::Flight(flight, lookup) => (flight, lookup),
-        };
-        match self.arrive(flight, lookup, want).await {
-            // It was not there to fetch one, and the value that it looked into has ended meanwhile.
-            Err(Missed { why: Unavailable::TooShort, lookup: Lookup::Joined }) => {
-                match self.board(want, self.clock.now(), &mut renew)? {
-                    Boarded::Value(kept) => Ok((kept, Lookup::Joined)),
-                    Boarded::Flight(flight, lookup) => self.arrive(flight, lookup, want).await,
+        let (mut renew, mut now, mut again) = (Some(renew), now, false);
+        loop {
+            let (flight, lookup) = match self.board(want, now, &mut renew)? {
+                Boarded::Value(kept) => return Ok((kept, Lookup::Joined)),
+                Boarded::Flight(flight, lookup) => (flight, lookup),
+            };
+            match self.arrive(flight, lookup, want).await {
+                // It was not there to fetch one, and there is none, or the one that it looked into has ended meanwhile. If that
+                // had been fetched just now, the next would live no longer: so not without end.
+                Err(Missed { why: Unavailable::TooShort, lookup: Lookup::Joined })
+                    if !again || self.current.load().is_none() =>
+                {
+                    (now, again) = (self.clock.now(), true);
                 }
+                arrived => return arrived,
             }
-            arrived => arrived,
         }
     }
 
@@ -283,11 +285,14 @@ impl<V: Send + Sync + 'static, E: Send + Sync + 'static> Slot<V, E> {
         // The caller reads it now, not when it began to wait: that counts as use of the new value.
         self.last_read.store(now.to_bits(), Ordering::Relaxed);
         let failure = || self.lock().failure.as_ref().map(|failure| failure.told(now));
+        let in_force = || {
+            self.lock().failure.as_ref().filter(|failure| failure.forbids(now, true)).map(|failure| failure.told(now))
+        };
         match (outcome, self.current.load_full()) {
             (Err(error), _) => missed(failure().unwrap_or(Unavailable::Failed { error, retry_after: SETTLED })),
             (Ok(()), Some(kept)) if kept.promise.expires_in(now).is_some() => Ok((kept, lookup)),
-            // It was found dead by a flight that was not to fetch another one.
-            (Ok(()), None) => missed(failure().unwrap_or(Unavailable::TooShort)),
+            // It was not there to fetch one. A failure whose pause is over is no answer: nobody has tried since.
+            (Ok(()), None) => missed(in_force().unwrap_or(Unavailable::TooShort)),
             (Ok(()), Some(_)) => missed(Unavailable::TooShort),
         }
     }
@@ -330,9 +335,9 @@ impl<V: Send + Sync + 'static, E: Send + Sync + 'static> Slot<V, E> {
                 Ok(())
             }
             Err(error) => {
-                let streak = state.failure.as_ref().map_or(0, |failure| failure.streak).saturating_add(1);
+                let next = state.failure.as_ref().map_or(0, |failure| failure.streak).saturating_add(1);
                 let error = Arc::new(error);
-                let Pause { lasts, ahead_only } = (self.pause)(&error, streak);
+                let Pause { lasts, streak, ahead_only } = (self.pause)(&error, next);
                 let retry_at = now.after(lasts);
                 self.quiet_until.store(retry_at.to_bits(), Ordering::Release);
                 state.failure = Some(Failure { error: Arc::clone(&error), at: now, retry_at, streak, ahead_only });

@@ -1,8 +1,10 @@
 //! The slot, driven by a source that waits for a sign.
 
 use std::future::Future;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::task::{Context, Waker};
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -44,11 +46,12 @@ impl Source {
     }
 }
 
-type BoxedRenewal = std::pin::Pin<Box<dyn Future<Output = Result<Option<Kept<usize>>, &'static str>> + Send>>;
+type BoxedRenewal = Pin<Box<dyn Future<Output = Result<Option<Kept<usize>>, &'static str>> + Send>>;
 
 fn slot(clock: &Clock) -> Arc<Slot<usize, &'static str>> {
     Arc::new(Slot::new(clock.clone(), TaskTracker::new(), |_, streak| Pause {
         lasts: Duration::from_secs(u64::from(streak)),
+        streak,
         ahead_only: false,
     }))
 }
@@ -81,6 +84,10 @@ async fn a_flight_is_charged_to_whoever_caused_it_and_neither_to_those_who_join_
     let missed = slot.get(mine(), source.renew(&clock)).await.unwrap_err();
     assert!(matches!(missed.why, Unavailable::Forbidden { retry_after } if retry_after.as_secs() == 77));
     assert_eq!(source.asked(), 1);
+}
+
+fn is_waiting(reader: Pin<&mut impl Future>) -> bool {
+    reader.poll(&mut Context::from_waker(Waker::noop())).is_pending()
 }
 
 async fn until(condition: impl Fn() -> bool) {
@@ -160,6 +167,58 @@ async fn a_flight_that_was_not_to_fetch_anything_leaves_no_reader_without_a_valu
         assert_eq!(reader.await.unwrap().unwrap(), 1);
     }
     assert_eq!(source.asked(), 2);
+}
+
+#[tokio::test]
+async fn a_failure_whose_pause_is_over_is_told_to_nobody_before_it_was_tried_again() {
+    let (clock, source) = (Clock::manual(), Source::default());
+    let slot = slot(&clock);
+    source.failing.store(true, Ordering::SeqCst);
+    source.gate.notify_one();
+    slot.get(want(), source.renew(&clock)).await.unwrap_err();
+    source.failing.store(false, Ordering::SeqCst);
+    clock.advance(Duration::from_secs(1));
+    // Somebody looks in time for something else to take over, and finds nothing.
+    let looked = Arc::new(Notify::new());
+    let look = || {
+        let looked = Arc::clone(&looked);
+        assert!(
+            slot.question(|_| async move {
+                looked.notified().await;
+                Ok(None)
+            })
+            .1,
+            "no other flight is under way"
+        );
+    };
+    look();
+    let mut reader = pin!(slot.get(want(), source.renew(&clock)));
+    for _ in 0..3 {
+        assert!(is_waiting(reader.as_mut()));
+        looked.notify_one();
+        until(|| slot.under_way().is_none()).await;
+        // And again, before the reader is on.
+        look();
+    }
+    assert!(is_waiting(reader.as_mut()));
+    looked.notify_one();
+    until(|| slot.under_way().is_none()).await;
+    source.gate.notify_one();
+    let (kept, lookup) = reader.await.unwrap();
+    assert_eq!((kept.value, lookup, source.asked()), (1, Lookup::Miss, 2));
+}
+
+#[tokio::test]
+async fn a_failure_in_its_pause_is_told_to_who_waited_for_a_look_that_found_nothing() {
+    let (clock, source) = (Clock::manual(), Source::default());
+    let slot = slot(&clock);
+    source.failing.store(true, Ordering::SeqCst);
+    source.gate.notify_one();
+    slot.get(want(), source.renew(&clock)).await.unwrap_err();
+    slot.question(|_| async { Ok(None) });
+    let missed = slot.get(want(), source.renew(&clock)).await.unwrap_err();
+    assert!(matches!(missed, Missed { why: Unavailable::Failed { .. }, lookup: Lookup::Joined }), "{missed:?}");
+    assert_eq!(source.asked(), 1);
 }
 
 #[tokio::test]

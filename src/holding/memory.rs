@@ -30,14 +30,18 @@ pub(super) struct Memory {
     pub(super) sharing: Option<Sharing>,
 }
 
+/// How long Salesforce is left alone after a failure, the `next` in a row here. One that is heard of keeps the place that it
+/// has: who hears of it twice has met no second one.
+fn pause(error: &MintError, next: u32) -> Pause {
+    let streak = error.second_hand.unwrap_or(next);
+    Pause { lasts: error.pause(streak, jitter()), streak, ahead_only: error.cause == Cause::LoginReserve }
+}
+
 impl Memory {
     /// Of an integration that has had no token yet. Flights run as tasks of `flights`.
     pub(super) fn new(integration: &Integration, flights: TaskTracker) -> Self {
         let clock = integration.clock().clone();
-        let slot = Slot::new(clock.clone(), flights, |error: &MintError, streak| Pause {
-            lasts: error.pause(streak, jitter()),
-            ahead_only: error.cause == Cause::LoginReserve,
-        });
+        let slot = Slot::new(clock.clone(), flights, pause);
         Self {
             slot: Arc::new(slot),
             trust: Mutex::new(Trust::new(integration.settings().session_timeout)),
@@ -151,4 +155,24 @@ impl Memory {
 
 fn same(kept: &Kept<Granted>, vouched: &Vouched) -> bool {
     kept.value.grant.token.fingerprint() == vouched.grant.token.fingerprint()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_failure_that_is_heard_of_twice_is_one_failure_and_the_next_is_the_one_after_it() {
+        let slot: Arc<TokenSlot> = Arc::new(Slot::new(Clock::manual(), TaskTracker::new(), pause));
+        let own = MintError::new(Cause::UserNotApproved, "no").not_before(Some(Duration::from_secs(1)));
+        let heard = MintError { second_hand: Some(3), ..own.clone() };
+        for (error, streak) in [(&own, 1), (&heard, 3), (&heard, 3), (&own, 4)] {
+            let error = error.clone();
+            let (flight, _) = slot.question(|_| async move { Err(error) });
+            let _ = flight.landed(tokio::time::Instant::now() + Duration::from_secs(9)).await;
+            assert_eq!(slot.failure().unwrap().streak, streak);
+        }
+    }
 }

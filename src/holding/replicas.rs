@@ -1,5 +1,7 @@
 //! What a holding has to do with the other replicas, beside its flights.
 
+use url::Origin;
+
 use super::Holding;
 use super::renewal::Renewal;
 use crate::cache::Flight;
@@ -17,13 +19,17 @@ impl Holding {
         let Some(sharing) = &self.memory.sharing else { return };
         let concerns_us = match what {
             What::Token | What::Dropped => sharing.is_news(fence.number()),
-            What::Failure => {
-                // By no right at all: it was taken away.
-                if fence == Fence::NONE {
+            // By no right at all: it was taken away.
+            What::Failure if fence == Fence::NONE => {
+                // In this order: a flight that has just landed has left its failure. One that has not may come back with what
+                // it saw before.
+                let cures = self.memory.slot.under_way().is_some() || self.memory.slot.failure().is_some();
+                if cures {
                     sharing.hear_of_a_cure();
                 }
-                self.memory.slot.failure().is_some()
+                cures
             }
+            What::Failure => self.memory.slot.failure().is_some(),
             What::Released => false,
         };
         if concerns_us {
@@ -51,13 +57,28 @@ impl Holding {
         }
     }
 
-    /// Forgets for all replicas why there is no token, and how its token host was.
+    /// Forgets for all replicas why there is no token. How its token host was is forgotten apart from that, because it is
+    /// the host of others too.
     ///
     /// # Errors
     /// The store is away.
     pub async fn forgive_for_all(&self) -> Result<(), Away> {
-        let Some(sharing) = &self.memory.sharing else { return Ok(()) };
-        sharing.store.forgive(&sharing.place).await?;
+        match &self.memory.sharing {
+            Some(sharing) => sharing.store.forgive(&sharing.place).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Where it logs in.
+    pub fn token_host(&self) -> Origin {
+        self.integration.settings().token_url.origin()
+    }
+
+    /// Forgets for all replicas how its token host was.
+    ///
+    /// # Errors
+    /// The store is away.
+    pub async fn forgive_host_for_all(&self) -> Result<(), Away> {
         self.integration.forgive_for_all().await
     }
 }

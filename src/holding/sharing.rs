@@ -31,6 +31,8 @@ pub(super) struct Sharing {
 
 /// Who missed all events finds out within this time.
 const NET: Duration = Duration::from_secs(30);
+/// Turns come once in a second; who is so late for one stood still.
+const STANDSTILL: Duration = Duration::from_secs(5);
 /// In microseconds.
 const DAY: u64 = 86_400_000_000;
 /// By so much two readings of one promise do not differ.
@@ -121,12 +123,11 @@ impl Sharing {
 
     /// Whether it is time to look. The look is the caller's from then on.
     pub(super) fn is_due(&self) -> bool {
-        let now = self.store.clock().now();
-        let due = now >= Moment::from_bits(self.looks_at.load(Ordering::SeqCst));
-        if due {
-            self.looks_at.store(now.after(NET).to_bits(), Ordering::SeqCst);
+        let (turn, now) = (Moment::from_bits(self.looks_at.load(Ordering::SeqCst)), self.store.clock().now());
+        if now >= turn {
+            self.looks_at.store(turn_after(turn, now).to_bits(), Ordering::SeqCst);
         }
-        self.behind.swap(false, Ordering::SeqCst) || due
+        self.behind.swap(false, Ordering::SeqCst) || is_turn(turn, now)
     }
 
     /// What is left by the store's clock until `ends`.
@@ -139,9 +140,8 @@ impl Sharing {
         seen.at.at_end_of(span, self.store.clock().now())
     }
 
-    /// The failure that stands there, if it is one for us too, with what is left of its pause and the how manieth in a row
-    /// it is.
-    pub(super) fn failure(&self, seen: &Seen, integration: &Integration) -> Option<(MintError, u32)> {
+    /// The failure that stands there, if it is one for us too, with what is left of its pause.
+    pub(super) fn failure(&self, seen: &Seen, integration: &Integration) -> Option<MintError> {
         let entry = seen.failure.as_ref()?;
         integration.read_failure(&entry.content, |ends| self.left(seen, ends))
     }
@@ -178,6 +178,18 @@ impl Sharing {
     }
 }
 
+/// Whether to look now by the turn at that moment. After a standstill all that fell due meanwhile would look at once, and an
+/// answer that is late for them is late for the whole replica: they wait for their next turn, which is within [`NET`].
+fn is_turn(turn: Moment, now: Moment) -> bool {
+    now >= turn && now.since(turn) < STANDSTILL
+}
+
+/// The first turn after `now`, by whole spans: all keep the places among each other that they began with.
+fn turn_after(turn: Moment, now: Moment) -> Moment {
+    let spans = now.since(turn).as_secs() / NET.as_secs() + 1;
+    turn.after(Duration::from_secs(spans.saturating_mul(NET.as_secs())))
+}
+
 /// Whether what stands there says that this token is dead.
 pub(super) fn buries(seen: &Seen, kept: &Kept<Granted>) -> bool {
     let digest = kept.value.grant.token.digest();
@@ -187,4 +199,54 @@ pub(super) fn buries(seen: &Seen, kept: &Kept<Granted>) -> bool {
 /// For how long something about a promise has to be stored.
 pub(super) fn stays(promise: &Promise, now: Moment) -> Duration {
     promise.remaining(now).saturating_add(LEEWAY)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// One place for each of the 256 that the first turns are spread over.
+    struct Crowd(Vec<Moment>);
+
+    impl Crowd {
+        fn at(start: Moment) -> Self {
+            Self((0..256).map(|place| start.after(NET.mul_f64(f64::from(place) / 256.0))).collect())
+        }
+
+        /// How many look in this moment.
+        fn look(&mut self, now: Moment) -> usize {
+            let mut looks = 0;
+            for turn in self.0.iter_mut().filter(|turn| now >= **turn) {
+                looks += usize::from(is_turn(*turn, now));
+                *turn = turn_after(*turn, now);
+            }
+            looks
+        }
+    }
+
+    fn at(millis: u64) -> Moment {
+        Moment::from_bits(1_000_000_000).after(Duration::from_millis(millis))
+    }
+
+    #[test]
+    fn after_a_standstill_each_looks_in_its_own_turn_and_nobody_misses_more_than_one() {
+        let mut crowd = Crowd::at(at(0));
+        // A second at a time, then nothing for a while, then on.
+        for (from, until) in [(0, 100), (110, 200), (229, 300), (900, 1000), (100_000, 100_100)] {
+            let looks: Vec<usize> = (from..until).map(|second| crowd.look(at(second * 1000 + 7))).collect();
+            // What is up to 5 s late is looked at all the same.
+            assert!(looks[0] <= 43 && looks[1..].iter().all(|looks| (8..=9).contains(looks)), "{from}: {looks:?}");
+        }
+    }
+
+    #[test]
+    fn who_is_a_little_late_looks_at_once_and_then_in_its_turn() {
+        for (late, looks) in [(0, true), (4_999, true), (5_000, false), (29_999, false), (30_000, false)] {
+            assert_eq!(is_turn(at(0), at(late)), looks, "{late} ms");
+        }
+        assert!(!is_turn(at(1), at(0)));
+        for (late, next) in [(0, 30_000), (4_999, 30_000), (29_999, 30_000), (30_000, 60_000), (95_000, 120_000)] {
+            assert_eq!(turn_after(at(0), at(late)), at(next), "{late} ms");
+        }
+    }
 }

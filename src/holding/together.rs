@@ -60,7 +60,7 @@ impl Renewal {
                 return self.land(kept.as_deref(), purpose, Ok(Some(spare)));
             }
             let purpose = match sharing.failure(&seen, &self.integration) {
-                Some((error, _)) if error.retry_after.is_some_and(|left| !left.is_zero()) => match purpose {
+                Some(error) if error.retry_after.is_some_and(|left| !left.is_zero()) => match purpose {
                     Purpose::Verify { .. } => Purpose::Verify { may_mint: false },
                     _ => return self.land(kept.as_deref(), purpose, Err(error)),
                 },
@@ -97,15 +97,16 @@ impl Renewal {
     /// dropped, and puts the token at hand where there is none.
     pub(super) async fn follow(self, kept: Option<Arc<Kept<Granted>>>) -> Flown {
         let Some(sharing) = &self.memory.sharing else { return Ok(None) };
+        // Whatever the look brings: the cure was for what failed until now, and for nothing that fails later.
+        if sharing.heard_of_a_cure() {
+            self.memory.slot.forgive();
+            *self.memory.told() = None;
+        }
         let Ok(seen) = sharing.look().await else { return Ok(None) };
         let kept = kept.and_then(|_| self.bury_if_dropped(&seen));
         let around = (&*self.integration, &*self.memory);
         if let Some((theirs, fence)) = sharing.worth_taking(&seen, around, kept.as_deref(), None) {
             return Ok(Some(self.take_over(sharing, kept.as_deref(), theirs, fence)));
-        }
-        if sharing.heard_of_a_cure() {
-            self.memory.slot.forgive();
-            *self.memory.told() = None;
         }
         let now = self.memory.clock.now();
         let Some(kept) = kept.filter(|kept| kept.promise.expires_in(now).is_some()) else { return Ok(None) };
@@ -179,7 +180,7 @@ impl Renewal {
     }
 
     async fn put_failure(&self, sharing: &Sharing, lease: &Lease, seen: &Seen, error: &MintError) {
-        let theirs = sharing.failure(seen, &self.integration).map_or(0, |(_, streak)| streak);
+        let theirs = sharing.failure(seen, &self.integration).and_then(|error| error.second_hand).unwrap_or(0);
         // The store may have been emptied since.
         let ours = self.memory.slot.failure().filter(|failure| failure.error.holds_for_all());
         let streak = theirs.max(ours.map_or(0, |failure| failure.streak)).saturating_add(1);
@@ -231,7 +232,7 @@ impl Renewal {
         fence: u64,
     ) -> Kept<Granted> {
         sharing.hold(fence);
-        self.integration.metrics().store().adopted(self.integration.name());
+        self.integration.metrics().store().took_over(self.integration.name());
         tell::taken_over(&self.integration, before, &theirs, &mut self.memory.told());
         self.memory.take_over(before, &theirs);
         keep(theirs)

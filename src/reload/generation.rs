@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio_util::task::TaskTracker;
 
@@ -54,15 +55,15 @@ pub struct Generation {
 }
 
 impl Shared {
-    /// For a process that begins.
+    /// For a process that begins; answers of the store are waited for so long.
     ///
     /// What is wrong with the files of the store is for [`Generation::build`] to tell, together with all the rest.
     ///
     /// # Errors
     /// Two instruments have the same name, which is a fault of ours.
-    pub fn new(clock: Clock, store: Option<&config::Store>) -> Result<Self, Report> {
+    pub fn new(clock: Clock, store: Option<&config::Store>, limit: Duration) -> Result<Self, Report> {
         let metrics = Arc::new(Metrics::new().map_err(|error| own_fault(&error.to_string()))?);
-        let open = |settings| Some(Store::new(settings, Secrets::open(settings).ok()?, Arc::clone(&metrics)));
+        let open = |settings| Some(Store::new(settings, Secrets::open(settings).ok()?, Arc::clone(&metrics), limit));
         let store = store.and_then(open);
         let (budgets, circuits, key_sets) = (Arc::default(), Arc::default(), Arc::default());
         let replay = Arc::new(Replay::new(store.clone()));

@@ -7,6 +7,7 @@ mod files;
 mod generation;
 mod prefetch;
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -66,8 +67,16 @@ struct Fixed {
     store: Option<FixedStore>,
 }
 
-/// Which store replicas share; with which keys and passwords may change.
-type FixedStore = (u32, config::RedisMode, Vec<config::Address>, u16, Option<String>, String);
+/// Which store replicas share. Who logs in there, and by which keys, may change.
+#[derive(Debug, PartialEq)]
+struct FixedStore {
+    max_replicas: u32,
+    mode: config::RedisMode,
+    addresses: Vec<config::Address>,
+    database: u16,
+    master_name: Option<String>,
+    key_prefix: String,
+}
 
 /// What a try came to.
 enum Tried {
@@ -96,13 +105,17 @@ impl Reloader {
 
     /// Reloads whenever a file changes or `asked` rings, until told to stop. Rings in a burst are one.
     pub async fn run(mut self, asked: Arc<Notify>, supervisor: Supervisor, stop: CancellationToken) {
+        // What is under way at the end is left as it is: neither slow files nor a slow store hold the end up.
+        let _ = stop.run_until_cancelled(self.go_on(&asked, &supervisor, &stop)).await;
+    }
+
+    async fn go_on(&mut self, asked: &Notify, supervisor: &Supervisor, stop: &CancellationToken) {
         // By content: what changed between the start and this first look, no later look would find different.
-        let mut stamps = self.reload(false, &stop).await;
+        let mut stamps = self.reload(false, stop).await;
         loop {
             let by_order = tokio::select! {
                 () = asked.notified() => true,
                 () = self.files.change(&stamps) => false,
-                () = stop.cancelled() => return,
             };
             if by_order {
                 supervisor.reloading(self.shared.clock.monotonic());
@@ -111,7 +124,7 @@ impl Reloader {
                 forgive(&self.doors.snapshots.current()).await;
             }
             self.doors.trail.reopen();
-            stamps = self.reload(by_order, &stop).await;
+            stamps = self.reload(by_order, stop).await;
             match stop.is_cancelled() {
                 // The end has been told, and nothing is ready any more.
                 true => return,
@@ -279,12 +292,20 @@ async fn forgive(snapshot: &Snapshot) {
     all.iter().for_each(|holding| holding.forgive());
 }
 
-/// Forgets in the store, where there is one, what was refused.
+/// Forgets in the store, where there is one, how the token hosts were, each of them once, and what was refused.
 async fn for_all_replicas(holdings: &[Arc<Holding>]) {
+    let mut hosts = HashSet::new();
+    let of_each_host: Vec<_> = holdings.iter().filter(|holding| hosts.insert(holding.token_host())).collect();
+    for batch in of_each_host.chunks(BATCH) {
+        let forgiven = join_all(batch.iter().map(|holding| holding.forgive_host_for_all())).await;
+        if forgiven.iter().any(Result::is_err) {
+            return;
+        }
+    }
     for batch in holdings.chunks(BATCH) {
         let forgiven = join_all(batch.iter().map(|holding| holding.forgive_for_all())).await;
         if forgiven.iter().any(Result::is_err) {
-            break;
+            return;
         }
     }
 }
@@ -303,11 +324,7 @@ impl Fixed {
             ops: ops.listen,
             log: (log.format, log.level.clone()),
             audit: (audit.sink.value.clone(), audit.required),
-            store: store.as_ref().map(|config::Store { max_replicas, redis, .. }| {
-                let (addresses, master, prefix) =
-                    (redis.addresses.clone(), redis.master_name.clone(), redis.key_prefix.clone());
-                (*max_replicas, redis.mode, addresses, redis.database, master, prefix)
-            }),
+            store: store.as_ref().map(FixedStore::of),
         }
     }
 
@@ -327,5 +344,12 @@ impl Fixed {
             report.push(Mistake { severity: Severity::Warning, ..whole_file(setting, message, "restart the service") });
         }
         report
+    }
+}
+
+impl FixedStore {
+    fn of(config::Store { max_replicas, redis, .. }: &config::Store) -> Self {
+        let config::Redis { addresses, mode, database, master_name, key_prefix, .. } = redis.clone();
+        Self { max_replicas: *max_replicas, mode, addresses, database, master_name, key_prefix }
     }
 }

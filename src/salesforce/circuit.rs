@@ -14,7 +14,7 @@ use url::Url;
 
 use crate::clock::Moment;
 use crate::names::IntegrationName;
-use crate::store::Patience;
+use crate::store::{Patience, STREAK_LASTS};
 
 /// The circuit of one token host.
 #[derive(Debug, Default)]
@@ -34,6 +34,8 @@ struct State {
     failed: Option<IntegrationName>,
     /// When somebody else was turned away last.
     turned_away: Option<Moment>,
+    /// When it was heard last that all replicas together leave it alone.
+    left_alone_by_all: Option<Moment>,
 }
 
 /// So many failures in a row open it.
@@ -79,9 +81,16 @@ impl Circuit {
         *self.lock() = State::default();
     }
 
-    /// Whether the host is left alone, or only probed.
-    pub fn is_open(&self) -> bool {
-        self.lock().open_until.is_some()
+    /// Whether all replicas together leave it alone, as the store just said.
+    pub(super) fn hear(&self, left_alone: bool, now: Moment) {
+        self.lock().left_alone_by_all = left_alone.then_some(now);
+    }
+
+    /// Whether the host is left alone, or only probed: by what was met here, or by all replicas together as far as is known
+    /// here. Who asks no more is not told when the host is back, but the store forgets in a while, and so does this.
+    pub fn is_open(&self, now: Moment) -> bool {
+        let state = self.lock();
+        state.open_until.is_some() || state.left_alone_by_all.is_some_and(|at| now.since(at) < STREAK_LASTS)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -178,7 +187,7 @@ mod tests {
     fn after_five_failures_one_at_a_time_finds_out_whether_the_host_is_back() {
         let circuit = Arc::new(Circuit::default());
         broken(&circuit, START);
-        assert!(circuit.is_open());
+        assert!(circuit.is_open(START));
         assert_eq!(circuit.enter(&one(), START).unwrap_err(), SHORTEST);
         let later = START.after(SHORTEST);
         let probe = circuit.enter(&one(), later).unwrap();
@@ -187,7 +196,7 @@ mod tests {
         assert_eq!(circuit.enter(&one(), later).unwrap_err(), SHORTEST * 2);
         let later = later.after(SHORTEST * 2);
         circuit.enter(&one(), later).unwrap().answered();
-        assert!(!circuit.is_open());
+        assert!(!circuit.is_open(later));
         let (one, other) = (circuit.enter(&one(), later), circuit.enter(&one(), later));
         assert!(one.is_ok() && other.is_ok());
     }
@@ -234,13 +243,30 @@ mod tests {
     }
 
     #[test]
+    fn what_all_replicas_leave_alone_counts_as_open_until_it_answers_or_the_store_forgets() {
+        let circuit = Arc::new(Circuit::default());
+        circuit.hear(true, START);
+        assert!(circuit.is_open(START.after(LONGEST * 2)));
+        // It is for the store to say who may ask.
+        circuit.enter(&one(), START).unwrap().answered();
+        assert!(!circuit.is_open(START));
+        circuit.hear(true, START);
+        circuit.hear(false, START);
+        assert!(!circuit.is_open(START));
+        circuit.hear(true, START);
+        assert!(!circuit.is_open(START.after(STREAK_LASTS)));
+        circuit.forgive();
+        assert!(!circuit.is_open(START));
+    }
+
+    #[test]
     fn failures_between_answers_do_not_add_up() {
         let circuit = Arc::new(Circuit::default());
         for _ in 0..20 {
             circuit.enter(&one(), START).unwrap().failed(START, 1.0);
             circuit.enter(&one(), START).unwrap().answered();
         }
-        assert!(!circuit.is_open());
+        assert!(!circuit.is_open(START));
     }
 
     proptest! {

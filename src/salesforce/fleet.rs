@@ -9,7 +9,7 @@ use url::Url;
 use super::budget::{HOUR, Need, room};
 use super::circuit::PATIENCE;
 use super::{Integration, jitter};
-use crate::store::{Away, HostGate, Room, Store, Tag};
+use crate::store::{Away, HostGate, Probe, Room, Store, Tag};
 
 /// What one integration has in common with the same one at other replicas.
 #[derive(Debug)]
@@ -45,12 +45,25 @@ impl Integration {
         }
     }
 
-    /// Whether the host may be asked by what the others found, or how long it is left alone.
-    pub(super) async fn enter_host(&self) -> Result<(), Duration> {
-        let Some(fleet) = &self.fleet else { return Ok(()) };
-        match fleet.store.enter_host(&fleet.host, PATIENCE).await {
+    /// Whether the host may be asked by what the others found, or how long it is left alone. With a probe nobody else may
+    /// until it is told what came of it, or has it back.
+    pub(super) async fn enter_host(&self) -> Result<Option<Probe>, Duration> {
+        let Some(fleet) = &self.fleet else { return Ok(None) };
+        let gate = fleet.store.enter_host(&fleet.host, PATIENCE).await;
+        let is_left_alone = matches!(gate, Ok(HostGate::Wait(_) | HostGate::Probe(_)));
+        self.circuit.hear(is_left_alone, self.surroundings.clock.now());
+        match gate {
             Ok(HostGate::Wait(wait)) => Err(wait),
-            Ok(HostGate::Go | HostGate::Probe) | Err(Away) => Ok(()),
+            Ok(HostGate::Probe(probe)) => Ok(Some(probe)),
+            Ok(HostGate::Go) | Err(Away) => Ok(None),
+        }
+    }
+
+    /// Nothing is sent to the host after all: another one may find out if it is back.
+    pub(super) async fn give_back(&self, probe: Option<Probe>) {
+        if let (Some(fleet), Some(probe)) = (&self.fleet, probe) {
+            // Without a word it ends by itself.
+            let _ = fleet.store.host_not_asked(&fleet.host, probe).await;
         }
     }
 
@@ -58,10 +71,11 @@ impl Integration {
     pub(super) async fn tell_of_host(&self, answered: bool) {
         let Some(fleet) = &self.fleet else { return };
         // Who does not hear it finds out by itself.
-        let _ = match answered {
-            true => fleet.store.host_answered(&fleet.host).await,
-            false => fleet.store.host_failed(&fleet.host, PATIENCE, jitter()).await.map(|_| ()),
-        };
+        if answered {
+            let _ = fleet.store.host_answered(&fleet.host).await;
+        } else if let Ok(failures) = fleet.store.host_failed(&fleet.host, PATIENCE, jitter()).await {
+            self.circuit.hear(failures >= PATIENCE.tolerated, self.surroundings.clock.now());
+        }
     }
 
     /// Forgets for all replicas how its host was.

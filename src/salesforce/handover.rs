@@ -136,9 +136,8 @@ impl Integration {
         })
     }
 
-    /// A failure that another replica handed over, which has to be kept for as long as it says, and the how manieth in a
-    /// row it is. A bad signature is one for us, too, if all of our keys are among the writer's.
-    pub fn read_failure(&self, content: &[u8], left: impl FnOnce(u64) -> Duration) -> Option<(MintError, u32)> {
+    /// A failure that another replica handed over, which has to be kept for as long as it says. A bad signature is one for us, too, if all of our keys are among the writer's.
+    pub fn read_failure(&self, content: &[u8], left: impl FnOnce(u64) -> Duration) -> Option<MintError> {
         let form: FailureForm<'_> = serde_json::from_slice(content).ok()?;
         let (cause, own) = (Cause::of_code(&form.cause)?, self.thumbprints());
         let is_theirs = |ours: &String| form.keys.iter().any(|theirs| theirs == ours);
@@ -151,7 +150,7 @@ impl Integration {
         }
         let left = no_more_than(form.pause_ms, left(form.retry_at_us)).unwrap_or_default();
         let error = MintError::new(cause, &form.detail).not_before(Some(left));
-        Some((MintError { second_hand: true, ..error }, form.streak))
+        Some(MintError { second_hand: Some(form.streak), ..error })
     }
 
     fn thumbprints(&self) -> Vec<String> {

@@ -135,9 +135,11 @@ impl Integration {
         let assertion = self.assertion(key, terms.deadline).await?;
         self.is_in_force(key)?;
         let pass = self.circuit.enter(self.name(), clock.now()).map_err(left_alone)?;
-        self.enter_host().await.map_err(left_alone)?;
-        self.spend(terms.need).await?;
-        is_still_ours(terms.may_post)?;
+        let probe = self.enter_host().await.map_err(left_alone)?;
+        if let Err(error) = self.spend(terms.need).await.and_then(|()| is_still_ours(terms.may_post)) {
+            self.give_back(probe).await;
+            return Err(error);
+        }
         self.logins.fetch_add(1, Ordering::Relaxed);
         let way_out = &self.surroundings.way_out;
         let reply = way_out.post_assertion(&self.settings.token_url, &assertion, terms.deadline).await;

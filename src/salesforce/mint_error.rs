@@ -15,8 +15,9 @@ pub struct MintError {
     pub detail: String,
     /// The least that whoever failed asks us to wait.
     pub retry_after: Option<Duration>,
-    /// Whether it is what another replica was told: then it is known exactly when there is something to try again.
-    pub second_hand: bool,
+    /// If it is what another replica was told, the how manieth in a row it was there: then it is known exactly when there is
+    /// something to try again.
+    pub second_hand: Option<u32>,
 }
 
 /// No pause is shorter.
@@ -27,7 +28,7 @@ pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 impl MintError {
     /// An error with what was seen.
     pub fn new(cause: Cause, detail: impl AsRef<str>) -> Self {
-        Self { cause, detail: printable(detail.as_ref()), retry_after: None, second_hand: false }
+        Self { cause, detail: printable(detail.as_ref()), retry_after: None, second_hand: None }
     }
 
     /// The same, with the time that the other side asks for.
@@ -76,7 +77,7 @@ impl MintError {
     pub fn pause(&self, streak: u32, jitter: f64) -> Duration {
         let own = match self.cause {
             // These know exactly when there is something to try again.
-            cause if cause.is_restraint() || self.second_hand => LEAST_PAUSE,
+            cause if cause.is_restraint() || self.second_hand.is_some() => LEAST_PAUSE,
             cause => cause.pause(streak, jitter),
         };
         self.retry_after.map_or(own, |asked| own.max(asked)).min(LONGEST_PAUSE)
@@ -100,7 +101,7 @@ mod tests {
     fn what_another_replica_was_told_is_left_alone_exactly_as_long_as_is_left_of_its_pause() {
         let left = Duration::from_secs(3);
         let own = MintError::new(Cause::UserNotApproved, "status 400").not_before(Some(left));
-        let heard = MintError { second_hand: true, ..own.clone() };
+        let heard = MintError { second_hand: Some(1), ..own.clone() };
         assert_eq!((own.pause(1, 1.0), heard.pause(1, 1.0)), (Duration::from_secs(5), left));
     }
 

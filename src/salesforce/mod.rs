@@ -202,9 +202,9 @@ impl Integration {
         self.budget.remaining(self.settings.login_budget_per_hour, self.surroundings.clock.now())
     }
 
-    /// Whether its token host failed so often that it is left alone.
+    /// Whether its token host failed so often that it is left alone, here or by all replicas together.
     pub fn is_circuit_open(&self) -> bool {
-        self.circuit.is_open()
+        self.circuit.is_open(self.surroundings.clock.now())
     }
 
     /// Forgets the failures of its token host and of its keys.

@@ -22,11 +22,16 @@ pub enum Room {
 pub enum HostGate {
     /// It may.
     Go,
-    /// By us alone: whether it is back. Told by [`Store::host_answered`] or [`Store::host_failed`].
-    Probe,
+    /// By us alone: whether it is back. Told by [`Store::host_answered`] or [`Store::host_failed`], or given back by
+    /// [`Store::host_not_asked`].
+    Probe(Probe),
     /// Not for so long.
     Wait(Duration),
 }
+
+/// The right to find out whether a host is back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Probe(Uuid);
 
 /// When a host is left alone, and for how long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,8 +46,8 @@ pub struct Patience {
 
 /// Who finds out whether a host is back has so long.
 const PROBE: Duration = Duration::from_secs(5);
-/// What nobody adds to for so long is forgotten.
-const STREAK_LASTS: Duration = Duration::from_secs(10 * 60);
+/// Failures of a host that nobody adds to for so long are forgotten.
+pub const STREAK_LASTS: Duration = Duration::from_secs(10 * 60);
 
 impl Store {
     /// Counts one login of a user, unless there were `most` within the last `span`.
@@ -68,18 +73,28 @@ impl Store {
     /// # Errors
     /// The store is away.
     pub async fn enter_host(&self, host: &Tag, patience: Patience) -> Result<HostGate, Away> {
-        let owner = self.replica().as_bytes().to_vec();
-        let arguments = [patience.tolerated.to_string().into_bytes(), owner, millis(PROBE), millis(patience.longest)];
+        let probe = Probe(Uuid::new_v4());
+        let tolerated = patience.tolerated.to_string().into_bytes();
+        let arguments = [tolerated, self.owner(probe), millis(PROBE), millis(patience.longest)];
         let reply = self.link.call("enter_host", scripts::ENTER, &self.circuit(host), &arguments).await?;
         match reply.word(1) {
             Ok("go") => Ok(HostGate::Go),
-            Ok("probe") => Ok(HostGate::Probe),
+            Ok("probe") => Ok(HostGate::Probe(probe)),
             Ok("wait") => {
                 let left = reply.number(2).map_err(|nonsense| self.link.nonsense(nonsense))?;
                 Ok(HostGate::Wait(Duration::from_millis(left)))
             }
             _ => Err(self.link.nonsense(Nonsense)),
         }
+    }
+
+    /// Gives back a probe by which nobody was asked: the next who comes may find out, and does not have to wait for its end.
+    ///
+    /// # Errors
+    /// The store is away.
+    pub async fn host_not_asked(&self, host: &Tag, probe: Probe) -> Result<(), Away> {
+        let [_, name] = self.circuit(host);
+        self.link.call("host_not_asked", scripts::RELEASE, &[name], &[self.owner(probe)]).await.map(|_| ())
     }
 
     /// A host answered: it is in good health for all. Also what is said when a host is forgiven.
@@ -117,12 +132,17 @@ impl Store {
     /// The store is away.
     pub async fn use_once(&self, mark: &Tag, lasts: Duration) -> Result<bool, Away> {
         let name = [self.link.names().of(mark)];
-        let reply = self.link.call("use_once", scripts::MARK, &name, &[millis(lasts)]).await?;
+        let arguments = [millis(lasts), Uuid::new_v4().to_string().into_bytes()];
+        let reply = self.link.call("use_once", scripts::MARK, &name, &arguments).await?;
         match reply.word(1) {
             Ok("first") => Ok(true),
             Ok("again") => Ok(false),
             _ => Err(self.link.nonsense(Nonsense)),
         }
+    }
+
+    fn owner(&self, Probe(number): Probe) -> Vec<u8> {
+        format!("{}:{number}", self.replica()).into_bytes()
     }
 
     fn circuit(&self, host: &Tag) -> [String; 2] {

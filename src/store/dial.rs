@@ -13,12 +13,12 @@ use redis::{
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::ExposeSecret;
 use tokio::time::timeout;
 
-use super::secrets::Secrets;
+use super::secrets::Access;
 use super::trouble::Trouble;
-use crate::config::{Address, Redis, RedisMode};
+use crate::config::{Address, Credentials, Redis, RedisMode};
 
 /// To connect may take longer than a question: nobody waits for it.
 const CONNECT: Duration = Duration::from_secs(1);
@@ -41,9 +41,10 @@ impl Connection {
     }
 }
 
-/// Connects once. An answer may take `answers_within` on this connection.
-pub(super) async fn dial(settings: &Redis, secrets: &Secrets, answers_within: Duration) -> Result<Connection, Trouble> {
-    let way = Way { settings, secrets, answers_within };
+/// Connects once, by `access` alone: who logs in may have changed since the settings were read. An answer may take
+/// `answers_within` on this connection.
+pub(super) async fn dial(settings: &Redis, access: &Access, answers_within: Duration) -> Result<Connection, Trouble> {
+    let way = Way { settings, access, answers_within };
     let most =
         CONNECT.saturating_mul(2 + u32::try_from(settings.addresses.len()).unwrap_or(u32::MAX).saturating_mul(2));
     timeout(most, way.connect()).await.unwrap_or(Err(Trouble::SLOW))
@@ -51,7 +52,7 @@ pub(super) async fn dial(settings: &Redis, secrets: &Secrets, answers_within: Du
 
 struct Way<'a> {
     settings: &'a Redis,
-    secrets: &'a Secrets,
+    access: &'a Access,
     answers_within: Duration,
 }
 
@@ -72,19 +73,16 @@ impl Way<'_> {
     }
 
     async fn server(&self, address: &Address) -> Result<Connection, Trouble> {
-        let username = self.settings.credentials.username.as_deref();
-        let login = login(username, self.secrets.password.as_ref()).set_db(self.settings.database.into());
+        let login = login(&self.access.credentials).set_db(self.settings.database.into());
         self.open(address, login, self.answers_within).await.map(Connection::One)
     }
 
     /// What the first Sentinel that answers calls the master.
     async fn master(&self) -> Result<Address, Trouble> {
         let name = self.settings.master_name.as_deref().ok_or(Trouble::SETTINGS)?;
-        let username = &self.settings.sentinel_credentials.username;
         let mut trouble = Trouble::NO_MASTER;
         for sentinel in &self.settings.addresses {
-            let login = login(username.as_deref(), self.secrets.sentinel_password.as_ref());
-            let mut connection = match self.open(sentinel, login, CONNECT).await {
+            let mut connection = match self.open(sentinel, login(&self.access.sentinel_credentials), CONNECT).await {
                 Ok(connection) => connection,
                 Err(found) => {
                     trouble = found;
@@ -112,10 +110,11 @@ impl Way<'_> {
             .use_protocol(ProtocolVersion::RESP2)
             .connection_timeout(CONNECT)
             .response_timeout(self.answers_within);
-        if let Some(username) = &self.settings.credentials.username {
+        let Credentials { username, password } = &self.access.credentials;
+        if let Some(username) = username {
             builder = builder.username(username);
         }
-        if let Some(password) = &self.secrets.password {
+        if let Some(password) = password {
             builder = builder.password(password.expose_secret());
         }
         if self.settings.addresses.iter().any(|address| address.tls) {
@@ -143,13 +142,13 @@ impl Way<'_> {
     }
 
     fn certificates(&self) -> TlsCertificates {
-        let authorities = self.secrets.authorities.as_ref().map(|pem| pem.as_ref().clone());
+        let authorities = self.access.authorities.as_ref().map(|pem| pem.as_ref().clone());
         TlsCertificates { client_tls: None, root_cert: authorities }
     }
 }
 
 /// As a server takes it; nothing is told to it that it does not have to know.
-fn login(username: Option<&str>, password: Option<&SecretString>) -> RedisConnectionInfo {
+fn login(Credentials { username, password }: &Credentials) -> RedisConnectionInfo {
     let mut login = RedisConnectionInfo::default().set_protocol(ProtocolVersion::RESP2).set_skip_set_lib_name();
     if let Some(username) = username {
         login = login.set_username(username);

@@ -43,8 +43,8 @@ pub enum Event {
         /// By which right.
         fence: Fence,
     },
-    /// Events may have been missed: after a reconnect, a flush, or a stream that was faster than us. Everything in memory is
-    /// to be looked at.
+    /// Events may have been missed: after a reconnect, a flush, a time alone, or a stream that was faster than us. Everything
+    /// in memory is to be looked at.
     Gap,
 }
 
@@ -88,6 +88,8 @@ enum Ended {
     Trouble(Trouble),
     /// The store is away.
     Away,
+    /// The connection was made in a way that is no longer the one.
+    Outdated,
 }
 
 /// One entry of the stream.
@@ -125,7 +127,7 @@ impl Store {
                         }
                     }
                     // Which others tell.
-                    Ended::Trouble(_) | Ended::Away => {}
+                    Ended::Trouble(_) | Ended::Away | Ended::Outdated => {}
                 }
             }
             tokio::time::sleep(PAUSE).await;
@@ -137,15 +139,19 @@ impl Store {
         on_event: &(impl Fn(Event) + Send + Sync),
         failed: &mut u32,
     ) -> Result<Infallible, Ended> {
+        let (mut access, mut missed) = (self.link.access(), self.link.missed());
         let mut connection = self.link.dial(ANSWERS_WITHIN).await.map_err(Ended::Trouble)?;
         loop {
             // From here on nothing is missed; what was before, anybody may have.
+            missed.mark_unchanged();
             let (_, mut last) = self.ends().await.map_err(|Away| Ended::Away)?;
             self.tell_here(Event::Gap, on_event);
             loop {
                 let lines = tokio::select! {
                     lines = self.next(&mut connection, &last) => lines.map_err(Ended::Trouble)?,
-                    () = self.link.flushed.notified() => break,
+                    // Also by a stream that never broke: who heard something and could not look has missed it.
+                    _ = missed.changed() => break,
+                    _ = access.changed() => return Err(Ended::Outdated),
                 };
                 *failed = 0;
                 let is_full = lines.len() >= MOST_AT_ONCE;

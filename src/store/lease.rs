@@ -110,10 +110,11 @@ impl Hold {
     }
 
     /// The store is away. Who was stopped until the right had run out may not take this for a reason to go on: somebody
-    /// else may have been given it.
+    /// else may have been given it. Who was told that somebody was, all the less.
     fn store_is_away(&self) {
         let in_time = self.0.clock.now() < self.ends();
-        self.0.fate.store(if in_time { ORPHAN } else { LOST }, Ordering::SeqCst);
+        let fate = if in_time { ORPHAN } else { LOST };
+        let _ = self.0.fate.compare_exchange(HELD, fate, Ordering::SeqCst, Ordering::SeqCst);
     }
 }
 
@@ -276,7 +277,8 @@ mod tests {
         let (clock, hold) = hold();
         hold.lose();
         hold.goes_on(clock.now());
-        assert!(!hold.may_post());
+        hold.store_is_away();
+        assert!(!hold.may_post() && !hold.is_orphan());
     }
 
     #[test]

@@ -56,14 +56,16 @@ pub(super) struct Link {
     clock: Clock,
     lane: Lane,
     secrets: ArcSwap<Secrets>,
+    /// Changes when others log in than before, or other authorities are trusted.
+    access: watch::Sender<()>,
     live: ArcSwapOption<Live>,
     generations: AtomicU64,
     /// Changed together with `live`, under its lock.
     standing: watch::Sender<Standing>,
     /// Rung when the connection was found broken.
     broken: Notify,
-    /// Rung when everything in the store is gone.
-    pub(super) flushed: Notify,
+    /// Changes when events came to nothing: everything in the store is gone, or this replica was alone when it heard them.
+    missed: watch::Sender<()>,
     events: broadcast::Sender<Event>,
     metrics: Arc<Metrics>,
     /// Names of values that did not open, about which somebody was told.
@@ -88,11 +90,12 @@ impl Link {
             clock: Clock::system(),
             lane: Lane::new(),
             secrets: ArcSwap::from_pointee(secrets),
+            access: watch::Sender::new(()),
             live: ArcSwapOption::empty(),
             generations: AtomicU64::new(0),
             standing: watch::Sender::new(Standing::Connecting),
             broken: Notify::new(),
-            flushed: Notify::new(),
+            missed: watch::Sender::new(()),
             events: broadcast::Sender::new(ROOM),
             metrics,
             told: Mutex::default(),
@@ -126,15 +129,31 @@ impl Link {
     }
 
     pub(super) fn replace_secrets(&self, secrets: Secrets) {
+        let before = self.secrets.load_full();
+        let secrets = secrets.at(&self.settings, &before);
+        let is_as_before = secrets.access.is_as(&before.access);
         self.secrets.store(Arc::new(secrets));
         self.told().clear();
+        if !is_as_before {
+            self.access.send_replace(());
+        }
+    }
+
+    /// For who keeps a connection: when this changes it is to be made anew.
+    pub(super) fn access(&self) -> watch::Receiver<()> {
+        self.access.subscribe()
+    }
+
+    /// For who tells what happened: when this changes everything is to be looked at.
+    pub(super) fn missed(&self) -> watch::Receiver<()> {
+        self.missed.subscribe()
     }
 
     /// A connection apart from the others, on which an answer may take `answers_within`.
     pub(super) async fn dial(&self, answers_within: Duration) -> Result<Connection, Trouble> {
-        let (settings, secrets) = (self.settings.clone(), self.secrets.load_full());
+        let (settings, access) = (self.settings.clone(), Arc::clone(&self.secrets.load().access));
         // Where it is made, there it is read from.
-        let dialled = self.lane.run(async move { dial::dial(&settings, &secrets, answers_within).await });
+        let dialled = self.lane.run(async move { dial::dial(&settings, &access, answers_within).await });
         dialled.await.unwrap_or(Err(Trouble::SLOW))
     }
 
@@ -230,24 +249,36 @@ impl Link {
     async fn keep_on(&self) {
         // Connections in a row that did not come about, or did not last.
         let mut failed = 0_u32;
+        let mut access = self.access();
         loop {
             if let Some(live) = self.live.load_full() {
-                // In time, or at once when somebody found it broken.
-                let _ = timeout(PROBE_EVERY, self.broken.notified()).await;
-                self.try_write(&live).await;
+                tokio::select! {
+                    // In time, or at once when somebody found it broken.
+                    _ = timeout(PROBE_EVERY, self.broken.notified()) => self.try_write(&live).await,
+                    // The old one serves until the new one is good: no gap, if it is.
+                    _ = access.changed() => self.connect_anew().await,
+                }
                 if self.live.load().is_none() {
                     failed = if self.clock.now().since(live.since) < LASTING { failed.saturating_add(1) } else { 0 };
                 }
                 continue;
             }
-            tokio::time::sleep(pause(failed)).await;
-            match self.connect().await {
-                Ok(live) => self.comes_back(live),
-                Err(trouble) => {
-                    failed = failed.saturating_add(1);
-                    self.goes_away(None, trouble);
-                }
+            // Sooner when there is another way in.
+            let _ = timeout(pause(failed), access.changed()).await;
+            access.mark_unchanged();
+            self.connect_anew().await;
+            if self.live.load().is_none() {
+                failed = failed.saturating_add(1);
             }
+        }
+    }
+
+    /// Without a new connection this replica is alone, also if it had one until now: who changes a password, or no longer
+    /// trusts an authority, is to learn at once what came of it.
+    async fn connect_anew(&self) {
+        match self.connect().await {
+            Ok(live) => self.comes_back(live),
+            Err(trouble) => self.goes_away(None, trouble),
         }
     }
 
@@ -274,7 +305,7 @@ impl Link {
             match self.ask(&live.connection, scripts::PROBE, &[name], &mark(live.generation)).await {
                 Err(trouble) => return self.goes_away(Some(live.generation), trouble),
                 // What was written when the connection was made, or a second ago, is gone.
-                Ok(reply) if reply.word(1) == Ok("") => self.flushed.notify_one(),
+                Ok(reply) if reply.word(1) == Ok("") => self.missed.send_replace(()),
                 Ok(_) => {}
             }
         }
@@ -287,13 +318,21 @@ impl Link {
     }
 
     fn comes_back(&self, live: Live) {
-        let since = live.since;
+        let (since, mut was_here) = (live.since, false);
         self.standing.send_modify(|standing| {
             self.live.store(Some(Arc::new(live)));
-            *standing = Standing::Shared { since };
+            was_here = matches!(standing, Standing::Shared { .. });
+            if !was_here {
+                *standing = Standing::Shared { since };
+            }
         });
         self.metrics.store().is_up(true);
-        tracing::info!(replica = self.replica, "the store is there: what this replica does is shared");
+        if was_here {
+            tracing::info!(replica = self.replica, "the store takes the new user, password or authorities");
+        } else {
+            tracing::info!(replica = self.replica, "the store is there: what this replica does is shared");
+            self.missed.send_replace(());
+        }
     }
 
     /// Cut off, as found with the connection of a generation: one that was replaced since says nothing.

@@ -27,7 +27,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-pub use self::counters::{HostGate, Patience, Room};
+pub use self::counters::{HostGate, Patience, Probe, Room, STREAK_LASTS};
 pub use self::events::{Changes, Event, What};
 pub use self::lease::{Acquired, Hold, LEASE, Lease, Put};
 use self::link::Link;
@@ -93,13 +93,8 @@ pub struct Store {
 }
 
 impl Store {
-    /// For a process that begins. Asks nobody.
-    pub fn new(settings: &config::Store, secrets: Secrets, metrics: Arc<Metrics>) -> Arc<Self> {
-        Self::patient(settings, secrets, metrics, LIMIT)
-    }
-
-    /// One whose questions may take another time than [`LIMIT`], for who has it.
-    pub fn patient(settings: &config::Store, secrets: Secrets, metrics: Arc<Metrics>, limit: Duration) -> Arc<Self> {
+    /// For a process that begins. Its questions may take `limit`, which is [`LIMIT`] but for who has the time. Asks nobody.
+    pub fn new(settings: &config::Store, secrets: Secrets, metrics: Arc<Metrics>, limit: Duration) -> Arc<Self> {
         Arc::new(Self {
             link: Arc::new(Link::new(&settings.redis, secrets, metrics, limit)),
             mode: settings.redis.mode,
@@ -116,7 +111,9 @@ impl Store {
         tokio::join!(keep, read);
     }
 
-    /// Takes what the files hold now: keys, password and authorities. What is connected stays connected unless they differ.
+    /// Takes what the files hold now. With other users, passwords or authorities Redis is connected to anew at once, and
+    /// whoever is not let in goes on alone. They are for the Redis that the process was started with: those of another one
+    /// wait for the next start, as its address does.
     pub fn replace_secrets(&self, secrets: Secrets) {
         self.link.replace_secrets(secrets);
     }

@@ -3,6 +3,9 @@
 //! They are sent whole each time: there is no script cache to lose in a failover, and a kilobyte is cheap beside a login.
 //! They read as if anybody could have written anything: a name of the wrong type counts as absent and gives way, a number
 //! that is none is 0, and a value above the limit stays where it is.
+//!
+//! The client of a Cluster sends one again when the connection broke before the answer, and Redis may have done it by then.
+//! So what gives something out once has the name of this one question, and gives it again to who asks by the same name.
 
 /// A script with what all of them begin with.
 macro_rules! script {
@@ -50,6 +53,7 @@ pub(super) const ACQUIRE: &str = script! {
     "own(KEYS[1], 'hash') own(KEYS[2], 'string') own(KEYS[3], 'string')"
     "local stands = near(num(redis.call('HGET', KEYS[1], 'f')))"
     "local given = near(num(redis.call('GET', KEYS[3])))"
+    "if redis.call('GET', KEYS[2]) == ARGV[1] then return {say(now), 'lease', say(given)} end"
     "if say(given) ~= ARGV[4] then return {say(now), 'moved'} end"
     // A lease without an end is nobody's.
     "local held = left(KEYS[2], ARGV[2])"
@@ -86,7 +90,7 @@ pub(super) const PUT: &str = script! {
     "return {say(now), 'kept'}"
 };
 
-/// KEYS lease; ARGV owner. Returns now, and `released` or `gone`.
+/// KEYS lease or probe; ARGV owner. Returns now, and `released` or `gone`.
 pub(super) const RELEASE: &str = script! {
     "if is(KEYS[1], 'string') and redis.call('GET', KEYS[1]) == ARGV[1] then"
     "  redis.call('DEL', KEYS[1]) return {say(now), 'released'}"
@@ -113,6 +117,7 @@ pub(super) const COUNT: &str = script! {
     "  redis.call('ZADD', KEYS[1], say(now), last[1])"
     "end"
     "local count = redis.call('ZCARD', KEYS[1])"
+    "if redis.call('ZSCORE', KEYS[1], ARGV[3]) then return {say(now), 'counted', say(math.max(most - count, 0))} end"
     "if count < most then"
     "  redis.call('ZADD', KEYS[1], say(now), ARGV[3])"
     "  redis.call('PEXPIRE', KEYS[1], say(math.ceil(span / 1000)))"
@@ -131,6 +136,7 @@ pub(super) const ENTER: &str = script! {
     "local opens = num(found[2])"
     "if opens > now and opens <= now + ARGV[4] * 1000 then return {say(now), 'wait', say(math.ceil((opens - now) / 1000))} end"
     "own(KEYS[2], 'string')"
+    "if redis.call('GET', KEYS[2]) == ARGV[2] then return {say(now), 'probe'} end"
     "local probed = left(KEYS[2], ARGV[3])"
     "if probed > 0 then return {say(now), 'wait', say(probed)} end"
     "redis.call('SET', KEYS[2], ARGV[2], 'PX', ARGV[3])"
@@ -155,9 +161,10 @@ pub(super) const FAILED: &str = script! {
     "return {say(now), say(count)}"
 };
 
-/// KEYS mark; ARGV ms. Returns now, and `first` or `again`.
+/// KEYS mark; ARGV ms, name of this use. Returns now, and `first` or `again`.
 pub(super) const MARK: &str = script! {
-    "if redis.call('SET', KEYS[1], '1', 'NX', 'PX', ARGV[1]) then return {say(now), 'first'} end"
+    "if redis.call('SET', KEYS[1], ARGV[2], 'NX', 'PX', ARGV[1]) then return {say(now), 'first'} end"
+    "if is(KEYS[1], 'string') and redis.call('GET', KEYS[1]) == ARGV[2] then return {say(now), 'first'} end"
     "return {say(now), 'again'}"
 };
 
@@ -191,7 +198,7 @@ pub(super) const TRIAL: &str = script! {
     "redis.call('HSET', KEYS[1], 'f', '1') redis.call('HGET', KEYS[1], 'f') redis.call('HMGET', KEYS[1], 'f')"
     "redis.call('HSTRLEN', KEYS[1], 'f') redis.call('TYPE', KEYS[1])"
     "redis.call('PEXPIRE', KEYS[1], 1000) redis.call('PTTL', KEYS[1])"
-    "redis.call('ZADD', KEYS[2], 1, 'a') redis.call('ZCARD', KEYS[2])"
+    "redis.call('ZADD', KEYS[2], 1, 'a') redis.call('ZCARD', KEYS[2]) redis.call('ZSCORE', KEYS[2], 'a')"
     "redis.call('ZRANGE', KEYS[2], 0, 0, 'WITHSCORES') redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', 1)"
     "redis.call('XADD', KEYS[3], 'MAXLEN', '~', 1, '*', 'a', '1')"
     "redis.call('XRANGE', KEYS[3], '-', '+', 'COUNT', 1) redis.call('XREVRANGE', KEYS[3], '+', '-', 'COUNT', 1)"

@@ -1,23 +1,31 @@
-//! The files of `[store]`, opened: seal keys and certificate authorities.
+//! The files of `[store]`, opened: seal keys, certificate authorities, and who logs in at Redis.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use secrecy::SecretString;
+use secrecy::ExposeSecret;
 
 use super::seal::SealKeys;
 use crate::config::report::{Located, Report};
 use crate::config::source::{self, LARGEST_PEM};
-use crate::config::{self, Roots};
+use crate::config::{self, Address, Credentials, Roots};
 
 /// What a reload may change while the service runs.
 #[derive(Debug, Clone)]
 pub struct Secrets {
     pub(super) keys: Arc<SealKeys>,
+    pub(super) access: Arc<Access>,
+}
+
+/// How Redis knows us, and we know it. Users and passwords stay together: one of them without the other opens nothing.
+#[derive(Debug)]
+pub(super) struct Access {
+    /// Where it is good: these addresses, and the master of this name.
+    server: (Vec<Address>, Option<String>),
     /// PEM of the authorities that are trusted; those of the machine, if there are none.
     pub(super) authorities: Option<Arc<Vec<u8>>>,
-    pub(super) password: Option<SecretString>,
-    pub(super) sentinel_password: Option<SecretString>,
+    pub(super) credentials: Credentials,
+    pub(super) sentinel_credentials: Credentials,
 }
 
 impl Secrets {
@@ -30,15 +38,46 @@ impl Secrets {
         let keys = keys(&settings.seal_key_path, &mut report);
         let authorities = authorities(&settings.redis, &mut report);
         match (keys, authorities) {
-            (Some(keys), Some(authorities)) => Ok(Self {
-                keys: Arc::new(keys),
-                authorities,
-                password: settings.redis.credentials.password.clone(),
-                sentinel_password: settings.redis.sentinel_credentials.password.clone(),
-            }),
+            (Some(keys), Some(authorities)) => {
+                let access = Access {
+                    server: server(&settings.redis),
+                    authorities,
+                    credentials: settings.redis.credentials.clone(),
+                    sentinel_credentials: settings.redis.sentinel_credentials.clone(),
+                };
+                Ok(Self { keys: Arc::new(keys), access: Arc::new(access) })
+            }
             _ => Err(report),
         }
     }
+
+    /// What is left of them at a Redis that only the next start changes: a password for another one is not shown to it.
+    pub(super) fn at(self, redis: &config::Redis, before: &Self) -> Self {
+        match self.access.server == server(redis) {
+            true => self,
+            false => Self { access: Arc::clone(&before.access), ..self },
+        }
+    }
+}
+
+impl Access {
+    pub(super) fn is_as(&self, other: &Self) -> bool {
+        self.authorities == other.authorities
+            && is_same_login(&self.credentials, &other.credentials)
+            && is_same_login(&self.sentinel_credentials, &other.sentinel_credentials)
+    }
+}
+
+fn is_same_login(one: &Credentials, other: &Credentials) -> bool {
+    one.username == other.username && password(one) == password(other)
+}
+
+fn password(login: &Credentials) -> Option<&str> {
+    login.password.as_ref().map(ExposeSecret::expose_secret)
+}
+
+fn server(redis: &config::Redis) -> (Vec<Address>, Option<String>) {
+    (redis.addresses.clone(), redis.master_name.clone())
 }
 
 fn keys(path: &Located<PathBuf>, report: &mut Report) -> Option<SealKeys> {

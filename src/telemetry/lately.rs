@@ -17,7 +17,14 @@ const SPAN: u64 = 60;
 
 /// The logins of every integration that had one within the last hour. Others take no room.
 #[derive(Debug, Default)]
-pub(super) struct Lately(Mutex<HashMap<IntegrationName, Ring>>);
+pub(super) struct Lately(Mutex<Rings>);
+
+#[derive(Debug, Default)]
+struct Rings {
+    by_name: HashMap<IntegrationName, Ring>,
+    /// The minute in which those that were silent for an hour were last forgotten.
+    swept: u64,
+}
 
 /// A minute in which there were logins. The names are part of `/status.json`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -44,27 +51,37 @@ struct Ring([Bucket; MINUTES]);
 impl Lately {
     /// Notes a login that came to its end now.
     pub(super) fn note(&self, integration: &IntegrationName, succeeded: bool, now: Moment) {
-        let mut rings = self.lock();
-        if let Some(ring) = rings.get_mut(integration) {
-            return ring.note(succeeded, minute(now));
+        let (mut rings, now) = (self.lock(), minute(now));
+        if let Some(ring) = rings.by_name.get_mut(integration) {
+            return ring.note(succeeded, now);
         }
-        // A new name is rare; names that left the configuration are forgotten then.
-        rings.retain(|_, ring| ring.minutes(minute(now)).next().is_some());
-        let ring = rings.entry(integration.clone()).or_insert_with(|| Ring([Bucket::default(); MINUTES]));
-        ring.note(succeeded, minute(now));
+        rings.sweep(now);
+        let ring = rings.by_name.entry(integration.clone()).or_insert_with(|| Ring([Bucket::default(); MINUTES]));
+        ring.note(succeeded, now);
     }
 
     /// The minutes of the last hour that had any, the latest first.
     pub(super) fn minutes(&self, integration: &IntegrationName, now: Moment) -> Vec<Minute> {
         let rings = self.lock();
         let mut found: Vec<Minute> =
-            rings.get(integration).map(|ring| ring.minutes(minute(now)).collect()).unwrap_or_default();
+            rings.by_name.get(integration).map(|ring| ring.minutes(minute(now)).collect()).unwrap_or_default();
         found.sort_by_key(|minute| minute.ago);
         found
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<IntegrationName, Ring>> {
+    fn lock(&self) -> MutexGuard<'_, Rings> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Rings {
+    /// Forgets those that were silent for an hour. A second time within a minute would find none, and where many
+    /// integrations log in for the first time each of them would look at all that came before it.
+    fn sweep(&mut self, now: u64) {
+        if self.swept != now {
+            self.swept = now;
+            self.by_name.retain(|_, ring| ring.minutes(now).next().is_some());
+        }
     }
 }
 
@@ -126,8 +143,19 @@ mod tests {
         let lately = Lately::default();
         for number in 0..200 {
             lately.note(&format!("elf-{number}").parse().unwrap(), true, at(number * 10));
-            assert!(lately.lock().len() <= 6, "{}", lately.lock().len());
+            assert!(lately.lock().by_name.len() <= 6, "{}", lately.lock().by_name.len());
         }
+    }
+
+    #[test]
+    fn many_first_logins_in_one_minute_do_not_look_at_each_other() {
+        let (lately, began) = (Lately::default(), tokio::time::Instant::now());
+        for number in 0..10_000 {
+            lately.note(&format!("elf-{number}").parse().unwrap(), true, at(100));
+        }
+        // If each looked at all before it, these would be 50 million looks, and minutes.
+        assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+        assert_eq!(lately.lock().by_name.len(), 10_000);
     }
 
     #[test]

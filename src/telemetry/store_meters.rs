@@ -15,14 +15,14 @@ pub struct StoreMeters {
     operation_duration: HistogramVec,
     unreadable: IntCounterVec,
     leases: IntCounterVec,
-    tokens_adopted: IntCounterVec,
+    tokens_taken_over: IntCounterVec,
 }
 
 const UP: &str = "1 while the store is there and what this replica does is shared; 0 while it is alone.";
 const OPERATIONS: &str = "Questions to the store: success, away (not even asked), or why it went away.";
 const UNREADABLE: &str = "Values from the store that could not be read: form, key, seal.";
 const LEASES: &str = "What became of the right to mint: acquired, awaited, overtaken, lost, alone.";
-const ADOPTED: &str = "Tokens that another replica minted.";
+const TAKEN_OVER: &str = "Tokens that another replica minted.";
 
 impl StoreMeters {
     pub(super) fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
@@ -40,7 +40,7 @@ impl StoreMeters {
             )?,
             unreadable: counter(registry, "store_unreadable_total", UNREADABLE, &["reason"])?,
             leases: counter(registry, "leases_total", LEASES, &["outcome"])?,
-            tokens_adopted: counter(registry, "store_tokens_adopted_total", ADOPTED, &["integration"])?,
+            tokens_taken_over: counter(registry, "store_tokens_taken_over_total", TAKEN_OVER, &["integration"])?,
         })
     }
 
@@ -68,8 +68,8 @@ impl StoreMeters {
         self.leases.with_label_values(&[outcome]).inc();
     }
 
-    /// A token of another replica was taken.
-    pub fn adopted(&self, integration: &IntegrationName) {
-        self.tokens_adopted.with_label_values(&[integration.as_str()]).inc();
+    /// A token of another replica was taken over.
+    pub fn took_over(&self, integration: &IntegrationName) {
+        self.tokens_taken_over.with_label_values(&[integration.as_str()]).inc();
     }
 }

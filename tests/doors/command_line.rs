@@ -10,11 +10,11 @@ use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::get_token::is_a_token;
+use crate::ports::free_port;
 use crate::support::house::{House, Plan, addresses, hex, key_pair, write_private};
 use crate::support::process::{Ended, Process, aquila, run};
 use crate::support::until;
 use crate::support::wire::get;
-use crate::tls::free_port;
 
 const COMMANDS: [&str; 9] =
     ["demo", "serve", "check", "explain", "new-key", "new-seal-key", "setup", "simulate", "healthcheck"];
@@ -573,7 +573,7 @@ async fn what_standard_output_does_not_take_is_an_error_unless_the_reader_has_le
 
 #[tokio::test]
 async fn healthcheck_is_0_while_the_service_is_ready_and_1_when_it_drains_or_is_gone() {
-    let port = free_port().await;
+    let port = free_port();
     let plan = Plan {
         server: "shutdown_delay = \"60s\"\n".to_owned(),
         ops: format!("listen = \"127.0.0.1:{port}\"\n"),

@@ -22,6 +22,8 @@ mod http2;
 mod keys;
 mod live;
 mod metrics;
+#[path = "../ports/mod.rs"]
+mod ports;
 mod post_token;
 mod private_memory;
 mod raw_http;

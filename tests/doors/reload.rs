@@ -13,11 +13,11 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use crate::get_token::is_a_token;
+use crate::ports::free_port;
 use crate::support::PATIENCE;
 use crate::support::house::{House, Plan, key_pair, write_private};
 use crate::support::process::run;
 use crate::support::wire::{Connection, get};
-use crate::tls::free_port;
 
 impl House {
     pub(crate) fn configuration(&self) -> String {
@@ -255,7 +255,7 @@ async fn another_store_needs_a_restart_and_is_told_so_and_another_seal_key_does_
         write_private(&folder.path().join(name), &run(["new-seal-key"]).await.stdout);
     }
     // Nothing listens there: that the store is away is nobody's business here.
-    let (one, another) = (free_port().await, free_port().await);
+    let (one, another) = (free_port(), free_port());
     let store = format!(
         "[store]\nseal_key_path = \"seal-keys\"\n[store.redis]\nurl = \"redis://127.0.0.1:{one}\"\nkey_prefix = \"one:\"\n"
     );
@@ -265,6 +265,8 @@ async fn another_store_needs_a_restart_and_is_told_so_and_another_seal_key_does_
         (format!(":{one}"), format!(":{another}"), true),
         ("seal-keys".to_owned(), "other-keys".to_owned(), false),
         ("\"one:\"".to_owned(), "\"other:\"".to_owned(), true),
+        // Who logs in there may change.
+        ("\"one:\"".to_owned(), "\"one:\"\nusername = \"next\"\npassword_path = \"other-keys\"".to_owned(), false),
         ("[store]\n".to_owned(), "[store]\nmax_replicas = 3\n".to_owned(), true),
     ];
     for ((from, to, needs_it), generation) in changes.into_iter().zip(2..) {
@@ -276,10 +278,12 @@ async fn another_store_needs_a_restart_and_is_told_so_and_another_seal_key_does_
     }
 }
 
-/// Three hundred requests a second, of which none may fail, through good and bad changes of every kind.
+/// Up to three hundred requests a second, of which none may fail, through good and bad changes of every kind. A slow
+/// machine takes longer for as many.
 #[tokio::test]
 async fn nobody_who_did_not_change_notices_anything_of_sixty_seconds_of_reloads() {
     const FOR: Duration = Duration::from_secs(60);
+    const REQUESTS: u64 = 12_000;
     let house = Arc::new(House::open().await);
     let good = house.configuration();
     is_a_token(&house.ask(get("/token").bearer(house.key("shipper"))).await, "elf-prod");
@@ -302,7 +306,8 @@ async fn nobody_who_did_not_change_notices_anything_of_sixty_seconds_of_reloads(
         .collect();
     let began = Instant::now();
     let mut round = 0_u32;
-    while began.elapsed() < FOR {
+    while began.elapsed() < FOR || asked.load(Ordering::Relaxed) < REQUESTS {
+        assert!(began.elapsed() < FOR * 5, "only {asked:?} requests");
         round += 1;
         disturb(&house, &good, round);
         house.hang_up();
@@ -312,8 +317,6 @@ async fn nobody_who_did_not_change_notices_anything_of_sixty_seconds_of_reloads(
     for caller in callers {
         caller.await.unwrap();
     }
-    let asked = asked.load(Ordering::Relaxed);
-    assert!(asked > 60 * 200, "only {asked} requests in a minute");
     assert_eq!(house.simulator.counts().token_posts, 1, "an integration that did not change logged in again");
     let metrics = house.metrics().await;
     for outcome in ["applied", "refused"] {

@@ -17,6 +17,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use crate::get_token::is_a_token;
+use crate::ports::free_port;
 use crate::support::house::{House, Plan, write_private};
 use crate::support::process::run;
 use crate::support::wire::{Connection, get};
@@ -136,7 +137,7 @@ async fn who_never_began_a_handshake_does_not_hold_up_the_stop() {
 #[tokio::test]
 async fn the_ops_door_has_tls_of_its_own_and_healthcheck_asks_it() {
     let folder = certificates();
-    let port = free_port().await;
+    let port = free_port();
     let plan = Plan { ops: format!("listen = \"127.0.0.1:{port}\"\n{TLS}"), ..Plan::default() };
     let house = House::within(folder, plan).await;
     is_a_token(&house.ask(get("/token").bearer(house.key("shipper"))).await, "elf-prod");
@@ -151,7 +152,7 @@ async fn the_ops_door_has_tls_of_its_own_and_healthcheck_asks_it() {
 #[tokio::test]
 async fn healthcheck_knows_the_door_by_its_certificate_whatever_host_that_names_and_no_other_door() {
     let folder = certificates_for("aquila.example");
-    let port = free_port().await;
+    let port = free_port();
     let plan = Plan { ops: format!("listen = \"127.0.0.1:{port}\"\n{TLS}"), ..Plan::default() };
     let house = House::within(folder, plan).await;
     let config = house.config();
@@ -166,11 +167,6 @@ async fn healthcheck_knows_the_door_by_its_certificate_whatever_host_that_names_
     std::fs::write(&elsewhere, text).unwrap();
     let strange = run([Path::new("healthcheck"), "--config".as_ref(), &elsewhere]).await;
     assert_eq!(strange.code(), Some(1), "{}", strange.stderr);
-}
-
-/// A port that nobody had a moment ago, for what cannot be told a port by the system.
-pub(crate) async fn free_port() -> u16 {
-    tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port()
 }
 
 #[tokio::test]

@@ -19,6 +19,7 @@ use aquila::limits::Failures;
 use aquila::reload::{Generation, Shared};
 use aquila::simulator::{Door, Fault, FaultAnswer};
 use aquila::snapshot::Snapshots;
+use aquila::store::LIMIT;
 use aquila::telemetry::audit::Trail;
 use aquila::telemetry::trace::Traces;
 use axum::body::Body;
@@ -219,7 +220,7 @@ async fn a_panic_leaves_one_record_and_an_answer_that_tells_nothing() {
     let mut stage = Stage::usual().await;
     stage.stop_broker().await;
     let loaded = config::load_with(&stage.file("aquila.toml"), &|_| None).unwrap();
-    let shared = Shared::new(Clock::system(), None).unwrap();
+    let shared = Shared::new(Clock::system(), None, LIMIT).unwrap();
     let (generation, _) = Generation::build(&loaded.config, &shared, None).unwrap();
     let trail = Arc::new(Trail::open(&loaded.config.audit, Arc::clone(&shared.metrics)).unwrap());
     let door = Arc::new(CallersDoor {

@@ -45,7 +45,7 @@ async fn silent_token_endpoint() {
 
 async fn slow_token_endpoint_and_silent_rest() {
     let stage = Stage::plan().salesforce_line("request_timeout = \"8s\"").start().await;
-    stage.simulator.force(Fault::delay(Door::Token, 7_500));
+    stage.simulator.force(Fault::delay(Door::Token, 6_000));
     stage.simulator.force(Fault::always(Door::Rest, FaultAnswer::NeverAnswer));
     let answers = arrivals(&stage).await;
     assert!(answers.iter().all(|(status, _)| *status == 200), "{answers:?}");

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 
 use aquila::simulator::Tls;
 
+use crate::ports::free_port;
 use crate::support::plan::{INTEGRATION, Plan};
 use crate::support::proxy::{Book, Proxy};
 use crate::support::stage::Stage;
@@ -17,7 +18,7 @@ const CREDENTIALS: &str = "proxy-user:proxy:word";
 /// must be known before it starts, so that the proxy can lead there.
 fn org() -> (Plan, SocketAddr) {
     let (tls, authority) = Tls::throw_away(&[HOST.to_owned()]).unwrap();
-    let address = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap();
+    let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
     let plan = Stage::plan().file("ca.pem", authority).salesforce_line("ca_path = \"ca.pem\"");
     let plan = plan.token_url(INTEGRATION, format!("https://{HOST}:{{port}}"));
     let plan = plan.simulator(|settings| {

@@ -125,7 +125,7 @@ async fn introspection_that_tells_nothing_leaves_the_next_rule() {
     ];
     for answer in answers {
         let plan = Stage::plan().integration("elf-well").client_secret(CLIENT_SECRET);
-        let stage = plan.salesforce_line("request_timeout = \"700ms\"").start().await;
+        let stage = plan.salesforce_line("request_timeout = \"2s\"").start().await;
         stage.ask_for("elf-well").await.token();
         stage.simulator.force(Fault::always(Door::Introspect, answer.clone()));
         let token = stage.ask_in_time(INTEGRATION).await.token();
@@ -324,9 +324,7 @@ async fn tokens_are_fetched_at_the_start_eight_at_a_time_and_nobody_is_held_up()
     let ready = in_time(Reply::of(stage.http.get(format!("http://{}/readyz", stage.broker().ops)))).await;
     assert_eq!(ready.status, 200);
     stage.ask_in_time("elf-well").await.token();
-    for _ in 0..25 {
-        stage.answers_from_memory("elf-well").await;
-    }
+    stage.answers_from_memory_so_often("elf-well", 25).await;
     assert_eq!(under_way(), 8, "more than eight at once");
     // Callers of those that wait for their turn do not queue behind them: one login each, whoever comes first.
     let mut callers = JoinSet::new();

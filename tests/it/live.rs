@@ -2,7 +2,7 @@
 //!
 //! Verdicts are told as one letter for each row, in the order of the steps: P pass, W warn, F fail, U unknown.
 
-use std::net::TcpListener;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use aquila::app::Prepared;
@@ -16,6 +16,7 @@ use rcgen::{CertificateParams, KeyPair, PKCS_RSA_SHA256, RsaKeySize, date_time_y
 use serde_json::{Map, Value, json};
 
 use crate::canary;
+use crate::ports::free_port;
 use crate::support::eyes::raw;
 use crate::support::key::Pair;
 use crate::support::plan::{CLIENT_ID, CLIENT_SECRET, INTEGRATION, Plan, username};
@@ -120,8 +121,8 @@ async fn a_name_that_does_not_resolve_stops_the_walk_there() {
 
 #[tokio::test]
 async fn a_port_where_nobody_listens_fails_at_the_connection() {
-    let address = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap();
-    let walked = usual(&Stage::plan().token_url(INTEGRATION, format!("http://{address}")).start().await).await;
+    let address = format!("http://127.0.0.1:{}", free_port());
+    let walked = usual(&Stage::plan().token_url(INTEGRATION, address).start().await).await;
     is(&walked, "PFUU PU U UUUUUUUUU");
     says(&walked, Step::Connection, "refused", "firewall");
 }
@@ -148,14 +149,17 @@ async fn a_healthy_org_behind_tls_passes() {
 
 #[tokio::test]
 async fn a_wrong_clock_fails_and_the_login_is_dated_by_salesforces() {
-    for (hours, seen) in [(-3, "10800 s behind"), (3, "10800 s ahead")] {
+    for hours in [-3, 3] {
         let switches = Switches { exp_upper_bound_seconds: Some(180), ..Switches::default() };
         let stage = Stage::plan().simulator(|settings| settings.switches = switches).start().await;
         stage.clock.jump(SignedDuration::from_hours(hours));
+        // The broker's clock stands still while the other goes on; a `Date` has whole seconds.
+        let skew = || stage.simulator.now().duration_since(stage.clock.timestamp()).as_secs();
+        let before = skew();
         let walked = usual(&stage).await;
         is(&walked, "PPPF PU P PPPPPPPUU");
-        let (told, off) = (fact(&walked, Step::Clock, "skew_seconds").as_i64().unwrap(), hours * 3600);
-        assert!((told + off).abs() <= 2, "{told} {seen}");
+        let told = fact(&walked, Step::Clock, "skew_seconds").as_i64().unwrap();
+        assert!((before - 1..=skew() + 1).contains(&told), "{told}");
         says(&walked, Step::Clock, if hours < 0 { "s behind" } else { "s ahead" }, "by NTP");
         assert_eq!(walked.logins, 2, "one refused, and one more at once");
     }
@@ -268,7 +272,7 @@ const LOGIN: &str = "login.salesforce.com";
 async fn named_org(change: fn(&mut App)) -> (Stage, Proxy) {
     let names = [MY_DOMAIN, LOGIN, "test.salesforce.com"].map(str::to_owned);
     let (tls, authority) = Tls::throw_away(&names).unwrap();
-    let address = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap();
+    let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
     let proxy = Proxy::to(address, None).await;
     let plan = Stage::plan().file("ca.pem", authority).salesforce_line("ca_path = \"ca.pem\"");
     let plan = plan.salesforce_line(format!("proxy_url = \"{}\"", proxy.url()));

@@ -34,6 +34,8 @@ mod network;
 mod next_rights;
 mod outage;
 mod pauses;
+#[path = "../ports/mod.rs"]
+mod ports;
 mod promise;
 mod refusals;
 mod replicas;

@@ -1,8 +1,8 @@
 //! Guarantee 4: a good token is answered from memory before anything else happens, refreshes run beside the answers,
 //! and a fault upstream spoils nothing that is still good.
 
+use crate::support::plan::INTEGRATION;
 use aquila::simulator::{Door, Fault, FaultAnswer, RestRow, Row, TokenRow};
-use tokio::time::Instant;
 
 use crate::support::stage::Stage;
 use crate::support::{seconds, until};
@@ -25,7 +25,7 @@ fn break_down(stage: &Stage, answer: &FaultAnswer) {
 #[tokio::test]
 async fn a_good_token_outlives_every_outage_and_service_returns_after_it() {
     for (name, answer) in outages() {
-        let stage = Stage::plan().salesforce_line("request_timeout = \"500ms\"").start().await;
+        let stage = Stage::plan().salesforce_line("request_timeout = \"2s\"").start().await;
         let token = stage.token().await;
         break_down(&stage, &answer);
         let mut told = token.expires_in;
@@ -56,17 +56,17 @@ async fn a_good_token_outlives_every_outage_and_service_returns_after_it() {
 
 #[tokio::test]
 async fn an_answer_from_memory_does_not_wait_for_the_refresh_beside_it() {
-    let stage = Stage::usual().await;
+    let stage = Stage::plan().salesforce_line("request_timeout = \"8s\"").start().await;
     let token = stage.token().await;
     break_down(&stage, &FaultAnswer::NeverAnswer);
     stage.advance(seconds(3000));
-    // The refresh hangs for 5 s, its time limit; a hundred answers come meanwhile.
-    let started = Instant::now();
+    // The refresh hangs for 8 s, its time limit; a hundred answers come meanwhile.
     for _ in 0..100 {
         assert_eq!(stage.token().await.text, token.text);
     }
-    assert!(started.elapsed() < seconds(4), "answers waited for the refresh: {:?}", started.elapsed());
+    assert_eq!(stage.confirms("unclear").await, 0, "answers waited for the refresh");
     assert!(stage.lookups("stale_hit").await >= 100, "no refresh was under way");
+    until("the refresh was under way and is over", async || stage.confirms("unclear").await == 1).await;
 }
 
 #[tokio::test]
@@ -113,6 +113,9 @@ async fn a_token_in_use_is_refreshed_ahead_and_an_unused_one_is_let_go() {
     // Both were read, so both are in use; nobody asks, and still they are renewed.
     stage.advance(seconds(3000));
     until("both are renewed", async || confirms("elf-prod") == 2 && confirms("elf-idle") == 2).await;
+    // Looking is not asking. Salesforce counts a call before it answers.
+    let left = async || stage.told(INTEGRATION, "/token/remaining_seconds").await.as_u64().unwrap_or_default();
+    until("the answer has come", async || left().await > 3000).await;
     // One is read again, the other is not.
     let token = stage.token().await;
     assert_eq!(token.expires_in, 3570);

@@ -1,7 +1,7 @@
 //! What the network and a broken token endpoint do: each fault has its cause, keeps nobody waiting, costs Salesforce
 //! few requests, and is no other integration's business.
 
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use aquila::simulator::{Door, Fault, FaultAnswer, Flaw, Settings, Simulator, Tls};
@@ -9,6 +9,7 @@ use tokio::net::TcpSocket;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use crate::ports::free_port;
 use crate::support::key::Pair;
 use crate::support::plan::{CALLER, INTEGRATION, Plan, username};
 use crate::support::reply::{Reply, Token};
@@ -32,7 +33,7 @@ fn plan() -> Plan {
 /// For faults that last as long as they are waited for. The others keep the usual time, so that a slow machine does not
 /// turn them into timeouts.
 fn impatient(plan: Plan) -> Plan {
-    plan.salesforce_line("request_timeout = \"500ms\"")
+    plan.salesforce_line("request_timeout = \"1s\"")
 }
 
 /// Twenty callers at once, then one each second for half a minute: all are told to come back, and the well integration
@@ -150,8 +151,8 @@ async fn unreachable(plan: Plan, cause: &str, says: &str) {
 
 #[tokio::test]
 async fn a_port_where_nobody_listens_refuses_the_connection() {
-    let address = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap();
-    unreachable(plan().token_url(INTEGRATION, format!("http://{address}")), "connect", "refused").await;
+    let address = format!("http://127.0.0.1:{}", free_port());
+    unreachable(plan().token_url(INTEGRATION, address), "connect", "refused").await;
 }
 
 #[tokio::test]

@@ -90,17 +90,15 @@ async fn a_token_that_ends_in_an_outage_is_never_handed_out_again_and_service_re
 
 #[tokio::test]
 async fn another_integration_is_answered_from_memory_meanwhile() {
-    let stage = Stage::plan().integration("elf-cold").start().await;
+    let stage = Stage::plan().integration("elf-cold").salesforce_line("request_timeout = \"8s\"").start().await;
     let token = stage.token().await.text;
     break_down(&stage, &FaultAnswer::NeverAnswer);
     let cold = stage.get("/token/elf-cold").bearer_auth(stage.key(CALLER));
     let mut waiting = JoinSet::from_iter([Reply::of(cold)]);
-    let started = Instant::now();
     for _ in 0..100 {
         assert_eq!(stage.token().await.text, token);
     }
-    assert!(started.elapsed() < seconds(4), "{:?}", started.elapsed());
-    assert!(waiting.try_join_next().is_none(), "the cold one did not hang");
+    assert!(waiting.try_join_next().is_none(), "answers waited for the cold one, or it did not hang");
     assert_eq!(waiting.join_next().await.unwrap().unwrap().status, 503);
 }
 

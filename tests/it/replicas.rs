@@ -3,6 +3,8 @@
 //!
 //! All go by the machine's clock, because the store has no other, so nothing here waits for a promise to end.
 
+use std::time::Duration;
+
 use aquila::simulator::{Door, Fault, TokenRow};
 use serde_json::json;
 use tokio::task::JoinSet;
@@ -11,7 +13,7 @@ use crate::support::eyes::row;
 use crate::support::fleet::Fleet;
 use crate::support::issuer::SigningKey;
 use crate::support::key::Pair;
-use crate::support::plan::{CALLER, INTEGRATION, Plan};
+use crate::support::plan::{CALLER, INTEGRATION, Own, Plan};
 use crate::support::redis::search;
 use crate::support::reply::Reply;
 use crate::support::stage::Stage;
@@ -19,6 +21,10 @@ use crate::support::until;
 
 fn plan() -> Plan {
     Stage::plan()
+}
+
+fn with_integrations(plan: Plan, count: usize) -> Plan {
+    (0..count).fold(plan, |plan, number| plan.integration(&format!("elf-{number}")))
 }
 
 /// So many callers ask each of these replicas, all at once; nobody is answered before all have their place.
@@ -76,8 +82,8 @@ async fn ten_replicas_with_hundreds_of_cold_callers_log_in_once() {
         brought += fleet
             .metric(replica, &format!("aquila_mints_total{{integration=\"{INTEGRATION}\",outcome=\"success\"}}"))
             .await;
-        let adopted = format!("aquila_store_tokens_adopted_total{{integration=\"{INTEGRATION}\"}}");
-        brought += fleet.metric(replica, &adopted).await;
+        let taken_over = format!("aquila_store_tokens_taken_over_total{{integration=\"{INTEGRATION}\"}}");
+        brought += fleet.metric(replica, &taken_over).await;
     }
     assert_eq!(brought, 10, "one was minted and nine were taken over");
     assert!(search(&fleet.redis) > 500, "the dump is that of a store that was used");
@@ -90,6 +96,7 @@ async fn a_replica_that_starts_while_salesforce_is_down_has_the_token_of_the_oth
     fleet.stop(0).await;
     fleet.stage.relay().answer(Box::new(|_| (503, "down".to_owned())));
     let replica = fleet.add().await;
+    fleet.shares().await;
     assert_eq!((fleet.token(replica).await, fleet.posts()), (token, 1));
     let told = fleet.status(replica, "/integrations/0/token").await;
     assert_eq!(told.get("lifetime_source"), Some(&json!("confirmed")));
@@ -158,6 +165,40 @@ async fn a_refusal_is_remembered_by_all_until_one_of_them_is_told_to_forget_it()
 }
 
 #[tokio::test]
+async fn a_cure_is_for_what_has_failed_and_not_for_what_fails_later() {
+    let fleet = Fleet::of(2, plan().integration("elf-before")).await;
+    let before = fleet.ask_for(1, "elf-before").await.token().text;
+    // By name it is the first.
+    let kept = fleet.kept(1).await;
+    assert!(!kept.is_empty());
+    assert_eq!(fleet.ask_for(0, "elf-before").await.token().text, before);
+    until("the other one hears of events", async || fleet.answered(1, "read_events").await > 0).await;
+    let told = fleet.answered(0, "tell").await;
+    fleet.replica(0).forgive();
+    // Nobody has asked the other one for the usual token. Events are heard in order, so what comes next is heard after that.
+    until("the first one has told of the cure", async || fleet.answered(0, "tell").await == told + 2).await;
+    token_dies(&fleet, &before, 0).await;
+    until("the other one has heard of it, and has the next token", async || {
+        let next = fleet.kept(1).await;
+        next != kept && !next.is_empty()
+    })
+    .await;
+    let refused = async |replica| {
+        assert_eq!(fleet.ask(replica).await.refusal().0, 502);
+        fleet.status(replica, "/integrations/1/last_failure/cause").await
+    };
+    fleet.stage.simulator.force(Fault::always(Door::Token, row(TokenRow::IpRestricted)));
+    assert_eq!(refused(1).await, json!("ip_or_hours"));
+    fleet.stage.simulator.clear_faults();
+    let (looks, posts) = (fleet.answered(1, "look").await, fleet.posts());
+    fleet.stage.simulator.force(Fault::always(Door::Token, row(TokenRow::UserHasNotApproved)));
+    assert_eq!(refused(0).await, json!("user_not_approved"));
+    until("the other one has looked what was refused", async || fleet.answered(1, "look").await > looks).await;
+    assert_eq!(refused(1).await, json!("ip_or_hours"), "its own pause of 5 s is not over");
+    assert_eq!(fleet.posts(), posts + 1);
+}
+
+#[tokio::test]
 async fn a_refusal_outlives_a_store_that_is_emptied() {
     let fleet = Fleet::of(2, plan()).await;
     fleet.stage.simulator.force(Fault::always(Door::Token, row(TokenRow::UserHasNotApproved)));
@@ -169,11 +210,8 @@ async fn a_refusal_outlives_a_store_that_is_emptied() {
     })
     .await;
     fleet.redis.flush();
-    let net = async |replica| {
-        fleet.metric(replica, "aquila_store_operations_total{operation=\"look\",outcome=\"success\"}").await
-    };
-    let before = net(1).await;
-    until("the other one has looked since", async || net(1).await > before).await;
+    let before = fleet.answered(1, "look").await;
+    until("the other one has looked since", async || fleet.answered(1, "look").await > before).await;
     assert_eq!((refused_at(&fleet, 1).await.as_str(), fleet.posts()), ("user_not_approved", 2));
     // And the next in a row waits longer still.
     until("the pause of 10 s is over, and one of them tries", async || {
@@ -212,17 +250,19 @@ async fn the_next_refusal_pauses_longer_whoever_met_the_first() {
         fleet.posts() == 2
     })
     .await;
-    refused_at(&fleet, 0).await;
+    // Its own pause began when its own refusal had come: that is over a moment later.
+    until("the first one is told of the second refusal", async || {
+        refused_at(&fleet, 0).await;
+        fleet.status(0, "/integrations/0/last_failure/in_a_row").await == 2
+    })
+    .await;
     let wait = fleet.status(0, "/integrations/0/last_failure/next_try_in_seconds").await.as_u64().unwrap();
-    assert!((6..=10).contains(&wait) && fleet.posts() == 2, "{wait} s");
+    assert!((6..=10).contains(&wait) && fleet.posts() == 2, "{wait} s, {} requests", fleet.posts());
 }
 
 #[tokio::test]
 async fn the_budget_of_a_user_is_one_for_all_replicas() {
-    let mut plan = plan().integration_line("login_budget_per_hour = 5").one_user();
-    for number in 0..9 {
-        plan = plan.integration(&format!("elf-{number}"));
-    }
+    let plan = with_integrations(plan().integration_line("login_budget_per_hour = 5").one_user(), 9);
     let fleet = Fleet::of(3, plan).await;
     let mut statuses = Vec::new();
     for number in 0..9 {
@@ -267,6 +307,28 @@ async fn what_a_caller_signed_counts_once_at_all_replicas_together() {
     assert_eq!((grant(1, &request).await, grant(0, &request).await), (200, 400));
 }
 
+#[tokio::test]
+async fn a_token_host_of_many_integrations_is_forgiven_once() {
+    let fleet = Fleet::of(1, with_integrations(plan(), 99)).await;
+    fleet.replica(0).forgive();
+    until("each integration is forgiven", async || fleet.answered(0, "forgive").await == 100).await;
+    assert_eq!(fleet.answered(0, "host_answered").await, 1);
+}
+
+#[tokio::test]
+async fn the_end_does_not_wait_until_everything_is_forgiven() {
+    const ALL: usize = 640;
+    let mut fleet = Fleet::of(1, with_integrations(plan(), ALL - 1)).await;
+    let (near, afar) = (fleet.redis.url(), fleet.redis.seen_from_afar(Duration::from_millis(50)));
+    let far = fleet.add_with(|file| file.replace(&near, &afar.url())).await;
+    fleet.shares().await;
+    fleet.replica(far).forgive();
+    until("it has begun to tell the others", async || fleet.redis.events() > 0).await;
+    fleet.stop(far).await;
+    let told = fleet.redis.events();
+    assert!(told < ALL, "it told of all {told} before it ended");
+}
+
 // --- apart -------------------------------------------------------------------
 
 #[tokio::test]
@@ -309,10 +371,11 @@ async fn without_its_store_each_replica_logs_in_once_and_nobody_sees_an_error() 
     assert_eq!(fleet.posts(), 3);
     assert_eq!(fleet.status(0, "/store/mode").await, json!("single"));
     // It comes back by itself, and who comes anew finds what the others have.
-    assert!(fleet.redis.start_again().await);
+    fleet.redis.start_again().await;
     fleet.shares().await;
     until("somebody has put its token", async || !fleet.redis.names(":token").is_empty()).await;
     let another = fleet.add().await;
+    fleet.shares().await;
     fleet.token(another).await;
     assert_eq!(fleet.posts(), 3);
 }
@@ -425,11 +488,7 @@ async fn a_replica_that_is_ended_in_the_middle_of_a_login_lets_it_land_for_the_o
 
 #[tokio::test]
 async fn a_host_that_fails_at_two_replicas_is_left_alone_by_a_third() {
-    let mut plan = plan();
-    for number in 0..5 {
-        plan = plan.integration(&format!("elf-{number}"));
-    }
-    let fleet = Fleet::of(3, plan).await;
+    let fleet = Fleet::of(3, with_integrations(plan(), 5)).await;
     fleet.stage.relay().answer(Box::new(|_| (200, "a page about maintenance".to_owned())));
     for number in 0..5 {
         assert_eq!(fleet.ask_for(number % 2, &format!("elf-{number}")).await.status, 503);
@@ -439,6 +498,13 @@ async fn a_host_that_fails_at_two_replicas_is_left_alone_by_a_third() {
         fleet.status(2, "/integrations/5/last_failure/cause").await == json!("circuit_open")
     })
     .await;
+    let is_open = async || {
+        let open = fleet.status(2, "/integrations/5/circuit_open").await == json!(true);
+        let series = "aquila_upstream_circuit_open{integration=\"elf-prod\"}";
+        assert_eq!(fleet.metric(2, series).await == 1, open);
+        open
+    };
+    assert!(is_open().await, "callers are told of a circuit that operators do not see");
     // By what it met itself it would not: it takes five failures in a row.
     let met = "aquila_mints_total{integration=\"elf-prod\",outcome=\"malformed_answer\"}";
     assert!(fleet.metric(2, met).await < 5);
@@ -446,4 +512,28 @@ async fn a_host_that_fails_at_two_replicas_is_left_alone_by_a_third() {
     fleet.stage.relay().answer_truly();
     fleet.replica(0).forgive();
     until("the third one has a token", async || fleet.ask(2).await.status == 200).await;
+    assert!(!is_open().await);
+}
+
+#[tokio::test]
+async fn who_has_no_login_left_keeps_nobody_from_finding_out_whether_the_host_is_back() {
+    let spent = Own { lines: vec!["login_budget_per_hour = 1".to_owned()], ..Own::default() };
+    let mut plan = plan().own(INTEGRATION, spent);
+    for number in 0..6 {
+        plan = plan.integration(&format!("elf-{number}"));
+    }
+    let fleet = Fleet::of(2, plan).await;
+    let token = fleet.token(0).await;
+    fleet.stage.relay().answer(Box::new(|_| (200, "a page about maintenance".to_owned())));
+    for number in 0..5 {
+        assert_eq!(fleet.ask_for(number % 2, &format!("elf-{number}")).await.status, 503);
+    }
+    token_dies(&fleet, &token, 0).await;
+    until("it may find out, and has no login left for it", async || {
+        fleet.ask(0).await;
+        fleet.status(0, "/integrations/6/last_failure/cause").await == json!("login_budget")
+    })
+    .await;
+    fleet.stage.relay().answer_truly();
+    assert_eq!(fleet.ask_for(1, "elf-5").await.status, 200);
 }

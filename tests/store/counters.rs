@@ -87,17 +87,38 @@ async fn a_host_is_left_alone_by_all_when_two_replicas_failed_and_probed_by_one(
     }
     let name = format!("aquila:{{{}}}", host.as_str());
     redis.ask(&["HSET", &format!("{name}:circuit"), "until", "1"]).await;
-    assert_eq!(enter(&one).await, HostGate::Probe);
+    assert!(matches!(enter(&one).await, HostGate::Probe(_)));
     assert!(matches!(enter(&other).await, HostGate::Wait(wait) if wait <= Duration::from_secs(5)));
     // Longer than any pause or probe lasts: the clock was set back, or somebody planted it.
     redis.ask(&["PEXPIRE", &format!("{name}:probe"), "3600000"]).await;
     redis.ask(&["HSET", &format!("{name}:circuit"), "until", "9007199254730000"]).await;
-    assert_eq!(enter(&other).await, HostGate::Probe);
+    assert!(matches!(enter(&other).await, HostGate::Probe(_)));
     // Who was to find out was killed.
     redis.ask(&["DEL", &format!("{name}:probe")]).await;
-    assert_eq!(enter(&other).await, HostGate::Probe);
+    assert!(matches!(enter(&other).await, HostGate::Probe(_)));
     other.store.host_answered(&host).await.unwrap();
     assert_eq!((enter(&one).await, enter(&other).await), (HostGate::Go, HostGate::Go));
+}
+
+#[tokio::test]
+async fn a_probe_by_which_nobody_was_asked_is_for_the_next_who_comes_unless_it_had_run_out() {
+    let redis = Redis::plain(&[]).await;
+    let (one, other) = (Replica::shared(&plain(&redis)).await, Replica::shared(&plain(&redis)).await);
+    let host = Tag::of_host("https://login.example");
+    let enter = async |replica: &Replica| replica.store.enter_host(&host, PATIENCE).await.unwrap();
+    for replica in [&one, &other, &one] {
+        replica.store.host_failed(&host, PATIENCE, 1.0).await.unwrap();
+    }
+    let name = format!("aquila:{{{}}}", host.as_str());
+    redis.ask(&["HSET", &format!("{name}:circuit"), "until", "1"]).await;
+    let HostGate::Probe(first) = enter(&one).await else { panic!("no probe") };
+    one.store.host_not_asked(&host, first).await.unwrap();
+    let HostGate::Probe(second) = enter(&one).await else { panic!("nobody has it") };
+    redis.ask(&["DEL", &format!("{name}:probe")]).await;
+    assert!(matches!(enter(&one).await, HostGate::Probe(_)));
+    // The second one had run out: the third is not its to give back, though both are of one replica.
+    one.store.host_not_asked(&host, second).await.unwrap();
+    assert!(matches!(enter(&other).await, HostGate::Wait(_)));
 }
 
 #[tokio::test]

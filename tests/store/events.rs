@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use aquila::store::{Acquired, Event, Place, What};
 
-use crate::support::{Redis, Replica, plain, until};
+use crate::support::{AWAY, Redis, Replica, THERE, plain, text, until};
 
 const KEEP: Duration = Duration::from_secs(60);
 
@@ -77,6 +77,28 @@ async fn a_flush_and_a_restart_are_a_gap_and_events_come_again() {
     let Ok(Acquired::Lease(lease)) = one.store.acquire(&place, &seen).await else { panic!("no lease") };
     lease.release().await;
     until("events come again", async || heard(&other, &place) == [What::Released]).await;
+}
+
+/// The connections whose last command was this.
+async fn connections(redis: &Redis, command: &str) -> Vec<String> {
+    let all = text(&redis.ask(&["CLIENT", "LIST"]).await);
+    let asked = all.lines().filter(|line| line.contains(&format!(" cmd={command} ")));
+    asked.filter_map(|line| line.split(' ').next()?.strip_prefix("id=").map(str::to_owned)).collect()
+}
+
+#[tokio::test]
+async fn who_could_not_look_at_what_it_heard_looks_at_everything_although_its_stream_never_broke() {
+    let redis = Redis::plain(&[]).await;
+    let replica = listening(&redis).await;
+    until("it waits for events", async || connections(&redis, "xread").await.len() == 1).await;
+    let (stream, before) = (connections(&redis, "xread").await, gaps(&replica));
+    // Each of its questions is an EVAL.
+    let asks = connections(&redis, "eval").await;
+    assert_eq!(asks.len(), 1);
+    redis.ask(&["CLIENT", "KILL", "ID", &asks[0]]).await;
+    until("it was alone, and is back", async || replica.log_lines(AWAY) == 1 && replica.log_lines(THERE) == 2).await;
+    until("it looks at everything", async || gaps(&replica) > before).await;
+    assert_eq!(connections(&redis, "xread").await, stream, "the stream broke as well: nothing was tried");
 }
 
 #[tokio::test]

@@ -14,7 +14,11 @@
 mod counters;
 mod events;
 mod modes;
+#[path = "../ports/mod.rs"]
+mod ports;
 mod protocol;
 mod sealing;
 mod support;
 mod trouble;
+mod twice;
+mod way;

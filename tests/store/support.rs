@@ -2,7 +2,6 @@
 
 use std::fmt::Write as _;
 use std::io;
-use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, Once, PoisonError};
 use std::time::Duration;
@@ -16,6 +15,8 @@ use tempfile::TempDir;
 use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
+
+use crate::ports::free_port;
 
 /// Longer than anything takes that a test waits for, on a machine with better things to do.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -107,13 +108,17 @@ impl Redis {
         }
         std::fs::write(folder.path().join("redis.conf"), text).unwrap();
         let child = run(&folder, arguments);
-        let server = Self { child, port, folder };
+        let mut server = Self { child, port, folder };
         server.answers().await;
         server
     }
 
-    async fn answers(&self) {
-        until("Redis listens", async || tokio::net::TcpStream::connect(("127.0.0.1", self.port)).await.is_ok()).await;
+    async fn answers(&mut self) {
+        until("Redis listens", async || {
+            assert_eq!(self.child.try_wait().unwrap(), None, "redis-server has ended");
+            tokio::net::TcpStream::connect(("127.0.0.1", self.port)).await.is_ok()
+        })
+        .await;
     }
 
     pub(crate) fn url(&self) -> String {
@@ -200,11 +205,6 @@ impl Drop for Redis {
     }
 }
 
-/// A port that nobody had a moment ago.
-pub(crate) fn free_port() -> u16 {
-    TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
-}
-
 /// One process of the service, as far as the store knows it.
 pub(crate) struct Replica {
     pub(crate) store: Arc<Store>,
@@ -232,7 +232,7 @@ impl Replica {
         let settings = settings(&folder, redis, &seal_key());
         let metrics = Arc::new(Metrics::new().unwrap());
         let secrets = Secrets::open(&settings).unwrap();
-        let store = Store::patient(&settings, secrets, Arc::clone(&metrics), limit);
+        let store = Store::new(&settings, secrets, Arc::clone(&metrics), limit);
         let (stop, events) = (CancellationToken::new(), Arc::new(Mutex::new(Vec::new())));
         let kept = Arc::clone(&events);
         let running = TaskTracker::new();

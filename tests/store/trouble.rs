@@ -9,8 +9,9 @@ use std::time::Duration;
 use aquila::store::{Away, Place, Secrets};
 use rustix::process::Signal;
 
+use crate::ports::free_port;
 use crate::support::{
-    AWAY, PASSWORD, Pki, Redis, Replica, THERE, acl_rule, free_port, log, plain, seal_key, settings, tls,
+    AWAY, PASSWORD, Pki, Redis, Replica, THERE, acl_rule, log, plain, seal_key, settings, text, tls, until,
 };
 
 fn place() -> Place {
@@ -89,9 +90,85 @@ async fn a_wrong_password_is_told_and_the_right_one_is_taken_from_the_file_by_a_
     let replica = Replica::begin(&mended.replace("\"password\"", "\"seal.key\""));
     alone(&replica, "password").await;
     assert!(!log().contains(PASSWORD) && !log().contains(&seal_key()));
-    let settings = settings(&replica.folder, &mended, &seal_key());
-    replica.store.replace_secrets(Secrets::open(&settings).unwrap());
+    reload(&replica, &mended);
     back(&replica).await;
+}
+
+/// Settings of the user `next`, whose password stands in a file of this replica.
+fn as_next(replica: &Replica, settings: &str, password: &str) -> String {
+    std::fs::write(replica.folder.path().join("next"), password).unwrap();
+    settings.replace("\"aquila\"", "\"next\"").replace("\"password\"", "\"next\"")
+}
+
+fn reload(replica: &Replica, redis: &str) {
+    let settings = settings(&replica.folder, redis, &seal_key());
+    replica.store.replace_secrets(Secrets::open(&settings).unwrap());
+}
+
+/// How many connections a user has.
+async fn connections(redis: &Redis, pki: &Pki, user: &str) -> usize {
+    let all = text(&redis.ask_tls(pki, &["CLIENT", "LIST"]).await);
+    all.lines().filter(|line| line.contains(&format!(" user={user} "))).count()
+}
+
+#[tokio::test]
+async fn another_user_and_its_password_are_taken_together_and_at_once() {
+    let pki = Pki::new();
+    let redis = Redis::tls(&pki).await;
+    let begun = tls(&redis, &pki);
+    let replica = Replica::shared(&begun).await;
+    until("it reads the stream, too", async || connections(&redis, &pki, "aquila").await == 2).await;
+    let rule = acl_rule().replace("aquila on", "next on").replace(PASSWORD, "canary-of-next");
+    let rule = [vec!["ACL", "SETUSER"], rule.split(' ').collect()].concat();
+    redis.ask_tls(&pki, &rule).await;
+    reload(&replica, &as_next(&replica, &begun, "canary-of-next"));
+    until("both connections are those of the next user", async || {
+        connections(&redis, &pki, "aquila").await == 0 && connections(&redis, &pki, "next").await == 2
+    })
+    .await;
+    assert!(replica.store.look(&place()).await.is_ok());
+    assert_eq!((replica.log_lines(AWAY), replica.log_lines(THERE)), (0, 1), "nobody was alone in between");
+    assert!(!log().contains("canary-of-next"));
+    // It is the next user who comes back.
+    redis.ask_tls(&pki, &["ACL", "DELUSER", "aquila"]).await;
+    redis.ask_tls(&pki, &["CLIENT", "KILL", "USER", "next"]).await;
+    until("it is back", async || replica.log_lines(THERE) == 2).await;
+    assert_eq!(replica.log_lines("\"password\""), 0);
+}
+
+#[tokio::test]
+async fn a_password_that_opens_nothing_is_told_by_the_reload_although_a_connection_stands() {
+    let pki = Pki::new();
+    let redis = Redis::tls(&pki).await;
+    let begun = tls(&redis, &pki);
+    let replica = Replica::shared(&begun).await;
+    reload(&replica, &as_next(&replica, &begun, "canary-of-nobody"));
+    alone(&replica, "password").await;
+    reload(&replica, &begun);
+    back(&replica).await;
+}
+
+#[tokio::test]
+async fn an_authority_that_is_withdrawn_is_no_longer_believed_although_a_connection_stands() {
+    let (pki, other) = (Pki::new(), Pki::new());
+    let redis = Redis::tls(&pki).await;
+    let replica = Replica::shared(&tls(&redis, &pki)).await;
+    reload(&replica, &tls(&redis, &other));
+    alone(&replica, "tls").await;
+    reload(&replica, &tls(&redis, &pki));
+    back(&replica).await;
+}
+
+#[tokio::test]
+async fn a_user_of_another_redis_waits_for_the_next_start_as_its_address_does() {
+    let pki = Pki::new();
+    let (redis, another) = (Redis::tls(&pki).await, Redis::tls(&pki).await);
+    let begun = tls(&redis, &pki);
+    let replica = Replica::shared(&begun).await;
+    reload(&replica, &as_next(&replica, &begun, "canary-of-next").replace(&redis.tls_url(), &another.tls_url()));
+    redis.ask_tls(&pki, &["CLIENT", "KILL", "USER", "aquila"]).await;
+    until("it is back", async || replica.log_lines(THERE) == 2).await;
+    assert_eq!((replica.log_lines(AWAY), connections(&another, &pki, "next").await), (1, 0));
 }
 
 #[tokio::test]

@@ -16,8 +16,12 @@ debian_packages() {
   fi
   echo "installing the Debian packages $*"
   mkdir -p "$tools"
+  # One after the other: apt waits for another one that installs, and not for one that fetches lists.
+  local lock
+  exec {lock}> "$tools/apt.lock"
+  flock "$lock"
   "${apt[@]}" "${install[@]}" < /dev/null > "$log" 2>&1 && return
-  # The list of packages may be old or absent..
+  # The list of packages may be old or absent.
   "${apt[@]}" update < /dev/null >> "$log" 2>&1 || true
   "${apt[@]}" "${install[@]}" < /dev/null >> "$log" 2>&1 && return
   tail -n 5 "$log"

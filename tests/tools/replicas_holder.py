@@ -59,7 +59,7 @@ def stopped(scene, fleet):
         woken = time.time()
         own = own.come()
         newer = {answer.body["access_token"] for answer in answers}
-        until("the woken one adopts the newer token", lambda: holder.ask(integration)[1].get("access_token") in newer)
+        until("the woken one takes over the newer token", lambda: holder.ask(integration)[1].get("access_token") in newer)
         recovered = time.time() - woken
     errors = scene.judge("lease holder stopped, callers of the others", answers)
     errors += scene.judge("lease holder stopped, its own callers", own)

@@ -130,7 +130,7 @@ fn laws() -> Vec<Property<Lease>> {
 
 /// What is reached at least once, so that the laws are seen to be tried.
 fn sights(faults: &Faults) -> Vec<Property<Lease>> {
-    let mut all = vec![Property::sometimes("a token is adopted", |_, state: &State| {
+    let mut all = vec![Property::sometimes("a token is taken over", |_, state: &State| {
         let held = |index: usize| state.replicas.get(index).and_then(|one| one.held).map(|held| held.token);
         state.minted == 1 && held(0).is_some() && held(0) == held(1) && held(1) == held(2)
     })];

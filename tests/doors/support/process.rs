@@ -44,9 +44,8 @@ impl Ended {
 pub(crate) fn aquila<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_aquila"));
     command.args(args).stdin(Stdio::null());
-    for variable in ["RUST_LOG", "NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"] {
-        command.env_remove(variable);
-    }
+    let keeps = ["PATH", "HOME", "TMPDIR"];
+    command.env_clear().envs(std::env::vars_os().filter(|(name, _)| keeps.iter().any(|kept| name == kept)));
     command
 }
 

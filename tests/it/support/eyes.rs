@@ -45,14 +45,21 @@ impl Stage {
 
     /// This one is answered from memory, as so many others before.
     pub(crate) async fn answers_from_memory(&self, integration: &str) {
+        self.answers_from_memory_so_often(integration, 1).await;
+    }
+
+    /// The same, again and again.
+    pub(crate) async fn answers_from_memory_so_often(&self, integration: &str, times: u64) {
         let hits = || async {
             let found =
                 |result| format!("aquila_cache_lookups_total{{integration=\"{integration}\",result=\"{result}\"}}");
             self.metric(&found("hit")).await + self.metric(&found("stale_hit")).await
         };
         let before = hits().await;
-        self.ask_in_time(integration).await.token();
-        assert_eq!(hits().await, before + 1, "{integration} was not answered from memory");
+        for _ in 0..times {
+            self.ask_in_time(integration).await.token();
+        }
+        assert_eq!(hits().await, before + times, "{integration} was not answered from memory");
     }
 }
 

@@ -130,6 +130,12 @@ impl Fleet {
         self.metric(number, &format!("aquila_leases_total{{outcome=\"{outcome}\"}}")).await
     }
 
+    /// How often the store has answered this to a replica.
+    pub(crate) async fn answered(&self, number: usize, operation: &str) -> u64 {
+        let labels = format!("operation=\"{operation}\",outcome=\"success\"");
+        self.metric(number, &format!("aquila_store_operations_total{{{labels}}}")).await
+    }
+
     /// Waits until all replicas say this of the store.
     pub(crate) async fn stands(&self, state: &str) {
         until("every replica knows how it stands", async || {

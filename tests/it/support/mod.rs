@@ -2,6 +2,7 @@
 
 pub(crate) mod broker;
 pub(crate) mod dead_tokens;
+pub(crate) mod detour;
 pub(crate) mod eyes;
 pub(crate) mod fleet;
 pub(crate) mod issuer;

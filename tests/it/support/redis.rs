@@ -2,14 +2,16 @@
 //! stopped, emptied, killed and started again.
 
 use std::fmt::Write;
-use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
+use super::detour::Detour;
 use super::until;
 use crate::canary;
+use crate::ports::free_port;
 
 /// A running Redis; dropping it ends it.
 pub(crate) struct Redis {
@@ -21,17 +23,13 @@ pub(crate) struct Redis {
 impl Redis {
     /// Starts one, empty.
     pub(crate) async fn start() -> Self {
-        loop {
-            let port = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
-            let mut redis = Self { port, server: None, folder: tempfile::tempdir().unwrap() };
-            if redis.start_again().await {
-                return redis;
-            }
-        }
+        let mut redis = Self { port: free_port(), server: None, folder: tempfile::tempdir().unwrap() };
+        redis.start_again().await;
+        redis
     }
 
-    /// Starts it where it was, with nothing in it. Whether the port was still free.
-    pub(crate) async fn start_again(&mut self) -> bool {
+    /// Starts it where it was, with nothing in it.
+    pub(crate) async fn start_again(&mut self) {
         let port = self.port.to_string();
         let mut command = Command::new("redis-server");
         command.args(["--port", &port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]);
@@ -42,19 +40,27 @@ impl Redis {
                 "redis-server cannot be started ({error}): install it, on Debian with `apt-get install redis-server`"
             )
         });
-        let mut ended = false;
         until("Redis answers", async || {
-            ended = server.try_wait().unwrap().is_some();
-            ended || self.ask(&["PING"]).trim() == "PONG"
+            assert_eq!(server.try_wait().unwrap(), None, "redis-server has ended");
+            self.ask(&["PING"]).trim() == "PONG"
         })
         .await;
         self.server = Some(server);
-        !ended
     }
 
     /// For `store.redis.url`.
     pub(crate) fn url(&self) -> String {
         format!("redis://127.0.0.1:{}/0", self.port)
+    }
+
+    /// The same from a long way off: what it answers comes later by so much.
+    pub(crate) fn seen_from_afar(&self, longer: Duration) -> Detour {
+        Detour::to(self.port, longer)
+    }
+
+    /// How many events replicas have told each other.
+    pub(crate) fn events(&self) -> usize {
+        self.ask(&["XLEN", "aquila:{events}"]).trim().parse().unwrap()
     }
 
     /// What it answers to a command.

@@ -243,6 +243,11 @@ impl Stage {
         self.metric(&format!("aquila_cache_lookups_total{{integration=\"{INTEGRATION}\",result=\"{result}\"}}")).await
     }
 
+    /// What calls that confirm the usual token came to so far.
+    pub(crate) async fn confirms(&self, outcome: &str) -> u64 {
+        self.metric(&format!("aquila_confirms_total{{integration=\"{INTEGRATION}\",outcome=\"{outcome}\"}}")).await
+    }
+
     /// A member of an integration's last failure, as `/status.json` tells it; empty when there is none.
     pub(crate) async fn failure(&self, integration: &str, member: &str) -> String {
         let page: Value = serde_json::from_str(&self.ops_page("/status.json").await).unwrap();
