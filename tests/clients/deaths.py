@@ -9,19 +9,21 @@ from clients import HERE
 from front import Front
 from page import Row
 
-CALLERS = ["asks-again", "reports"]
+# The broker keeps a token that it found alive from whoever insists, and from nobody else.
+CALLERS = ["asks-again", "reports", "insists"]
 HEAD = ("`refreshFn`", "Version", "Salesforce", "Requests at the broker", "Logins", "What jsforce sees")
 REFUSED = json.dumps([{"message": "Session expired or invalid", "errorCode": "INVALID_SESSION_ID"}]).encode()
-# The broker keeps 30 s between two looks at one token: the first client here is helped at once, each later one only
-# then, which is the worst that a client meets.
+# The broker keeps 30 s between two looks at one token, and has looked a moment ago when each of these begins: nobody is
+# helped before that time is over, which is the worst that a client meets.
 WITHIN = 60.0
 
 
 def judge(run, tls, version):
     """The rows of the table of deaths."""
-    asked = dead(run, tls, "asks-again", "jsforce-asks.mjs", most=8)
-    reported = dead(run, tls, "reports", "jsforce-reports.mjs", most=7)
+    # First, while no session has died early: after that the broker has its tokens confirmed more often by itself.
     words = alive(run, tls)
+    reported = dead(run, tls, "reports", "jsforce-reports.mjs", most=7)
+    asked = dead(run, tls, "asks-again", "jsforce-asks.mjs", most=8)
     lost = "ended the session"
     return [
         Row(("asks again", version, lost, f"{asked} at most", "1", "answers")),
@@ -102,7 +104,7 @@ def alive(run, tls):
         Elsewhere(tls, door, stage.salesforce, instance.url) as broker,
     ):
         done, lasted = run.execute(
-            script(run, "jsforce-reports.mjs"), "reports", url=broker.url, within=WITHIN, BETWEEN_URL=pause.url
+            script(run, "jsforce-reports.mjs"), "insists", url=broker.url, within=WITHIN, BETWEEN_URL=pause.url
         )
         asked = [seen.path for seen in broker.requests]
     said = done.stdout + done.stderr

@@ -11,9 +11,10 @@ async function ask() {
   return answer.json()
 }
 
-// The broker looks into a token when somebody comes back for it within seconds, beside its answer.
+// The broker looks into a token when somebody comes back for it within 5 s, beside its answer; but once in 30 s at most,
+// and somebody else may have come a moment ago. So: twice in quick succession, and again when those are over.
 async function another(refused) {
-  for (const pause of [0, 1, 2, 4, 8, 16]) {
+  for (const pause of [0, 1, 2, 4, 24, 4, 4]) {
     await sleep(pause * 1000)
     const { access_token } = await ask()
     if (access_token !== refused) return access_token
