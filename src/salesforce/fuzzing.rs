@@ -171,7 +171,9 @@ fn handed_over(bytes: &[u8]) {
         let Some(streak) = error.second_hand else { unreachable!("it is another replica's") };
         assert!(!error.detail.chars().any(char::is_control) && error.detail.chars().count() <= 300, "{error:?}");
         assert!(error.pause(streak, 1.0) <= LONGEST_PAUSE);
-        let written = integration.write_failure(&error, streak, (LEFT, 1)).unwrap_or_default();
-        assert_eq!(integration.read_failure(&written, |_| LEFT), Some(error));
+        // More than its pause is never left of it.
+        let left = error.retry_after.unwrap_or_default();
+        let written = integration.write_failure(&error, streak, (left, 1)).unwrap_or_default();
+        assert_eq!(integration.read_failure(&written, |_| left), Some(error));
     }
 }
