@@ -30,8 +30,9 @@ macro_rules! script {
     };
 }
 
-/// KEYS token, failure, lease, fence; ARGV largest value, lease in ms. Returns now; kind, fence and value of what stands in the token's
-/// place; kind, fence and value of the failure; milliseconds left of the lease; the last fence that was given out.
+/// KEYS token, failure, lease, fence; ARGV largest value, lease in ms. Returns now; kind, fence and value of what stands in
+/// the token's place; kind, fence and value of the failure; milliseconds left of the lease; the last fence that was given
+/// out.
 pub(super) const LOOK: &str = script! {
     "local function shelf(key)"
     "  if not is(key, 'hash') then return '', '0', '' end"
@@ -128,7 +129,8 @@ pub(super) const COUNT: &str = script! {
     "return {say(now), 'full', say(wait)}"
 };
 
-/// KEYS circuit, probe; ARGV tolerated, owner, ms of a probe, longest pause in ms. Returns now and: `go`; `probe`; `wait` and milliseconds.
+/// KEYS circuit, probe; ARGV tolerated, owner, ms of a probe, longest pause in ms. Returns now and: `go`; `probe`; `wait`
+/// and milliseconds.
 pub(super) const ENTER: &str = script! {
     "if not is(KEYS[1], 'hash') then return {say(now), 'go'} end"
     "local found = redis.call('HMGET', KEYS[1], 'n', 'until')"
